@@ -1,0 +1,36 @@
+# setup: .venv and the Debian packages; demo: the tutorial, for real; test: everything.
+SHELL := /bin/bash
+PY ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+
+.PHONY: setup demo test lint bench soak clean
+
+setup: $(VENV)/.done
+	@scripts/system-packages
+
+$(VENV)/.done: pyproject.toml
+	@$(PY) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "holdfast needs Python 3.11 or newer; $(PY) is $$($(PY) --version)"; exit 1; }
+	$(PY) -m venv $(VENV) || { echo "python3 -m venv failed: apt-get install python3-venv"; exit 1; }
+	$(BIN)/pip install --quiet --disable-pip-version-check -e '.[dev]'
+	@touch $@
+
+demo: setup
+	$(BIN)/holdfast demo
+
+lint: $(VENV)/.done
+	$(BIN)/ruff check holdfast tests bench scripts
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+test: setup
+	scripts/run-tests
+
+bench: setup
+	$(BIN)/python -m bench
+
+soak: setup
+	scripts/soak
+
+clean:
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache

@@ -1,0 +1,1 @@
+"""The client interface, its HTTP implementation, informers, queues, the event recorder."""

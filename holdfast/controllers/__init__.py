@@ -1,0 +1,1 @@
+"""One package a controller; all are API clients only."""

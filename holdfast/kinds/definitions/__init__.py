@@ -1,0 +1,1 @@
+"""Overlay of the upstream definitions: defaults, bounds and checks by definition name."""

@@ -1,0 +1,1 @@
+"""What is not about Kubernetes: clocks, tasks, TLS, wire codecs, privileged acts."""

@@ -1,0 +1,1 @@
+"""Pure functions every kind shares: schemas and their walkers, patches, selectors, errors, tables."""

@@ -1,0 +1,1 @@
+"""The node: pods, runtimes, images, mounts, network, nameserver, proxy, streams."""

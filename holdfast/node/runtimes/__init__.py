@@ -1,0 +1,1 @@
+"""How instances run: the Runtime interface and its implementations."""

@@ -1,0 +1,1 @@
+"""Authorize, admit, default, validate; the verbs; the watch cache; the in-process client."""

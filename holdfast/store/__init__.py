@@ -1,0 +1,1 @@
+"""The revisioned log: SQLite or memory behind one interface."""

@@ -1,0 +1,1 @@
+"""Composition root: settings in, a running system out."""

@@ -1,0 +1,1 @@
+"""Storage engines shaped like CSI; no API objects inside."""
