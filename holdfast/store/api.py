@@ -90,9 +90,6 @@ class Store(Protocol):
     async def get(self, key: str, revision: int = 0) -> Record | None:
         """The record now (0) or as of ``revision``. Raises CompactedError, FutureRevisionError."""
 
-    async def list(self, prefix: str, *, revision: int = 0, after: str = "", limit: int = 0) -> Page:
-        """Records whose key begins with ``prefix``, keys > ``after``, at most ``limit`` (0 = all), at one revision."""
-
     async def create(self, key: str, value: bytes) -> int:
         """Returns the new revision. Raises KeyExistsError."""
 
@@ -116,3 +113,6 @@ class Store(Protocol):
         """Highest compacted revision (0 = none)."""
 
     def statistics(self) -> Mapping[str, float]: ...
+
+    async def list(self, prefix: str, *, revision: int = 0, after: str = "", limit: int = 0) -> Page:
+        """Records whose key begins with ``prefix``, keys > ``after``, at most ``limit`` (0 = all), at one revision."""

@@ -100,6 +100,7 @@ class Streams(Protocol):
     async def resize(self, width: int, height: int) -> None: ...
     async def wait(self) -> int:
         """Exit code (exec), or the instance's exit code (attach)."""
+
     async def close(self) -> None:
         """Ends an exec's process; an attach only detaches."""
 

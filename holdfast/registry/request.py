@@ -1,0 +1,85 @@
+"""Requests and results, as the registry takes and gives them: nothing of HTTP.
+
+The server (and the in-process client) fill a ``Request``; ``Registry.execute`` walks it through
+``registry.pipeline``. Objects come back as ``Stored``: encoded bytes with the resourceVersion spliced
+in, decoded at most once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+import orjson
+
+from holdfast.kinds.kind import Kind, Obj
+
+
+@dataclass(frozen=True)
+class User:
+    """An authenticated identity. ``extra`` as in TokenReview."""
+
+    name: str
+    groups: tuple[str, ...] = ()
+    uid: str = ""
+    extra: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Request:
+    """One call on one resource. ``verb``: get list watch create update patch delete deletecollection."""
+
+    user: User
+    verb: str
+    kind: Kind
+    namespace: str = ""
+    name: str = ""
+    subresource: str = ""
+    options: Mapping[str, str] = field(default_factory=dict)
+    """Query parameters (labelSelector, fieldSelector, limit, continue, resourceVersion, dryRun, fieldManager, ...)."""
+    body: Any = None
+    """The decoded JSON body: an object, a patch, or DeleteOptions."""
+    content_type: str = "application/json"
+    user_agent: str = ""
+
+
+class Stored:
+    """One object at one revision, shared by every reader: never mutate ``obj``."""
+
+    def __init__(self, raw: bytes, revision: int) -> None:
+        self.raw = raw
+        """JSON bytes with metadata.resourceVersion in place."""
+        self.revision = revision
+
+    @cached_property
+    def obj(self) -> Obj:
+        decoded: Obj = orjson.loads(self.raw)
+        return decoded
+
+
+@dataclass(frozen=True)
+class Result:
+    """``code`` 200, 201 or 202; ``stored`` or (for Status, Scale, TokenRequest ...) ``obj``."""
+
+    code: int = 200
+    stored: Stored | None = None
+    obj: Obj | None = None
+    warnings: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Listing:
+    items: list[Stored]
+    revision: int
+    continue_token: str = ""
+    remaining: int | None = None
+
+
+@dataclass(frozen=True)
+class Event:
+    """A watch event; ``stored`` for BOOKMARK carries only kind, apiVersion and resourceVersion."""
+
+    type: str
+    stored: Stored
