@@ -36,9 +36,7 @@ class Client(Protocol):
     ) -> Obj:
         """The whole List object (items, metadata.resourceVersion). namespace "" = all."""
 
-    async def create(
-        self, resource: Resource, obj: Obj, namespace: str = "", *, subresource: str = "", name: str = ""
-    ) -> Obj:
+    async def create(self, resource: Resource, obj: Obj, namespace: str = "", *, subresource: str = "", name: str = "") -> Obj:
         """POST; with ``subresource`` and ``name`` to e.g. pods/NAME/binding or serviceaccounts/NAME/token."""
 
     async def update(self, resource: Resource, obj: Obj, *, subresource: str = "") -> Obj:

@@ -101,9 +101,7 @@ def forbidden(resource: str, name: str, why: str, group: str = "", **more: Any) 
 
 
 def method_not_allowed(verb: str, resource: str, group: str = "") -> ApiError:
-    return ApiError(
-        405, "MethodNotAllowed", f'{verb} is not supported on resources of kind "{_qualified(resource, group)}"'
-    )
+    return ApiError(405, "MethodNotAllowed", f'{verb} is not supported on resources of kind "{_qualified(resource, group)}"')
 
 
 def not_acceptable(allowed: Sequence[str]) -> ApiError:
