@@ -1,0 +1,174 @@
+"""A small client of our own for the command line: one HTTPS connection, the standard library only.
+
+``up -f`` sends manifests with it, ``status`` and ``demo`` read with it, and ``demo`` falls back to it
+where there is no kubectl. Tables are the server's own (``as=Table``), so what it prints is what
+kubectl prints. ``exec`` speaks WebSocket (``v4.channel.k8s.io``) through aiohttp, imported when used.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import http.client
+import ssl
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote, urlencode, urlsplit
+
+import orjson
+import yaml
+
+from holdfast.cli.errors import UserError
+
+_TABLE = "application/json;as=Table;v=v1;g=meta.k8s.io"
+
+
+class Refused(UserError):
+    """The server refused a request; ``status`` is its Status object."""
+
+    def __init__(self, status: dict[str, Any]) -> None:
+        super().__init__(str(status.get("message") or status))
+        self.status = status
+
+
+class Kube:
+    """Talks to the server that a kubeconfig names."""
+
+    def __init__(self, kubeconfig: Path) -> None:
+        config = yaml.safe_load(kubeconfig.read_text())
+        cluster = config["clusters"][0]["cluster"]
+        user = config["users"][0]["user"]
+        self.server: str = cluster["server"]
+        self.tls = ssl.create_default_context(cadata=base64.b64decode(cluster["certificate-authority-data"]).decode())
+        with tempfile.NamedTemporaryFile() as pem:
+            pem.write(base64.b64decode(user["client-certificate-data"]) + base64.b64decode(user["client-key-data"]))
+            pem.flush()
+            self.tls.load_cert_chain(pem.name)
+        self._connection: http.client.HTTPSConnection | None = None
+        self._paths: dict[tuple[str, str], tuple[str, bool]] = {}
+
+    def _open(self, timeout: float | None = 70) -> http.client.HTTPSConnection:
+        where = urlsplit(self.server)
+        return http.client.HTTPSConnection(where.hostname or "", where.port, context=self.tls, timeout=timeout)
+
+    def raw(
+        self, method: str, path: str, body: Any = None, *, accept: str = "application/json", content: str = ""
+    ) -> tuple[int, bytes]:
+        """One request; a kept connection that the server closed meanwhile is opened anew (reads only)."""
+        headers = {"Accept": accept, "User-Agent": "holdfast-cli"}
+        data = None
+        if body is not None:
+            data = orjson.dumps(body)
+            headers["Content-Type"] = content or "application/json"
+        for attempt in (0, 1):
+            connection = self._connection or self._open()
+            self._connection = connection
+            try:
+                connection.request(method, path, data, headers)
+                answer = connection.getresponse()
+                return answer.status, answer.read()
+            except (http.client.HTTPException, ConnectionResetError, BrokenPipeError):
+                connection.close()
+                self._connection = None
+                if attempt or method != "GET":
+                    raise
+        raise AssertionError("unreachable")
+
+    def request(self, method: str, path: str, body: Any = None, *, accept: str = "application/json", content: str = "") -> Any:
+        code, answer = self.raw(method, path, body, accept=accept, content=content)
+        try:
+            decoded = orjson.loads(answer)
+        except ValueError:
+            decoded = {"message": answer.decode(errors="replace").strip()}
+        if code >= 400:
+            raise Refused(decoded)
+        return decoded
+
+    def ready(self) -> bool:
+        try:
+            return self.raw("GET", "/readyz")[0] == 200
+        except OSError:
+            return False
+
+    def collection(self, api_version: str, kind: str, namespace: str) -> str:
+        """The URL path where objects of a kind live. Raises UserError for a kind that is not served."""
+        found = self._paths.get((api_version, kind))
+        if found is None:
+            root = f"/apis/{api_version}" if "/" in api_version else f"/api/{api_version}"
+            try:
+                served = self.request("GET", root)["resources"]
+            except Refused:
+                served = []
+            for entry in served:
+                if "/" not in entry["name"]:
+                    self._paths[(api_version, entry["kind"])] = (f"{root}/{{}}{entry['name']}", entry["namespaced"])
+            found = self._paths.get((api_version, kind))
+            if found is None:
+                raise UserError(f"this server has no kind {kind} in {api_version}")
+        pattern, namespaced = found
+        return pattern.format(f"namespaces/{namespace}/" if namespaced else "")
+
+    def create(self, obj: dict[str, Any]) -> dict[str, Any]:
+        namespace = obj.get("metadata", {}).get("namespace") or "default"
+        path = self.collection(obj["apiVersion"], obj["kind"], namespace) + "?fieldValidation=Strict"
+        created: dict[str, Any] = self.request("POST", path, obj)
+        return created
+
+    def watch(self, path: str, **options: str) -> Iterator[dict[str, Any]]:
+        """Watch events of a collection until the caller stops; opens a connection of its own."""
+        connection = self._open(timeout=None)
+        try:
+            connection.request("GET", f"{path}?{urlencode({'watch': '1', **options})}", headers={"Accept": "application/json"})
+            answer = connection.getresponse()
+            while line := answer.readline():
+                yield orjson.loads(line)
+        finally:
+            connection.close()
+
+    def table(self, path: str) -> str:
+        """A collection as kubectl would print it (narrow columns)."""
+        table = self.request("GET", path, accept=_TABLE)
+        columns = [i for i, column in enumerate(table["columnDefinitions"]) if not column["priority"]]
+        rows = [[table["columnDefinitions"][i]["name"].upper() for i in columns]]
+        rows += [[str(row["cells"][i]) for i in columns] for row in table["rows"]]
+        widths = [max(len(row[i]) for row in rows) + 3 for i in range(len(columns))]
+        return "\n".join("".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows)
+
+    def exec(self, pod: str, command: list[str], namespace: str = "default", stdin: bytes = b"") -> tuple[int, str]:
+        """Runs a command in a pod; (exit code, stdout and stderr together)."""
+        return asyncio.run(self._exec(pod, command, namespace, stdin))
+
+    async def _exec(self, pod: str, command: list[str], namespace: str, stdin: bytes) -> tuple[int, str]:
+        import aiohttp
+
+        query = "&".join(["stdout=1", "stderr=1", *(["stdin=1"] if stdin else []), *(f"command={quote(c)}" for c in command)])
+        url = f"{self.server}/api/v1/namespaces/{namespace}/pods/{pod}/exec?{query}"
+        output: list[bytes] = []
+        code = 0
+        async with aiohttp.ClientSession() as session:
+            try:
+                socket = await session.ws_connect(url, ssl=self.tls, protocols=("v4.channel.k8s.io",))
+            except aiohttp.WSServerHandshakeError as error:
+                raise UserError(f"exec in {pod}: {error.message}") from error
+            async with socket:
+                if stdin:
+                    await socket.send_bytes(b"\x00" + stdin)
+                async for message in socket:
+                    data: bytes = message.data
+                    if data[:1] in (b"\x01", b"\x02"):
+                        output.append(data[1:])
+                    elif data[:1] == b"\x03":
+                        code = exit_code(orjson.loads(data[1:]))
+        return code, b"".join(output).decode(errors="replace")
+
+
+def exit_code(status: dict[str, Any]) -> int:
+    """The exit code that an exec's final Status carries."""
+    if status.get("status") == "Success":
+        return 0
+    for cause in (status.get("details") or {}).get("causes") or []:
+        if cause.get("reason") == "ExitCode":
+            return int(cause["message"])
+    return 1

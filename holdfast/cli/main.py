@@ -1,0 +1,183 @@
+"""The ``holdfast`` command: one function a subcommand; the work is in the modules beside this file.
+
+Heavy imports happen inside the commands: ``holdfast status`` should not load an HTTP server.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from holdfast import __version__
+from holdfast.cli.errors import UserError
+from holdfast.system.settings import Settings, default_data, default_node_name
+
+data_option = click.option(
+    "--data", type=click.Path(file_okay=False, path_type=Path), default=default_data, show_default=True, help="The data directory."
+)
+
+
+def _listen(_context: click.Context, _parameter: click.Parameter, value: str | None) -> tuple[str, int | None]:
+    if value is None:
+        return "127.0.0.1", None
+    host, _, port = value.rpartition(":")
+    if not host or not port.isdigit() or int(port) > 65535:
+        raise click.BadParameter("HOST:PORT is wanted, for example 127.0.0.1:6443 (port 0 picks a free one)")
+    return host.strip("[]"), int(port)
+
+
+listen_option = click.option("--listen", callback=_listen, metavar="HOST:PORT", help="Where the API listens (port 0: a free one).")
+node_option = click.option("--node-name", default=default_node_name, help="Name of this machine's Node.")
+runtime_option = click.option("--runtime", type=click.Choice(["auto", "oci"]), default="auto", help="How instances run.")
+store_option = click.option(
+    "--store", default="", metavar="URL", help="sqlite:///PATH or memory://; the default lies in the data directory."
+)
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="holdfast")
+def main() -> None:
+    """Stateful applications the way Kubernetes describes them."""
+
+
+@main.command()
+@click.option(
+    "-f", "manifests", multiple=True, type=click.Path(path_type=Path), metavar="MANIFEST", help="Objects to create once it runs."
+)
+@click.option("--detach", is_flag=True, help="Return once the API is ready; `holdfast down` ends it.")
+@data_option
+@listen_option
+@store_option
+@runtime_option
+@node_option
+def up(
+    manifests: tuple[Path, ...],
+    detach: bool,
+    data: Path,
+    listen: tuple[str, int | None],
+    store: str,
+    runtime: str,
+    node_name: str,
+) -> None:
+    """Start the server and the node."""
+    from holdfast.cli import up as command
+
+    settings = Settings(data.resolve(), listen[0], listen[1], store, node_name, runtime)
+    command.run(settings, list(manifests), detach=detach)
+
+
+@main.command()
+@data_option
+def down(data: Path) -> None:
+    """Stop members gracefully, then the node and the server. Objects and data stay."""
+    from holdfast.cli import down as command
+
+    command.run(Settings(data.resolve()))
+
+
+@main.command()
+@click.option("--kubeconfig", is_flag=True, help="Print only the kubeconfig's path.")
+@data_option
+def status(data: Path, kubeconfig: bool) -> None:
+    """What runs, and where."""
+    from holdfast.cli import status as command
+
+    command.run(Settings(data.resolve()), only_kubeconfig=kubeconfig)
+
+
+@main.command()
+@click.option("--yes", is_flag=True, help="Really remove all objects and volumes.")
+@data_option
+def reset(data: Path, yes: bool) -> None:
+    """Remove the data directory: every object and every volume."""
+    from holdfast.cli import down as command
+
+    if not yes:
+        raise click.UsageError("reset removes every object and every volume below the data directory: say --yes")
+    command.reset(Settings(data.resolve()))
+
+
+@main.command()
+@click.option("--keep", is_flag=True, help="Leave it running at the end.")
+@click.option("--data", type=click.Path(file_okay=False, path_type=Path), default=None, help="Use this data directory and keep it.")
+def demo(keep: bool, data: Path | None) -> None:
+    """The StatefulSet tutorial, step by step, on the real system."""
+    from holdfast.cli import demo as command
+
+    command.run(data.resolve() if data else None, keep=keep)
+
+
+@main.group()
+def image() -> None:
+    """Images without a registry."""
+
+
+@image.command("load")
+@click.argument("archive", type=click.Path(path_type=Path))
+@data_option
+def image_load(archive: Path, data: Path) -> None:
+    """Load an OCI or docker archive, or an OCI layout directory."""
+    from holdfast.cli import image as command
+
+    command.load(Settings(data.resolve()), archive)
+
+
+@image.command("build")
+@click.argument("spec", type=click.Path(path_type=Path))
+@click.option("-t", "--tag", "tags", multiple=True, help="Further names for the image.")
+@data_option
+def image_build(spec: Path, tags: tuple[str, ...], data: Path) -> None:
+    """Build an image from Debian packages as a spec file says."""
+    from holdfast.cli import image as command
+
+    command.build(Settings(data.resolve()), spec, list(tags))
+
+
+@image.command("list")
+@data_option
+def image_list(data: Path) -> None:
+    """The images that are loaded."""
+    from holdfast.cli import image as command
+
+    command.list_images(Settings(data.resolve()))
+
+
+@image.command("tag")
+@click.argument("source")
+@click.argument("target")
+@data_option
+def image_tag(source: str, target: str, data: Path) -> None:
+    """Give a loaded image another name."""
+    from holdfast.cli import image as command
+
+    command.tag(Settings(data.resolve()), source, target)
+
+
+@main.command()
+@data_option
+@listen_option
+@store_option
+@node_option
+def server(data: Path, listen: tuple[str, int | None], store: str, node_name: str) -> None:
+    """The API server and the controllers, in the foreground."""
+    from holdfast.cli import roles
+
+    roles.server(Settings(data.resolve(), listen[0], listen[1], store, node_name))
+
+
+@main.command()
+@data_option
+@runtime_option
+@node_option
+def node(data: Path, runtime: str, node_name: str) -> None:
+    """The node of this machine, in the foreground."""
+    from holdfast.cli import roles
+
+    roles.node(Settings(data.resolve(), node_name=node_name, runtime=runtime))
+
+
+if __name__ == "__main__":
+    main()
+
+__all__ = ["UserError", "main"]

@@ -1,0 +1,113 @@
+"""The two processes, server and node: starting, finding and ending them.
+
+A pid file holds ``{"pid", "started", "boot"}``: pid numbers are reused, so a process is ours only if
+its start time (from /proc) and the machine's boot id agree too. Both processes are session leaders of
+their own and survive this command.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import orjson
+
+from holdfast.cli.errors import UserError
+
+ROLES = ("server", "node")
+
+
+def boot_id() -> str:
+    return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+
+
+def start_time(pid: int) -> int:
+    """Clock ticks since boot at which ``pid`` started; 0 when there is no such process (or it is a zombie)."""
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return 0
+    return 0 if fields[0] in "ZX" else int(fields[19])
+
+
+def write_pid(path: Path, pid: int) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    record = {"pid": pid, "started": start_time(pid), "boot": boot_id()}
+    temporary = path.with_suffix(".tmp")
+    temporary.write_bytes(orjson.dumps(record))
+    temporary.replace(path)
+
+
+def find(data: Path, role: str) -> int:
+    """The pid of a running role on this data directory; 0 when it does not run."""
+    try:
+        record = orjson.loads((data / "run" / f"{role}.pid").read_bytes())
+    except (OSError, ValueError):
+        return 0
+    if isinstance(record, int):
+        return record if start_time(record) else 0
+    if not isinstance(record, dict) or record.get("boot") != boot_id():
+        return 0
+    pid = int(record.get("pid") or 0)
+    return pid if pid and start_time(pid) == record.get("started") else 0
+
+
+def spawn(data: Path, role: str, arguments: list[str]) -> subprocess.Popen[bytes]:
+    """Starts a role in a session of its own, logging to DATA/log/<role>.log."""
+    logs = data / "log"
+    logs.mkdir(parents=True, exist_ok=True)
+    with (logs / f"{role}.log").open("ab") as log:
+        return subprocess.Popen(
+            [sys.executable, "-m", "holdfast.cli.main", role, "--data", str(data), *arguments],
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
+            close_fds=True,
+        )
+
+
+def last_words(data: Path, role: str) -> str:
+    """The end of a role's log: why it stopped."""
+    try:
+        lines = (data / "log" / f"{role}.log").read_text(errors="replace").strip().splitlines()
+    except OSError:
+        return ""
+    return lines[-1] if lines else ""
+
+
+def end(data: Path, role: str, seconds: float) -> None:
+    """TERM, then waits until it is gone; KILL after ``seconds``. Raises UserError if even that leaves it."""
+    pid = find(data, role)
+    if not pid:
+        return
+    try:
+        handle = os.pidfd_open(pid)
+    except ProcessLookupError:
+        return
+    try:
+        signal.pidfd_send_signal(handle, signal.SIGTERM)
+        if not _wait(handle, seconds):
+            signal.pidfd_send_signal(handle, signal.SIGKILL)
+            if not _wait(handle, 10):
+                raise UserError(f"the {role} (pid {pid}) does not end; see {data}/log/{role}.log")
+    except ProcessLookupError:
+        return
+    finally:
+        os.close(handle)
+
+
+def _wait(handle: int, seconds: float) -> bool:
+    import select
+
+    poller = select.poll()
+    poller.register(handle, select.POLLIN)
+    deadline = time.monotonic() + seconds
+    while (left := deadline - time.monotonic()) > 0:
+        if poller.poll(left * 1000):
+            return True
+    return False
