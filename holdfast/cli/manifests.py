@@ -32,6 +32,10 @@ def _tab_line(text: str) -> int:
     return 0
 
 
+def _line(mark: Any) -> int:
+    return int(mark.line) + 1 if mark else 0
+
+
 def load(path: Path) -> list[dict[str, Any]]:
     """All objects of a file, Lists unfolded. Raises UserError naming file, line and remedy."""
     try:
@@ -44,10 +48,10 @@ def load(path: Path) -> list[dict[str, Any]]:
     try:
         for event in yaml.parse(text, Loader=yaml.CSafeLoader):
             if isinstance(event, yaml.AliasEvent):
-                raise UserError(f"{path}: line {event.start_mark.line + 1}: aliases (*name) are not accepted in manifests")
+                raise UserError(f"{path}: line {_line(event.start_mark)}: aliases (*name) are not accepted in manifests")
         documents = list(yaml.load_all(text, Loader=_Loader))
     except yaml.MarkedYAMLError as error:
-        line = error.problem_mark.line + 1 if error.problem_mark else 0
+        line = _line(error.problem_mark)
         if tab:
             raise UserError(f"{path}: line {tab}: a tab in the indentation; YAML wants spaces there") from error
         raise UserError(f"{path}: line {line}: {error.problem or error}") from error
