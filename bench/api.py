@@ -1,4 +1,4 @@
-"""Create, get and update of a 1.5 KB ConfigMap over TLS, as ratios to the HTTP library's own echo of the same bytes in the same run.
+"""Create, get and update of a 1.5 KB ConfigMap over TLS, beside the HTTP library's own echo of the same bytes in the same run.
 
 The echo server is aiohttp on uvloop over the same kind of certificate: what the wire alone costs.
 """
@@ -38,7 +38,7 @@ async def _echo(port_file: str, cert: str) -> None:
     await runner.setup()
     site = web.TCPSite(runner, "127.0.0.1", 0, ssl_context=context)
     await site.start()
-    Path(port_file).write_text(str(site._server.sockets[0].getsockname()[1]))  # type: ignore[union-attr]
+    await asyncio.to_thread(Path(port_file).write_text, str(site._server.sockets[0].getsockname()[1]))  # type: ignore[union-attr]
     await asyncio.Event().wait()
 
 
