@@ -89,9 +89,7 @@ async def _measure(server: str, echo: str, tls: ssl.SSLContext) -> None:
 
             async def update(number: int, count: int, c: int = connections) -> None:
                 name = f"b-{run}-{c}-{number}-0"
-                await call(
-                    "PUT", f"{path}/{name}", tls, {**BODY, "metadata": {"name": name}, "data": {"k": f"{count}" + "v" * 1400}}
-                )
+                await call("PUT", f"{path}/{name}", tls, {**BODY, "metadata": {"name": name}, "data": {"k": f"{count}" + "v" * 1400}})
 
             async def post_echo(number: int, count: int) -> None:
                 await call("POST", echo, plain, BODY)

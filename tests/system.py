@@ -65,9 +65,7 @@ class System:
 
     def run(self, *arguments: str, stdin: str | None = None, timeout: float = 120) -> subprocess.CompletedProcess[str]:
         command = [kubectl_path(), *arguments]
-        return subprocess.run(
-            command, env=self.environment, input=stdin, capture_output=True, text=True, timeout=timeout, check=False
-        )
+        return subprocess.run(command, env=self.environment, input=stdin, capture_output=True, text=True, timeout=timeout, check=False)
 
     def start_kubectl(self, *arguments: str) -> subprocess.Popen[str]:
         command = [kubectl_path(), *arguments]

@@ -115,9 +115,7 @@ def _replacement(hands: Hands) -> None:
     _title("Both members are deleted; they come back in order, with other UIDs and the same names")
     before = {member: hands.pod(member)["metadata"]["uid"] for member in MEMBERS}
     hands.delete_pods("app=nginx")
-    _until(
-        lambda: all(_ready(hands, m) and hands.pod(m)["metadata"]["uid"] != before[m] for m in MEMBERS), "both are back and Ready"
-    )
+    _until(lambda: all(_ready(hands, m) and hands.pod(m)["metadata"]["uid"] != before[m] for m in MEMBERS), "both are back and Ready")
     hands.get("pods", "", "app=nginx")
     _names(hands)
     _title("And the data is there")

@@ -63,9 +63,7 @@ class Kubectl:
     def _run(self, *arguments: str, show: bool = True, may_fail: bool = False) -> str:
         if show:
             click.echo("\n$ kubectl " + " ".join(f"'{a}'" if " " in a else a for a in arguments))
-        done = subprocess.run(
-            [self.path, *arguments], env=self.environment, capture_output=True, text=True, timeout=180, check=False
-        )
+        done = subprocess.run([self.path, *arguments], env=self.environment, capture_output=True, text=True, timeout=180, check=False)
         if show:
             click.echo((done.stdout + done.stderr).rstrip())
         if done.returncode and not may_fail:

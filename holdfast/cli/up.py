@@ -69,9 +69,7 @@ _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 def _refuse_second(settings: Settings) -> None:
     pid = processes.find(settings.data, "server")
     if pid:
-        raise UserError(
-            f"holdfast runs already on {settings.data} (server pid {pid}); `holdfast down --data {settings.data}` stops it"
-        )
+        raise UserError(f"holdfast runs already on {settings.data} (server pid {pid}); `holdfast down --data {settings.data}` stops it")
 
 
 def _wait_ready(settings: Settings, children: list[tuple[str, subprocess.Popen[bytes]]], begun: float) -> Kube:

@@ -47,9 +47,7 @@ def test_names_records_and_data_come_back(system: System) -> None:
         assert system.get("pvc", f"www-{member}")["spec"]["volumeName"] == volumes[member]
         address = system.get("pod", member)["status"]["podIP"]
         fqdn = f"{member}.nginx.default.svc.cluster.local"
-        system.until(
-            lambda a=address, o=other, f=fqdn: a in system.kubectl("exec", o, "--", "nslookup", f, check=False), f"{fqdn}", 5
-        )  # type: ignore[misc]
+        system.until(lambda a=address, o=other, f=fqdn: a in system.kubectl("exec", o, "--", "nslookup", f, check=False), f"{fqdn}", 5)  # type: ignore[misc]
         assert system.kubectl("exec", other, "--", "wget", "-q", "-O", "-", f"http://{member}.nginx/").strip() == member
 
 

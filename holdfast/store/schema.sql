@@ -1,0 +1,19 @@
+-- One append-only log of changes; `live` points at each key's newest one. `meta` keeps the counters that must never go back.
+CREATE TABLE IF NOT EXISTS changes (
+    revision INTEGER PRIMARY KEY,
+    type     INTEGER NOT NULL,  -- 0 create, 1 update, 2 delete
+    key      TEXT    NOT NULL,
+    created  INTEGER NOT NULL,
+    previous INTEGER NOT NULL,  -- revision of the record before; 0 for a create
+    checksum INTEGER NOT NULL,  -- crc32 of key and value
+    value    BLOB    NOT NULL
+);
+CREATE INDEX IF NOT EXISTS changes_by_key ON changes (key, revision);
+CREATE TABLE IF NOT EXISTS live (
+    key      TEXT PRIMARY KEY,
+    revision INTEGER NOT NULL
+) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS meta (
+    name  TEXT PRIMARY KEY,
+    value INTEGER NOT NULL
+) WITHOUT ROWID;

@@ -1,0 +1,358 @@
+"""The store on SQLite: WAL, synchronous=FULL, one writer thread with group commit.
+
+Writers queue their operations; the thread drains the queue into one transaction, so that one fsync
+serves all who waited for the last one. Compare-and-swap happens inside that transaction. When the
+commit returns, the batch goes to the loop: first to watchers, then the writers' futures resolve.
+An I/O error at commit leaves the outcome unknown (fsync must not be retried), so the process ends
+through ``on_fatal`` and the next start reads the truth from disk (HAZ-3, HAZ-4). Reads go through a
+connection of their own: points on the loop (microseconds), lists and log reads in a thread.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import builtins
+import fcntl
+import logging
+import os
+import queue
+import threading
+import zlib
+from collections.abc import AsyncIterator, Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any
+
+import apsw
+
+from holdfast.store.api import (
+    Change,
+    CompactedError,
+    FutureRevisionError,
+    KeyExistsError,
+    MismatchError,
+    Page,
+    Record,
+)
+from holdfast.store.watch import Hub
+
+log = logging.getLogger("holdfast.store")
+
+TYPES = ("create", "update", "delete")
+_POINT = (
+    "SELECT c.key, c.value, c.revision, c.created, c.checksum FROM live l JOIN changes c ON c.revision = l.revision WHERE l.key = ?"
+)
+_KEYS_NOW = "SELECT key, revision FROM live WHERE key >= ?1 AND key < ?2 AND key > ?3 AND revision <= ?4"
+_KEYS_THEN = (
+    "SELECT key, MAX(revision) AS revision FROM changes WHERE key >= ?1 AND key < ?2 AND key > ?3 AND revision <= ?4 GROUP BY key"
+)
+HISTORY = 20_000
+"""Revisions kept for watchers and pages that come back; older history is compacted."""
+
+
+class StoreError(Exception):
+    """The data cannot be used; the text names the path, the cause and the remedy."""
+
+
+@dataclass(slots=True)
+class _Write:
+    type: str
+    key: str
+    value: bytes | None
+    expected: int
+    future: asyncio.Future[int]
+
+
+def _die(error: BaseException) -> None:
+    log.critical("the store cannot promise durability any more: %s", error)
+    os._exit(70)
+
+
+def _checksum(key: str, value: bytes) -> int:
+    return zlib.crc32(value, zlib.crc32(key.encode()))
+
+
+def _counter(database: apsw.Connection, name: str) -> int:
+    row = database.execute("SELECT value FROM meta WHERE name = ?", (name,)).fetchone()
+    return int(row[0]) if row else 0
+
+
+class SqliteStore:
+    def __init__(self, path: Path, *, on_fatal: Callable[[BaseException], None] = _die, vfs: str = "") -> None:
+        self.path = path
+        self._on_fatal = on_fatal
+        self._vfs = vfs
+        self._queue: queue.SimpleQueue[_Write | Callable[[], None] | None] = queue.SimpleQueue()
+        self._hub = Hub(self._read_changes)
+        self._revision = 0
+        self._compacted = 0
+        self._thread: threading.Thread | None = None
+        self._lock: IO[str] | None = None
+        self._batches = self._writes = 0
+
+    async def start(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        self._take_lock()
+        self._writer = self._connect()
+        self._writer.execute((Path(__file__).parent / "schema.sql").read_text())
+        self._reader = self._connect()
+        self._points = self._connect()
+        problems = [row[0] for row in self._writer.execute("PRAGMA quick_check") if row[0] != "ok"]
+        if problems:
+            raise StoreError(f"{self.path}: the database is damaged ({problems[0]}); restore a copy or move it away")
+        self._revision = max(self._meta("revision"), self._meta("compacted"))
+        self._compacted = self._meta("compacted")
+        self._hub.revision = self._revision
+        self._thread = threading.Thread(target=self._write_loop, name="store-writer", daemon=True)
+        self._thread.start()
+
+    def _take_lock(self) -> None:
+        lock = (self.path.parent / (self.path.name + ".lock")).open("a+")
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            lock.seek(0)
+            holder = lock.read().strip() or "unknown"
+            lock.close()
+            raise StoreError(f"{self.path} is in use by another process (pid {holder}): stop it, or name another --data") from None
+        lock.truncate(0)
+        lock.write(str(os.getpid()))
+        lock.flush()
+        self._lock = lock
+
+    def _connect(self) -> apsw.Connection:
+        connection = apsw.Connection(str(self.path), vfs=self._vfs or None)
+        connection.set_busy_timeout(5000)
+        connection.execute("PRAGMA journal_mode=WAL")
+        connection.execute("PRAGMA synchronous=FULL")
+        return connection
+
+    def _meta(self, name: str) -> int:
+        return _counter(self._writer, name)
+
+    async def close(self) -> None:
+        self._hub.close()
+        if self._thread:
+            self._queue.put(None)
+            await asyncio.to_thread(self._thread.join)
+            self._thread = None
+            for connection in (self._points, self._reader, self._writer):
+                connection.close()
+        if self._lock:
+            self._lock.close()
+            self._lock = None
+
+    @property
+    def revision(self) -> int:
+        return self._revision
+
+    @property
+    def compacted(self) -> int:
+        return self._compacted
+
+    def statistics(self) -> Mapping[str, float]:
+        return {"revision": self._revision, "batches": self._batches, "writes": self._writes, "watchers": len(self._hub)}
+
+    # Writes
+
+    async def create(self, key: str, value: bytes) -> int:
+        return await self._submit("create", key, value, 0)
+
+    async def update(self, key: str, value: bytes, expected: int) -> int:
+        return await self._submit("update", key, value, expected)
+
+    async def delete(self, key: str, expected: int, value: bytes | None = None) -> int:
+        return await self._submit("delete", key, value, expected)
+
+    async def _submit(self, type: str, key: str, value: bytes | None, expected: int) -> int:
+        future: asyncio.Future[int] = self._loop.create_future()
+        self._queue.put(_Write(type, key, value, expected, future))
+        return await future
+
+    def _write_loop(self) -> None:
+        stopping = False
+        while not stopping:
+            items: list[_Write | Callable[[], None] | None] = [self._queue.get()]
+            while len(items) < 512:
+                try:
+                    items.append(self._queue.get_nowait())
+                except queue.Empty:
+                    break
+            stopping = None in items
+            writes = [item for item in items if isinstance(item, _Write)]
+            chores = [item for item in items if callable(item)]
+            try:
+                if writes:
+                    self._commit(writes)
+                for chore in chores:
+                    chore()
+            except apsw.Error as error:
+                self._on_fatal(error)
+                return
+
+    def _commit(self, writes: list[_Write]) -> None:
+        """One transaction for all; nothing is told to anyone before it is on disk."""
+        database = self._writer
+        revision = self._revision
+        changes: list[Change] = []
+        outcomes: list[tuple[asyncio.Future[int], int | Exception]] = []
+        database.execute("BEGIN IMMEDIATE")
+        for write in writes:
+            result = self._apply(write, revision + 1)
+            if isinstance(result, Change):
+                revision += 1
+                changes.append(result)
+                outcomes.append((write.future, revision))
+            else:
+                outcomes.append((write.future, result))
+        if changes:
+            database.execute("INSERT OR REPLACE INTO meta VALUES ('revision', ?)", (revision,))
+        database.execute("COMMIT")
+        self._batches += 1
+        self._writes += len(changes)
+        self._loop.call_soon_threadsafe(self._committed, changes, revision, outcomes)
+        # The next batch may begin before the loop has run: the counter must already have moved.
+        self._revision = revision
+        if revision - self._compacted > 2 * HISTORY:
+            self._compact(revision - HISTORY)
+
+    def _apply(self, write: _Write, revision: int) -> Change | Exception:
+        old = self._live(self._writer, write.key)
+        if write.type == "create":
+            if old is not None:
+                return KeyExistsError(write.key)
+        elif old is None or old.revision != write.expected:
+            return MismatchError(old)
+        created = old.created if old else revision
+        value = write.value if write.value is not None else (old.value if old else b"")
+        record = Record(write.key, value, revision, created)
+        row = (
+            revision,
+            TYPES.index(write.type),
+            write.key,
+            created,
+            old.revision if old else 0,
+            _checksum(write.key, value),
+            value,
+        )
+        self._writer.execute("INSERT INTO changes VALUES (?, ?, ?, ?, ?, ?, ?)", row)
+        if write.type == "delete":
+            self._writer.execute("DELETE FROM live WHERE key = ?", (write.key,))
+        else:
+            self._writer.execute("INSERT OR REPLACE INTO live VALUES (?, ?)", (write.key, revision))
+        return Change(write.type, record, old)
+
+    def _committed(self, changes: list[Change], revision: int, outcomes: list[tuple[asyncio.Future[int], int | Exception]]) -> None:
+        self._hub.publish(changes, revision)
+        for future, outcome in outcomes:
+            if future.done():
+                continue
+            if isinstance(outcome, Exception):
+                future.set_exception(outcome)
+            else:
+                future.set_result(outcome)
+
+    async def compact(self, revision: int) -> None:
+        done: asyncio.Future[None] = self._loop.create_future()
+
+        def chore() -> None:
+            self._compact(min(revision, self._revision))
+            self._loop.call_soon_threadsafe(done.set_result, None)
+
+        self._queue.put(chore)
+        await done
+
+    def _compact(self, revision: int) -> None:
+        """Forgets changes at and below ``revision``, except those that live keys stand on."""
+        if revision <= self._compacted:
+            return
+        self._writer.execute("BEGIN IMMEDIATE")
+        self._writer.execute("INSERT OR REPLACE INTO meta VALUES ('compacted', ?)", (revision,))
+        self._writer.execute(
+            "DELETE FROM changes WHERE revision <= ?1 AND NOT EXISTS (SELECT 1 FROM live WHERE live.revision = changes.revision"
+            " AND live.key = changes.key) AND revision NOT IN (SELECT MAX(revision) FROM changes WHERE revision <= ?1"
+            " AND key IN (SELECT key FROM changes WHERE revision > ?1) GROUP BY key)",
+            (revision,),
+        )
+        self._writer.execute("COMMIT")
+        self._compacted = revision
+
+    # Reads
+
+    async def get(self, key: str, revision: int = 0) -> Record | None:
+        self._check(revision)
+        if not revision:
+            return self._live(self._points, key)
+        row = self._points.execute(
+            "SELECT key, value, revision, created, checksum, type FROM changes WHERE key = ? AND revision <= ?"
+            " ORDER BY revision DESC LIMIT 1",
+            (key, revision),
+        ).fetchone()
+        return None if row is None or row[5] == 2 else self._record(row)
+
+    def _live(self, database: apsw.Connection, key: str) -> Record | None:
+        row = database.execute(_POINT, (key,)).fetchone()
+        return None if row is None else self._record(row)
+
+    def _record(self, row: tuple[Any, ...]) -> Record:
+        key, value, revision, created, checksum = row[:5]
+        if _checksum(key, value) != checksum:
+            raise StoreError(f"{self.path}: the record {key} at revision {revision} is damaged; restore a copy")
+        return Record(key, value, revision, created)
+
+    async def list(self, prefix: str, *, revision: int = 0, after: str = "", limit: int = 0) -> Page:
+        self._check(revision)
+        return await asyncio.to_thread(self._list, prefix, revision, after, limit)
+
+    def _list(self, prefix: str, revision: int, after: str, limit: int) -> Page:
+        database = self._reader
+        end = prefix + "\U0010ffff"
+        begin = max(prefix, after)
+        with database:  # one read transaction: the page and its revision agree
+            newest = _counter(database, "revision")
+            at = revision or newest
+            keys = _KEYS_THEN if revision and revision < newest else _KEYS_NOW
+            arguments = (begin, end, after, at)
+            rows = database.execute(
+                f"SELECT c.key, c.value, c.revision, c.created, c.checksum FROM ({keys}) k JOIN changes c ON c.revision = k.revision"
+                " WHERE c.type < 2 ORDER BY c.key LIMIT ?5",
+                (*arguments, limit or -1),
+            ).fetchall()
+            remaining = 0
+            if limit and len(rows) == limit:
+                total = database.execute(
+                    f"SELECT COUNT(*) FROM ({keys}) k JOIN changes c ON c.revision = k.revision WHERE c.type < 2", arguments
+                ).fetchone()
+                remaining = int(total[0] if total else 0) - len(rows)
+        return Page([self._record(row) for row in rows], at, remaining)
+
+    def _check(self, revision: int) -> None:
+        if revision > self._revision:
+            raise FutureRevisionError(self._revision)
+        if revision and revision < self._compacted:
+            raise CompactedError(self._compacted)
+
+    def watch(self, prefix: str, after: int) -> AsyncIterator[builtins.list[Change]]:
+        return self._hub.watch(prefix, after)
+
+    async def _read_changes(self, prefix: str, after: int, limit: int) -> builtins.list[Change]:
+        return await asyncio.to_thread(self._log, prefix, after, limit)
+
+    def _log(self, prefix: str, after: int, limit: int) -> builtins.list[Change]:
+        database = self._reader
+        with database:
+            compacted = _counter(database, "compacted")
+            if after < compacted:
+                raise CompactedError(compacted)
+            rows = database.execute(
+                "SELECT c.key, c.value, c.revision, c.created, c.checksum, c.type, p.key, p.value, p.revision, p.created, p.checksum"
+                " FROM changes c LEFT JOIN changes p ON p.revision = c.previous AND p.key = c.key"
+                " WHERE c.revision > ? AND c.key >= ? AND c.key < ? ORDER BY c.revision LIMIT ?",
+                (after, prefix, prefix + "\U0010ffff", limit),
+            ).fetchall()
+        return [self._change(row) for row in rows]
+
+    def _change(self, row: tuple[Any, ...]) -> Change:
+        previous = None if row[6] is None else self._record(row[6:])
+        return Change(TYPES[row[5]], self._record(row), previous)

@@ -1,0 +1,122 @@
+"""What SQLite promises beyond the suite: kill -9, restart, compaction, damage, a second process, a failing disk."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import apsw
+import pytest
+
+from holdfast.store.sqlite import SqliteStore, StoreError
+
+WRITER = """
+import asyncio, sys
+from pathlib import Path
+from holdfast.store.sqlite import SqliteStore
+async def main():
+    store = SqliteStore(Path(sys.argv[1]))
+    await store.start()
+    for n in range(100000):
+        revision = await store.create(f"/k/{n}", b"v")
+        print(n, revision, flush=True)
+asyncio.run(main())
+"""
+
+
+async def test_acknowledged_writes_survive_kill_9(tmp_path: Path) -> None:
+    path = tmp_path / "s.db"
+    writer = subprocess.Popen(  # noqa: ASYNC220  (the test itself is the only task)
+        [sys.executable, "-c", WRITER, str(path)], stdout=subprocess.PIPE, text=True
+    )
+    assert writer.stdout
+    acknowledged = [tuple(map(int, writer.stdout.readline().split())) for _ in range(50)]
+    writer.send_signal(signal.SIGKILL)
+    acknowledged += [tuple(map(int, line.split())) for line in writer.stdout.read().splitlines() if line.count(" ") == 1]
+    writer.wait()
+    store = SqliteStore(path)
+    await store.start()
+    for number, revision in acknowledged:
+        record = await store.get(f"/k/{number}")
+        assert record is not None
+        assert record.revision == revision
+    assert await store.create("/next", b"v") > acknowledged[-1][1]
+    await store.close()
+
+
+async def test_revision_never_returns_after_compaction_and_restart(tmp_path: Path) -> None:
+    store = SqliteStore(tmp_path / "s.db")
+    await store.start()
+    revision = await store.create("/a", b"1")
+    gone = await store.delete("/a", revision)
+    await store.compact(gone)
+    await store.close()
+    store = SqliteStore(tmp_path / "s.db")
+    await store.start()
+    assert await store.create("/a", b"2") == gone + 1
+    assert store.compacted == gone
+    await store.close()
+
+
+async def test_a_second_process_is_refused_with_the_holder(tmp_path: Path) -> None:
+    store = SqliteStore(tmp_path / "s.db")
+    await store.start()
+    with pytest.raises(StoreError, match=f"in use by another process \\(pid {os.getpid()}\\)"):
+        await SqliteStore(tmp_path / "s.db").start()
+    await store.close()
+
+
+async def test_a_damaged_record_is_never_served(tmp_path: Path) -> None:
+    store = SqliteStore(tmp_path / "s.db")
+    await store.start()
+    await store.create("/a", b"value")
+    await store.close()
+    database = apsw.Connection(str(tmp_path / "s.db"))
+    database.execute("UPDATE changes SET value = ?", (b"vAlue",))
+    database.close()
+    store = SqliteStore(tmp_path / "s.db")
+    await store.start()
+    with pytest.raises(StoreError, match="damaged"):
+        await store.get("/a")
+    await store.close()
+
+
+class FailingFile(apsw.VFSFile):
+    def xSync(self, flags: int) -> None:
+        if FailingDisk.broken:
+            raise apsw.IOError("the disk is gone")
+        super().xSync(flags)
+
+
+class FailingDisk(apsw.VFS):
+    broken = False
+
+    def __init__(self) -> None:
+        super().__init__("failing", "")
+
+    def xOpen(self, name: str | apsw.URIFilename | None, flags: list[int]) -> FailingFile:
+        return FailingFile("", name, flags)
+
+
+async def test_a_failed_sync_is_fatal_and_never_acknowledged(tmp_path: Path) -> None:
+    disk = FailingDisk()
+    fatal: asyncio.Future[BaseException] = asyncio.get_running_loop().create_future()
+    loop = asyncio.get_running_loop()
+    store = SqliteStore(tmp_path / "s.db", on_fatal=lambda e: loop.call_soon_threadsafe(fatal.set_result, e), vfs="failing")
+    await store.start()
+    await store.create("/a", b"1")
+    FailingDisk.broken = True
+    try:
+        writing = asyncio.ensure_future(store.create("/b", b"1"))
+        error = await asyncio.wait_for(fatal, 10)
+        assert isinstance(error, apsw.Error)
+        assert not writing.done()
+        writing.cancel()
+    finally:
+        FailingDisk.broken = False
+    await store.close()
+    del disk
