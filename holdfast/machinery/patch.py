@@ -1,0 +1,121 @@
+"""JSON patch (RFC 6902) and merge patch (RFC 7396), with upstream's limits and refusals (API-62, API-63)."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+from holdfast.machinery.errors import ApiError, bad_request
+from holdfast.machinery.schema import Json
+
+MAX_OPERATIONS = 10_000
+MAX_COPIED = 3 * 1024 * 1024
+
+
+def unprocessable(message: str) -> ApiError:
+    return ApiError(422, "Invalid", message, {})
+
+
+def merge_patch(document: Json, patch: Json) -> Json:
+    """A new document; ``null`` removes a field."""
+    if not isinstance(patch, dict):
+        return copy.deepcopy(patch)
+    out = dict(document) if isinstance(document, dict) else {}
+    for name, value in patch.items():
+        if value is None:
+            out.pop(name, None)
+        else:
+            out[name] = merge_patch(out.get(name), value)
+    return out
+
+
+def json_patch(document: Json, operations: Json) -> Json:
+    """A new document. Raises ApiError: 400 for a malformed patch, 413 for a huge one, 422 for one that does not apply."""
+    if not isinstance(operations, list) or not all(isinstance(o, dict) for o in operations):
+        raise bad_request("a JSON patch is a list of operations")
+    if len(operations) > MAX_OPERATIONS:
+        text = f"The allowed maximum operations in a JSON patch is {MAX_OPERATIONS}, got {len(operations)}"
+        raise ApiError(413, "RequestEntityTooLarge", text, {})
+    out = copy.deepcopy(document)
+    copied = 0
+    for operation in operations:
+        if operation.get("op") == "copy":
+            copied += len(repr(_get(out, _pointer(operation, "from"))))
+            if copied > MAX_COPIED:
+                raise ApiError(413, "RequestEntityTooLarge", "the copies of the patch grow too large", {})
+        out = _apply(out, operation)
+    return out
+
+
+def _pointer(operation: dict[str, Any], field: str) -> list[str]:
+    text = operation.get(field)
+    if not isinstance(text, str) or (text and not text.startswith("/")):
+        raise bad_request(f"a JSON patch operation needs {field!r} as a JSON pointer")
+    return [part.replace("~1", "/").replace("~0", "~") for part in text.split("/")[1:]]
+
+
+def _apply(document: Json, operation: dict[str, Any]) -> Json:
+    act = operation.get("op")
+    path = _pointer(operation, "path")
+    if act in ("add", "replace", "test") and "value" not in operation:
+        raise bad_request(f"a JSON patch {act!r} operation needs a value")
+    if act == "add":
+        return _set(document, path, copy.deepcopy(operation["value"]), insert=True)
+    if act == "replace":
+        _get(document, path)
+        return _set(document, path, copy.deepcopy(operation["value"]), insert=False)
+    if act == "remove":
+        return _remove(document, path)
+    if act == "test":
+        if _get(document, path) != operation["value"]:
+            raise unprocessable(
+                "the server rejected our request due to an error in our request: testing value failed at " + operation["path"]
+            )
+        return document
+    if act in ("move", "copy"):
+        source = _pointer(operation, "from")
+        value = copy.deepcopy(_get(document, source))
+        if act == "move":
+            document = _remove(document, source)
+        return _set(document, path, value, insert=True)
+    raise bad_request(f"unknown JSON patch operation {act!r}")
+
+
+def _position(items: list[Json], part: str, *, end: bool) -> int:
+    if part == "-" and end:
+        return len(items)
+    if not part.isdigit() or int(part) > len(items) - (0 if end else 1):
+        raise unprocessable(f"the server rejected our request due to an error in our request: no item {part} in the list")
+    return int(part)
+
+
+def _get(document: Json, path: list[str]) -> Json:
+    for part in path:
+        if isinstance(document, list):
+            document = document[_position(document, part, end=False)]
+        elif isinstance(document, dict) and part in document:
+            document = document[part]
+        else:
+            raise unprocessable("the server rejected our request due to an error in our request: no value at /" + "/".join(path))
+    return document
+
+
+def _set(document: Json, path: list[str], value: Json, *, insert: bool) -> Json:
+    if not path:
+        return value
+    parent = _get(document, path[:-1])
+    if isinstance(parent, list):
+        position = _position(parent, path[-1], end=insert)
+        parent[position : position + (0 if insert else 1)] = [value]
+    elif isinstance(parent, dict):
+        parent[path[-1]] = value
+    else:
+        raise unprocessable("the server rejected our request due to an error in our request: no object at /" + "/".join(path[:-1]))
+    return document
+
+
+def _remove(document: Json, path: list[str]) -> Json:
+    _get(document, path)
+    parent = _get(document, path[:-1])
+    del parent[int(path[-1]) if isinstance(parent, list) else path[-1]]
+    return document

@@ -1,0 +1,133 @@
+"""Label and field selectors: parsed once, matched often."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from holdfast.machinery import errors
+
+_NAME = r"[A-Za-z0-9](?:[-A-Za-z0-9_./]*[A-Za-z0-9])?"
+_VALUE = r"[-A-Za-z0-9_.]*"
+_SET = re.compile(rf"\s*({_NAME})\s+(in|notin)\s*\(([^()]*)\)\s*")
+_EQUAL = re.compile(rf"\s*({_NAME})\s*(==|=|!=)\s*({_VALUE})\s*")
+_EXISTS = re.compile(rf"\s*(!?)\s*({_NAME})\s*")
+_COMPARE = re.compile(rf"\s*({_NAME})\s*(<|>)\s*(-?\d+)\s*")
+
+
+@dataclass(frozen=True)
+class Requirement:
+    """``operator``: In, NotIn, Exists, DoesNotExist, Gt, Lt."""
+
+    key: str
+    operator: str
+    values: tuple[str, ...] = ()
+
+    def matches(self, labels: Mapping[str, str]) -> bool:
+        if self.operator == "Exists":
+            return self.key in labels
+        if self.operator == "DoesNotExist":
+            return self.key not in labels
+        if self.operator == "NotIn":
+            return labels.get(self.key) not in self.values
+        if self.key not in labels:
+            return False
+        if self.operator == "In":
+            return labels[self.key] in self.values
+        try:
+            number, bound = int(labels[self.key]), int(self.values[0])
+        except (ValueError, IndexError):
+            return False
+        return number > bound if self.operator == "Gt" else number < bound
+
+
+@dataclass(frozen=True)
+class LabelSelector:
+    requirements: tuple[Requirement, ...] = ()
+    nothing: bool = False
+
+    def matches(self, labels: Mapping[str, str]) -> bool:
+        return not self.nothing and all(r.matches(labels) for r in self.requirements)
+
+    @property
+    def empty(self) -> bool:
+        return not self.nothing and not self.requirements
+
+    def __str__(self) -> str:
+        return ",".join(map(_text, self.requirements))
+
+
+def _text(requirement: Requirement) -> str:
+    key, values = requirement.key, ",".join(requirement.values)
+    if requirement.operator == "In" and len(requirement.values) == 1:
+        return f"{key}={values}"
+    forms = {"In": f"{key} in ({values})", "NotIn": f"{key} notin ({values})", "Exists": key, "DoesNotExist": f"!{key}"}
+    return forms.get(requirement.operator) or f"{key}{'>' if requirement.operator == 'Gt' else '<'}{values}"
+
+
+EVERYTHING = LabelSelector()
+NOTHING = LabelSelector(nothing=True)
+
+
+def parse_label_selector(text: str) -> LabelSelector:
+    """``a=b,c in (d,e),!f``. Raises ApiError 400 with upstream's text."""
+    if not text.strip():
+        return EVERYTHING
+    return LabelSelector(tuple(_requirement(part) for part in _split(text)))
+
+
+def _split(text: str) -> list[str]:
+    parts, depth, start = [], 0, 0
+    for position, char in enumerate(text):
+        depth += (char == "(") - (char == ")")
+        if char == "," and depth == 0:
+            parts.append(text[start:position])
+            start = position + 1
+    return [*parts, text[start:]]
+
+
+def _requirement(text: str) -> Requirement:
+    if match := _SET.fullmatch(text):
+        values = tuple(sorted(value.strip() for value in match[3].split(",")))
+        return Requirement(match[1], "In" if match[2] == "in" else "NotIn", values)
+    if match := _EQUAL.fullmatch(text):
+        return Requirement(match[1], "NotIn" if match[2] == "!=" else "In", (match[3],))
+    if match := _COMPARE.fullmatch(text):
+        return Requirement(match[1], "Gt" if match[2] == ">" else "Lt", (match[3],))
+    if match := _EXISTS.fullmatch(text):
+        return Requirement(match[2], "DoesNotExist" if match[1] else "Exists")
+    raise errors.bad_request(
+        f"unable to parse requirement: found '{text.strip()}', expected: a label requirement such as 'a=b', 'a in (b,c)' or '!a'"
+    )
+
+
+def from_object(selector: Mapping[str, Any] | None) -> LabelSelector:
+    """A LabelSelector object ({matchLabels, matchExpressions}); None selects nothing, {} everything."""
+    if selector is None:
+        return NOTHING
+    found = [Requirement(key, "In", (value,)) for key, value in sorted((selector.get("matchLabels") or {}).items())]
+    found += [
+        Requirement(expression["key"], expression["operator"], tuple(expression.get("values") or ()))
+        for expression in selector.get("matchExpressions") or []
+    ]
+    return LabelSelector(tuple(found))
+
+
+def from_map(labels: Mapping[str, str]) -> LabelSelector:
+    """Equality with every pair (a Service's selector)."""
+    return LabelSelector(tuple(Requirement(key, "In", (value,)) for key, value in sorted(labels.items())))
+
+
+def parse_field_selector(text: str) -> list[tuple[str, str, str]]:
+    """``a=b,c!=d`` as (field, "=" or "!=", value). Raises ApiError 400."""
+    found = []
+    for part in text.split(","):
+        if not part:
+            continue
+        match = re.fullmatch(r"([^=!]+?)(!=|==|=)(.*)", part)
+        if not match:
+            raise errors.bad_request(f"invalid selector: '{text}'; can't understand '{part}'")
+        found.append((match[1], "!=" if match[2] == "!=" else "=", match[3].replace("\\,", ",").replace("\\=", "=")))
+    return found
