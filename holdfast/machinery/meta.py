@@ -35,11 +35,11 @@ def split_key(text: str) -> tuple[str, str]:
     return (first, second) if slash else ("", first)
 
 
-def labels(obj: Obj) -> Mapping[str, str]:
+def labels_of(obj: Obj) -> Mapping[str, str]:
     return obj["metadata"].get("labels") or {}
 
 
-def annotations(obj: Obj) -> Mapping[str, str]:
+def annotations_of(obj: Obj) -> Mapping[str, str]:
     return obj["metadata"].get("annotations") or {}
 
 
@@ -134,7 +134,8 @@ def _owners(references: list[Obj], path: str) -> list[FieldError]:
         ]
     controllers = [r for r in references if r.get("controller")]
     if len(controllers) > 1:
-        text = f'Only one reference can have Controller set to true. Found "true" in references for {controllers[0].get("kind")}/{controllers[0].get("name")} and {controllers[1].get("kind")}/{controllers[1].get("name")}'
+        one, two = (f"{r.get('kind')}/{r.get('name')}" for r in controllers[:2])
+        text = f'Only one reference can have Controller set to true. Found "true" in references for {one} and {two}'
         found.append(invalid(path, references, text))
     return found
 
