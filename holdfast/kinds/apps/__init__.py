@@ -1,0 +1,1 @@
+"""The kinds of the apps group, one module each."""

@@ -1,0 +1,1 @@
+"""The kinds of the coordination group, one module each."""

@@ -1,0 +1,25 @@
+"""Lease: who holds what, and since when. Nodes renew one as their heartbeat."""
+
+from __future__ import annotations
+
+from holdfast.kinds.columns import AGE, NAME, at
+from holdfast.kinds.definitions.overlay import overlay
+from holdfast.kinds.kind import Column, Kind
+from holdfast.kinds.resources import LEASES
+from holdfast.kinds.schemas import schema_of
+
+overlay(
+    "io.k8s.api.coordination.v1.LeaseSpec",
+    fields={"leaseDurationSeconds": {"minimum": 1}, "leaseTransitions": {"minimum": 0}},
+)
+KIND = Kind(
+    resource=LEASES,
+    schema=schema_of("io.k8s.api.coordination.v1.Lease"),
+    singular="lease",
+    storage="leases",
+    columns=(NAME, Column("Holder", at("spec", "holderIdentity", default=""), description="Who holds it."), AGE),
+    has_status=False,
+    has_generation=False,
+    unconditional_update=False,
+    create_on_update=True,
+)

@@ -1,0 +1,40 @@
+"""Namespace: where names live. Deleting one empties it first (controllers.namespace)."""
+
+from __future__ import annotations
+
+from holdfast.kinds.columns import AGE, NAME, at
+from holdfast.kinds.definitions.overlay import CORE
+from holdfast.kinds.kind import Column, Kind, Obj, Subresource
+from holdfast.kinds.resources import NAMESPACES
+from holdfast.kinds.schemas import schema_of
+from holdfast.machinery import names
+from holdfast.machinery.fielderror import invalid
+
+
+def _prepare(new: Obj, old: Obj | None) -> None:
+    labels = new["metadata"].setdefault("labels", {})
+    labels["kubernetes.io/metadata.name"] = new["metadata"].get("name", "")
+    if old is None:
+        new.setdefault("spec", {})["finalizers"] = ["kubernetes"]
+        new["status"] = {"phase": "Active"}
+    else:
+        new.setdefault("spec", {})["finalizers"] = list((old.get("spec") or {}).get("finalizers") or [])
+
+
+KIND = Kind(
+    resource=NAMESPACES,
+    schema=schema_of(CORE + "Namespace"),
+    singular="namespace",
+    short_names=("ns",),
+    verbs=("create", "delete", "get", "list", "patch", "update", "watch"),
+    storage="namespaces",
+    prepare=(_prepare,),
+    name_check=lambda name, path: [invalid(path, name, text) for text in names.dns1123_label(name)],
+    subresources={
+        "finalize": Subresource("finalize", ("update",)),
+        "status": Subresource("status", ("get", "patch", "update")),
+    },
+    columns=(NAME, Column("Status", at("status", "phase"), description="Active or Terminating."), AGE),
+    selectable={"status.phase": lambda obj: str((obj.get("status") or {}).get("phase") or "")},
+    has_generation=False,
+)

@@ -1,0 +1,103 @@
+"""Pod: the instance of an application. Bound by the scheduler, run and finally removed by its node."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+from holdfast.kinds.columns import AGE, NAME, at
+from holdfast.kinds.core import pod_cells
+from holdfast.kinds.definitions.overlay import CORE
+from holdfast.kinds.kind import Column, Kind, Obj, Subresource
+from holdfast.kinds.resources import PODS
+from holdfast.kinds.schemas import schema_of
+from holdfast.machinery.fielderror import FieldError, forbidden, required
+
+_IMMUTABLE = (
+    "pod updates may not change fields other than `spec.containers[*].image`,`spec.initContainers[*].image`,"
+    "`spec.activeDeadlineSeconds`,`spec.tolerations` (only additions to existing tolerations),"
+    "`spec.terminationGracePeriodSeconds` (allow it to be set to 1 if it was previously negative)"
+)
+
+
+def _prepare(new: Obj, old: Obj | None) -> None:
+    spec = new.get("spec")
+    if old is None and isinstance(spec, dict):
+        spec.setdefault("enableServiceLinks", True)
+        new["status"] = {"phase": "Pending", "qosClass": pod_cells.qos_class(spec)}
+
+
+def _without_mutable(spec: Obj) -> Obj:
+    out = copy.deepcopy(spec)
+    for container in (out.get("containers") or []) + (out.get("initContainers") or []):
+        container.pop("image", None)
+    for field in ("activeDeadlineSeconds", "tolerations", "terminationGracePeriodSeconds"):
+        out.pop(field, None)
+    return out
+
+
+def _check(new: Obj, old: Obj | None, _path: str) -> list[FieldError]:
+    if not new.get("spec"):
+        return [required("spec.containers")]
+    if old is None:
+        return []
+    before, after = old["spec"], new["spec"]
+    kept = all(toleration in (after.get("tolerations") or []) for toleration in before.get("tolerations") or [])
+    if not kept or _without_mutable(before) != _without_mutable(after):
+        return [forbidden("spec", _IMMUTABLE)]
+    return []
+
+
+def _grace(pod: Obj) -> int:
+    """Unscheduled and finished pods go at once: nobody has to stop them."""
+    if not pod["spec"].get("nodeName") or (pod.get("status") or {}).get("phase") in ("Failed", "Succeeded"):
+        return 0
+    return int(pod["spec"].get("terminationGracePeriodSeconds", 30))
+
+
+def _field(*path: str) -> Any:
+    cell = at(*path, default="")
+    return lambda obj: str(cell(obj, 0))
+
+
+KIND = Kind(
+    resource=PODS,
+    schema=schema_of(CORE + "Pod"),
+    singular="pod",
+    short_names=("po",),
+    categories=("all",),
+    storage="pods",
+    prepare=(_prepare,),
+    checks=(_check,),
+    subresources={
+        "status": Subresource("status", ("get", "patch", "update")),
+        "binding": Subresource("binding", ("create",), kind="Binding"),
+        "eviction": Subresource("eviction", ("create",), kind="Eviction", group="policy", version="v1"),
+        "exec": Subresource("exec", ("create", "get"), kind="PodExecOptions"),
+        "attach": Subresource("attach", ("create", "get"), kind="PodAttachOptions"),
+        "portforward": Subresource("portforward", ("create", "get"), kind="PodPortForwardOptions"),
+        "log": Subresource("log", ("get",)),
+    },
+    columns=(
+        NAME,
+        Column("Ready", pod_cells.ready, description="Ready containers of all."),
+        Column("Status", lambda pod, _now: pod_cells.word(pod), description="The pod's state in a word."),
+        Column("Restarts", pod_cells.restarts, description="How often its containers were started again."),
+        AGE,
+        Column("IP", at("status", "podIP"), priority=1, description="Its address."),
+        Column("Node", at("spec", "nodeName"), priority=1, description="Where it runs."),
+        Column("Nominated Node", at("status", "nominatedNodeName"), priority=1, description="Where room is being made for it."),
+        Column("Readiness Gates", pod_cells.gates, priority=1, description="Gates that are open."),
+    ),
+    selectable={
+        "spec.nodeName": _field("spec", "nodeName"),
+        "spec.restartPolicy": _field("spec", "restartPolicy"),
+        "spec.schedulerName": _field("spec", "schedulerName"),
+        "spec.serviceAccountName": _field("spec", "serviceAccountName"),
+        "spec.hostNetwork": lambda pod: "true" if pod["spec"].get("hostNetwork") else "false",
+        "status.phase": _field("status", "phase"),
+        "status.podIP": _field("status", "podIP"),
+        "status.nominatedNodeName": _field("status", "nominatedNodeName"),
+    },
+    default_grace=_grace,
+)

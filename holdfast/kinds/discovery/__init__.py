@@ -1,0 +1,1 @@
+"""The kinds of the discovery group, one module each."""

@@ -1,0 +1,1 @@
+"""The kinds of the events group, one module each."""
