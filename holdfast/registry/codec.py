@@ -1,0 +1,47 @@
+"""Objects to stored bytes and back. Bytes carry no resourceVersion: it is spliced in once the store has given it.
+
+kind, apiVersion and metadata come first, so the first ``"metadata":{`` is the object's own.
+"""
+
+from __future__ import annotations
+
+import orjson
+
+from holdfast.kinds.kind import Kind, Obj
+from holdfast.registry.request import Stored
+from holdfast.store.api import Record
+
+_MARK = b'"metadata":{'
+
+
+def encode(kind: Kind, obj: Obj) -> bytes:
+    """Stored form of an object in its served form. ``obj`` is not changed."""
+    stored = kind.to_storage(obj) if kind.to_storage else obj
+    metadata = {name: value for name, value in stored["metadata"].items() if name not in ("resourceVersion", "selfLink")}
+    head = {"kind": stored["kind"], "apiVersion": stored["apiVersion"], "metadata": metadata}
+    return orjson.dumps(head | {name: value for name, value in stored.items() if name not in head})
+
+
+def splice(value: bytes, revision: int) -> bytes:
+    at = value.index(_MARK) + len(_MARK)
+    return b'%b"resourceVersion":"%d",%b' % (value[:at], revision, value[at:])
+
+
+def stored(record: Record) -> Stored:
+    return Stored(splice(record.value, record.revision), record.revision)
+
+
+def serve(kind: Kind, item: Stored) -> Stored:
+    """The same object in ``kind``'s served form."""
+    if kind.from_storage is None:
+        return item
+    return Stored(orjson.dumps(kind.from_storage(item.obj)), item.revision)
+
+
+def prefix(kind: Kind, namespace: str = "") -> str:
+    base = f"/registry/{kind.storage}/"
+    return f"{base}{namespace}/" if namespace else base
+
+
+def key(kind: Kind, namespace: str, name: str) -> str:
+    return f"/registry/{kind.storage}/{namespace}/{name}" if kind.resource.namespaced else f"/registry/{kind.storage}/{name}"
