@@ -8,14 +8,18 @@ Each watcher has a bounded queue; one that does not keep up is cut, and resumes 
 from __future__ import annotations
 
 import asyncio
-from bisect import bisect_left, bisect_right
+import logging
+from bisect import bisect_left, bisect_right, insort
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from holdfast.machinery import errors
 from holdfast.registry import codec
 from holdfast.registry.request import Stored
-from holdfast.store.api import Change, Store
+from holdfast.store.api import Change, CompactedError, Store
+
+log = logging.getLogger("holdfast.registry")
 
 WINDOW = 8192
 QUEUE = 2048
@@ -36,6 +40,10 @@ class CacheEvent:
         return self.new.revision
 
 
+Listener = Callable[[CacheEvent | None], None]
+"""Gets each applied write; None = everything may have changed."""
+
+
 class Subscription:
     """One watcher's queue. ``cut`` is set when it fell behind."""
 
@@ -45,10 +53,14 @@ class Subscription:
         self.wake = asyncio.Event()
         self.cut = False
 
+    def end(self) -> None:
+        self.cut = True
+        self.events.clear()
+        self.wake.set()
+
     def offer(self, event: CacheEvent) -> None:
         if len(self.events) >= QUEUE:
-            self.cut = True
-            self.events.clear()
+            self.end()
         if not self.cut:
             self.events.append(event)
         self.wake.set()
@@ -60,13 +72,11 @@ class _Collection:
     window: deque[CacheEvent] = field(default_factory=deque)
     dropped: int = 0
     """Revision of the newest event that the window let go."""
-    order: list[str] | None = None
+    keys: list[str] = field(default_factory=list)
+    """Sorted keys of ``items``."""
     subscriptions: set[Subscription] = field(default_factory=set)
-
-    def keys(self) -> list[str]:
-        if self.order is None:
-            self.order = sorted(self.items)
-        return self.order
+    changed: int = 0
+    """Revision of its last write."""
 
 
 class WatchCache:
@@ -74,24 +84,56 @@ class WatchCache:
         self._store = store
         self._collections: dict[str, _Collection] = {}
         self._waiters: list[tuple[int, asyncio.Future[None]]] = []
-        self._listeners: list[Callable[[CacheEvent], None]] = []
+        self._listeners: list[Listener] = []
+        self._closed = False
         self.revision = 0
         self.oldest = 0
 
     async def start(self) -> None:
         """Loads the state of a while ago; ``run`` then replays up to now and follows."""
-        self.oldest = self.revision = max(self._store.compacted, self._store.revision - WINDOW // 2, 0)
-        if self.revision:
-            for record in (await self._store.list(ROOT, revision=self.revision)).records:
-                self._collection(record.key).items[record.key] = codec.stored(record)
+        await self._load(max(self._store.compacted, self._store.revision - WINDOW // 2, 0))
+
+    async def _load(self, revision: int) -> None:
+        self._collections.clear()
+        self.oldest = self.revision = revision
+        if not revision:
+            return
+        for record in (await self._store.list(ROOT, revision=revision)).records:
+            collection = self._collection(record.key)
+            collection.items[record.key] = codec.stored(record)
+            collection.keys.append(record.key)  # listed in order
+            collection.changed = revision
+        for listener in self._listeners:
+            listener(None)
 
     async def run(self) -> None:
-        async for changes in self._store.watch(ROOT, self.revision):
-            for change in changes:
-                self._apply(change)
-            self._release()
+        """Follows the store for ever. When it fell behind a compaction, it loads anew and cuts every watcher."""
+        try:
+            while True:
+                try:
+                    async for changes in self._store.watch(ROOT, self.revision):
+                        for change in changes:
+                            self._apply(change)
+                        self._release()
+                    raise errors.unavailable("the store was closed")
+                except CompactedError:
+                    log.warning("the watch cache fell behind a compaction and loads anew")
+                    watchers = [s for c in self._collections.values() for s in c.subscriptions]
+                    await self._load(self._store.revision)
+                    for subscription in watchers:
+                        subscription.end()
+                    self._release()
+        finally:
+            self._closed = True
+            for _, future in self._waiters:
+                if not future.done():
+                    future.set_exception(errors.unavailable("the watch cache has ended"))
+            self._waiters.clear()
+            for collection in self._collections.values():
+                for subscription in collection.subscriptions:
+                    subscription.end()
 
-    def on_event(self, listener: Callable[[CacheEvent], None]) -> None:
+    def on_event(self, listener: Listener) -> None:
         """Called for each applied write, in order (RBAC, address allocation)."""
         self._listeners.append(listener)
 
@@ -109,12 +151,13 @@ class WatchCache:
         new = codec.stored(change.record)
         old = collection.items.get(key)
         if change.type == "delete":
-            collection.items.pop(key, None)
-            collection.order = None
+            if collection.items.pop(key, None) is not None:
+                del collection.keys[bisect_left(collection.keys, key)]
         else:
             if old is None:
-                collection.order = None
+                insort(collection.keys, key)
             collection.items[key] = new
+        collection.changed = change.revision
         event = CacheEvent(change.type, key, new, old)
         collection.window.append(event)
         if len(collection.window) > WINDOW:
@@ -137,6 +180,8 @@ class WatchCache:
 
     async def wait(self, revision: int) -> None:
         """Returns once ``revision`` is applied here."""
+        if self._closed:
+            raise errors.unavailable("the watch cache has ended")
         if revision > self.revision:
             future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
             self._waiters.append((revision, future))
@@ -148,9 +193,25 @@ class WatchCache:
     def list(self, prefix: str) -> list[Stored]:
         """Objects below a prefix, in key order."""
         collection = self._collection(prefix)
-        keys = collection.keys()
+        keys = collection.keys
         begin, end = bisect_left(keys, prefix), bisect_right(keys, prefix + "\U0010ffff")
         return [collection.items[key] for key in keys[begin:end]]
+
+    def count(self, prefix: str) -> int:
+        keys = self._collection(prefix).keys
+        return bisect_right(keys, prefix + "\U0010ffff") - bisect_left(keys, prefix)
+
+    def changed(self, prefix: str) -> int:
+        """Revision of the last write in the collection of ``prefix``."""
+        return self._collection(prefix).changed
+
+    def page(self, prefix: str, after: str, limit: int) -> list[Stored]:
+        """At most ``limit`` (0 = all) objects below a prefix, keys > ``after``, in key order."""
+        collection = self._collection(prefix)
+        keys = collection.keys
+        begin = bisect_right(keys, after) if after else bisect_left(keys, prefix)
+        end = bisect_right(keys, prefix + "\U0010ffff")
+        return [collection.items[key] for key in keys[begin : min(end, begin + limit) if limit else end]]
 
     def subscribe(self, prefix: str) -> Subscription:
         subscription = Subscription(prefix)

@@ -11,13 +11,14 @@ from holdfast.kinds.kind import Kind, Obj
 from holdfast.registry.request import Stored
 from holdfast.store.api import Record
 
+_NEVER_STORED = ("resourceVersion", "selfLink", "managedFields")
 _MARK = b'"metadata":{'
 
 
 def encode(kind: Kind, obj: Obj) -> bytes:
     """Stored form of an object in its served form. ``obj`` is not changed."""
     stored = kind.to_storage(obj) if kind.to_storage else obj
-    metadata = {name: value for name, value in stored["metadata"].items() if name not in ("resourceVersion", "selfLink")}
+    metadata = {name: value for name, value in stored["metadata"].items() if name not in _NEVER_STORED}
     head = {"kind": stored["kind"], "apiVersion": stored["apiVersion"], "metadata": metadata}
     return orjson.dumps(head | {name: value for name, value in stored.items() if name not in head})
 
@@ -25,6 +26,18 @@ def encode(kind: Kind, obj: Obj) -> bytes:
 def splice(value: bytes, revision: int) -> bytes:
     at = value.index(_MARK) + len(_MARK)
     return b'%b"resourceVersion":"%d",%b' % (value[:at], revision, value[at:])
+
+
+def at_revision(item: Stored, revision: int) -> Stored:
+    """The same object as shown at another revision (a watcher's last sight of an object that left its selector)."""
+    at = item.raw.index(_MARK) + len(_MARK)
+    old = b'"resourceVersion":"%d",' % item.revision
+    return Stored(b'%b"resourceVersion":"%d",%b' % (item.raw[:at], revision, item.raw[at + len(old) :]), revision)
+
+
+def unversioned(value: bytes) -> Stored:
+    """An object that was not stored (a dry run's): without a resourceVersion."""
+    return Stored(value, 0)
 
 
 def stored(record: Record) -> Stored:

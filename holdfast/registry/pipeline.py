@@ -64,9 +64,8 @@ async def _decode(write: Write) -> None:
         how = request.options.get("fieldValidation") or "Warn"
         texts = [f'unknown field "{path}"' for path in unknown]
         if how == "Strict":
-            raise errors.bad_request(
-                f'{resource.kind} in version "{resource.version}" cannot be handled as a {resource.kind}: strict decoding error: {", ".join(texts)}'
-            )
+            where = f'{resource.kind} in version "{resource.version}" cannot be handled as a {resource.kind}'
+            raise errors.bad_request(f"{where}: strict decoding error: {', '.join(texts)}")
         if how == "Warn":
             write.warnings += texts
     _address(request, new)

@@ -9,14 +9,16 @@ from holdfast.machinery import errors, selectors
 from holdfast.registry.request import Request
 
 Predicate = Callable[[Obj], bool]
+_META = ("metadata.name", "metadata.namespace")
 
 
 def predicate(request: Request) -> Predicate | None:
     """None when everything is selected. Raises ApiError 400 for a malformed selector or an unknown field."""
     labels = selectors.parse_label_selector(request.options.get("labelSelector", ""))
-    fields = [(_getter(request.kind, name), op, value) for name, op, value in _fields(request)]
-    if request.verb in ("list", "watch", "deletecollection") and request.name:
-        fields.append((lambda obj: str(obj["metadata"].get("name", "")), "=", request.name))
+    wanted = selectors.parse_field_selector(request.options.get("fieldSelector", ""))
+    fields = [(_getter(request.kind, name), op, value) for name, op, value in wanted]
+    if request.name:
+        fields.append((_meta("metadata.name"), "=", request.name))
     if labels.empty and not fields:
         return None
 
@@ -28,19 +30,17 @@ def predicate(request: Request) -> Predicate | None:
     return selected
 
 
-def _fields(request: Request) -> list[tuple[str, str, str]]:
-    return selectors.parse_field_selector(request.options.get("fieldSelector", ""))
+def _meta(name: str) -> Callable[[Obj], str]:
+    field = name.rpartition(".")[2]
+    return lambda obj: str(obj["metadata"].get(field, ""))
 
 
 def _getter(kind: Kind, name: str) -> Callable[[Obj], str]:
-    if name in ("metadata.name", "metadata.namespace"):
-        field = name.rpartition(".")[2]
-        return lambda obj: str(obj["metadata"].get(field, ""))
+    if name in _META:
+        return _meta(name)
     found = kind.selectable.get(name)
     if found is None:
-        resource = kind.resource
-        raise errors.bad_request(
-            f'Unable to find "{resource.api_version}, Resource={resource.plural}" that match label selector "", field selector "{name}":'
-            f" field label not supported: {name}"
-        )
+        if kind.selectable:
+            raise errors.bad_request(f"field label not supported: {name}")
+        raise errors.bad_request(f'"{name}" is not a known field selector: only "metadata.name", "metadata.namespace"')
     return found
