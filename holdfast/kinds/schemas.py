@@ -118,6 +118,6 @@ def _overlay(node: Schema) -> None:
         changed[name] = replace(changed[name], default=value)
     node.properties = changed
     node.checks = tuple(entry.checks)
-    node.required = tuple(dict.fromkeys((*node.required, *entry.required)))
+    node.required = tuple(name for name in dict.fromkeys((*node.required, *entry.required)) if name not in entry.optional)
     if entry.defaulters:
         node.defaulter = _chain(entry.defaulters)

@@ -3,18 +3,14 @@
 from __future__ import annotations
 
 from holdfast.kinds.columns import AGE, NAME, at
-from holdfast.kinds.definitions.overlay import overlay
+from holdfast.kinds.definitions.plain import COORDINATION
 from holdfast.kinds.kind import Column, Kind
 from holdfast.kinds.resources import LEASES
 from holdfast.kinds.schemas import schema_of
 
-overlay(
-    "io.k8s.api.coordination.v1.LeaseSpec",
-    fields={"leaseDurationSeconds": {"minimum": 1}, "leaseTransitions": {"minimum": 0}},
-)
 KIND = Kind(
     resource=LEASES,
-    schema=schema_of("io.k8s.api.coordination.v1.Lease"),
+    schema=schema_of(COORDINATION + "Lease"),
     singular="lease",
     storage="leases",
     columns=(NAME, Column("Holder", at("spec", "holderIdentity", default=""), description="Who holds it."), AGE),

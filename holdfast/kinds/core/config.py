@@ -4,31 +4,25 @@ from __future__ import annotations
 
 import base64
 import binascii
-import re
+import json
 
 from holdfast.kinds.columns import AGE, NAME, at
 from holdfast.kinds.definitions.overlay import CORE
+from holdfast.kinds.definitions.rules import config_keys
 from holdfast.kinds.kind import Column, Kind, Obj, Subresource
 from holdfast.kinds.resources import CONFIGMAPS, SECRETS, SERVICEACCOUNTS
 from holdfast.kinds.schemas import schema_of
 from holdfast.machinery.fielderror import FieldError, forbidden, invalid, key, required, too_long
 
 LIMIT = 1024 * 1024
-_KEY = re.compile(r"[-._a-zA-Z0-9]+")
-_KEY_TEXT = (
-    "a valid config key must consist of alphanumeric characters, '-', '_' or '.' (e.g. 'key.name',  or 'KEY_NAME',  or 'key-name',"
-    " regex used for validation is '[-._a-zA-Z0-9]+')"
-)
 _IMMUTABLE = "field is immutable when `immutable` is set"
-
-
-def _keys(obj: Obj, *fields: str) -> list[FieldError]:
-    return [
-        invalid(key(field, name), name, _KEY_TEXT)
-        for field in fields
-        for name in obj.get(field) or {}
-        if len(name) > 253 or not _KEY.fullmatch(name) or name in (".", "..")
-    ]
+# What a Secret of a type must hold; basic-auth needs one of its two.
+_WANTED = {
+    "kubernetes.io/tls": ("tls.crt", "tls.key"),
+    "kubernetes.io/dockerconfigjson": (".dockerconfigjson",),
+    "kubernetes.io/dockercfg": (".dockercfg",),
+    "kubernetes.io/ssh-auth": ("ssh-privatekey",),
+}
 
 
 def _frozen(new: Obj, old: Obj | None, *fields: str) -> list[FieldError]:
@@ -39,14 +33,14 @@ def _frozen(new: Obj, old: Obj | None, *fields: str) -> list[FieldError]:
 
 
 def _check_config_map(new: Obj, old: Obj | None, _path: str) -> list[FieldError]:
-    found = _keys(new, "data", "binaryData")
+    found = config_keys("data", new.get("data")) + config_keys("binaryData", new.get("binaryData"))
     both = set(new.get("data") or {}) & set(new.get("binaryData") or {})
     found += [invalid(key("data", name), name, "duplicate of key present in binaryData") for name in sorted(both)]
     size = sum(len(v.encode()) for v in (new.get("data") or {}).values()) + sum(
         len(v) * 3 // 4 for v in (new.get("binaryData") or {}).values()
     )
     if size > LIMIT:
-        found.append(too_long("", "", LIMIT))
+        found.append(too_long("[]", "", LIMIT))
     return found + _frozen(new, old, "data", "binaryData")
 
 
@@ -67,29 +61,44 @@ CONFIGMAP = Kind(
 )
 
 
-def _prepare_secret(new: Obj, old: Obj | None) -> None:
-    """stringData is for writing only: it joins data, encoded."""
-    text = new.pop("stringData", None)
-    if text:
-        new.setdefault("data", {}).update({k: base64.b64encode(v.encode()).decode() for k, v in text.items()})
-    new.setdefault("type", "Opaque" if old is None else old.get("type", "Opaque"))
+def _decoded(value: str) -> bytes | None:
+    try:
+        return base64.b64decode(value, validate=True)
+    except (binascii.Error, ValueError):
+        return None
 
 
 def _check_secret(new: Obj, old: Obj | None, _path: str) -> list[FieldError]:
-    found = _keys(new, "data")
-    size = 0
-    for name, value in (new.get("data") or {}).items():
-        try:
-            size += len(base64.b64decode(value, validate=True))
-        except (binascii.Error, ValueError):
-            found.append(invalid(key("data", name), "", "must be base64"))
-    if size > LIMIT:
+    data = new.get("data") or {}
+    found = config_keys("data", data)
+    decoded = {name: _decoded(value) for name, value in data.items()}
+    found += [
+        invalid(key("data", name), "<secret contents redacted>", "must be base64") for name, raw in decoded.items() if raw is None
+    ]
+    if sum(len(raw or b"") for raw in decoded.values()) > LIMIT:
         found.append(too_long("data", "", LIMIT))
-    wanted = {"kubernetes.io/tls": ("tls.crt", "tls.key"), "kubernetes.io/dockerconfigjson": (".dockerconfigjson",)}
-    found += [required(key("data", name)) for name in wanted.get(new.get("type", ""), ()) if name not in (new.get("data") or {})]
+    found += _check_type(new, decoded)
     if old is not None and new.get("type") != old.get("type"):
         found.append(invalid("type", new.get("type"), "field is immutable"))
     return found + _frozen(new, old, "data")
+
+
+def _check_type(secret: Obj, data: dict[str, bytes | None]) -> list[FieldError]:
+    kind = str(secret.get("type") or "")
+    found = [required(key("data", name)) for name in _WANTED.get(kind, ()) if name not in data]
+    if kind == "kubernetes.io/basic-auth" and not {"username", "password"} & set(data):
+        found += [required(key("data", "username")), required(key("data", "password"))]
+    if kind == "kubernetes.io/service-account-token":
+        name = "kubernetes.io/service-account.name"
+        if not (secret["metadata"].get("annotations") or {}).get(name):
+            found.append(required(key("metadata.annotations", name)))
+    for name in (".dockerconfigjson", ".dockercfg"):
+        if name in _WANTED.get(kind, ()) and data.get(name) is not None:
+            try:
+                json.loads(data[name] or b"")
+            except ValueError as error:
+                found.append(invalid(key("data", name), "<secret contents redacted>", str(error)))
+    return found
 
 
 SECRET = Kind(
@@ -97,7 +106,6 @@ SECRET = Kind(
     schema=schema_of(CORE + "Secret"),
     singular="secret",
     storage="secrets",
-    prepare=(_prepare_secret,),
     checks=(_check_secret,),
     columns=(
         NAME,
@@ -122,4 +130,5 @@ SERVICEACCOUNT = Kind(
     columns=(NAME, AGE),
     has_status=False,
     has_generation=False,
+    unconditional_update=False,
 )

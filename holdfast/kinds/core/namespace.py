@@ -4,21 +4,33 @@ from __future__ import annotations
 
 from holdfast.kinds.columns import AGE, NAME, at
 from holdfast.kinds.definitions.overlay import CORE
+from holdfast.kinds.definitions.rules import label
 from holdfast.kinds.kind import Column, Kind, Obj, Subresource
 from holdfast.kinds.resources import NAMESPACES
 from holdfast.kinds.schemas import schema_of
 from holdfast.machinery import names
-from holdfast.machinery.fielderror import invalid
+from holdfast.machinery.fielderror import FieldError, invalid
 
 
 def _prepare(new: Obj, old: Obj | None) -> None:
     labels = new["metadata"].setdefault("labels", {})
     labels["kubernetes.io/metadata.name"] = new["metadata"].get("name", "")
     if old is None:
-        new.setdefault("spec", {})["finalizers"] = ["kubernetes"]
+        wanted = (new.get("spec") or {}).get("finalizers") or []
+        new["spec"] = {"finalizers": [*wanted, *([] if "kubernetes" in wanted else ["kubernetes"])]}
         new["status"] = {"phase": "Active"}
     else:
         new.setdefault("spec", {})["finalizers"] = list((old.get("spec") or {}).get("finalizers") or [])
+
+
+def _check(new: Obj, old: Obj | None, _path: str) -> list[FieldError]:
+    found: list[FieldError] = []
+    for finalizer in (new.get("spec") or {}).get("finalizers") or []:
+        found += [invalid("spec.finalizers", finalizer, text) for text in names.qualified_name(finalizer)]
+        if "/" not in finalizer and finalizer != "kubernetes":
+            text = "name is neither a standard finalizer name nor is it fully qualified"
+            found.append(invalid("spec.finalizers", finalizer, text))
+    return found
 
 
 KIND = Kind(
@@ -29,7 +41,8 @@ KIND = Kind(
     verbs=("create", "delete", "get", "list", "patch", "update", "watch"),
     storage="namespaces",
     prepare=(_prepare,),
-    name_check=lambda name, path: [invalid(path, name, text) for text in names.dns1123_label(name)],
+    checks=(_check,),
+    name_check=lambda name, path: label(path, name),
     subresources={
         "finalize": Subresource("finalize", ("update",)),
         "status": Subresource("status", ("get", "patch", "update")),

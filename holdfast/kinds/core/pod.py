@@ -2,57 +2,49 @@
 
 from __future__ import annotations
 
-import copy
 from typing import Any
 
 from holdfast.kinds.columns import AGE, NAME, at
 from holdfast.kinds.core import pod_cells
+from holdfast.kinds.core.pod_update import check_update
 from holdfast.kinds.definitions.overlay import CORE
+from holdfast.kinds.definitions.pod_spec import check_mounts
 from holdfast.kinds.kind import Column, Kind, Obj, Subresource
 from holdfast.kinds.resources import PODS
 from holdfast.kinds.schemas import schema_of
-from holdfast.machinery.fielderror import FieldError, forbidden, required
+from holdfast.machinery.fielderror import FieldError, forbidden
 
-_IMMUTABLE = (
-    "pod updates may not change fields other than `spec.containers[*].image`,`spec.initContainers[*].image`,"
-    "`spec.activeDeadlineSeconds`,`spec.tolerations` (only additions to existing tolerations),"
-    "`spec.terminationGracePeriodSeconds` (allow it to be set to 1 if it was previously negative)"
-)
+_GATED = {
+    "type": "PodScheduled",
+    "status": "False",
+    "reason": "SchedulingGated",
+    "message": "Scheduling is blocked due to non-empty scheduling gates",
+}
 
 
 def _prepare(new: Obj, old: Obj | None) -> None:
-    spec = new.get("spec")
-    if old is None and isinstance(spec, dict):
-        spec.setdefault("enableServiceLinks", True)
+    if old is None:
+        spec = new.get("spec") or {}
         new["status"] = {"phase": "Pending", "qosClass": pod_cells.qos_class(spec)}
-
-
-def _without_mutable(spec: Obj) -> Obj:
-    out = copy.deepcopy(spec)
-    for container in (out.get("containers") or []) + (out.get("initContainers") or []):
-        container.pop("image", None)
-    for field in ("activeDeadlineSeconds", "tolerations", "terminationGracePeriodSeconds"):
-        out.pop(field, None)
-    return out
+        if spec.get("schedulingGates"):
+            new["status"]["conditions"] = [dict(_GATED)]
 
 
 def _check(new: Obj, old: Obj | None, _path: str) -> list[FieldError]:
-    if not new.get("spec"):
-        return [required("spec.containers")]
-    if old is None:
-        return []
-    before, after = old["spec"], new["spec"]
-    kept = all(toleration in (after.get("tolerations") or []) for toleration in before.get("tolerations") or [])
-    if not kept or _without_mutable(before) != _without_mutable(after):
-        return [forbidden("spec", _IMMUTABLE)]
-    return []
+    found = check_mounts(new.get("spec") or {}, "spec")
+    if old is not None:
+        return found + check_update(new, old)
+    if (new.get("spec") or {}).get("ephemeralContainers"):
+        found.append(forbidden("spec.ephemeralContainers", "cannot be set on create"))
+    return found
 
 
 def _grace(pod: Obj) -> int:
     """Unscheduled and finished pods go at once: nobody has to stop them."""
     if not pod["spec"].get("nodeName") or (pod.get("status") or {}).get("phase") in ("Failed", "Succeeded"):
         return 0
-    return int(pod["spec"].get("terminationGracePeriodSeconds", 30))
+    seconds = pod["spec"].get("terminationGracePeriodSeconds")
+    return 30 if seconds is None else int(seconds)
 
 
 def _field(*path: str) -> Any:
@@ -84,7 +76,7 @@ KIND = Kind(
         Column("Status", lambda pod, _now: pod_cells.word(pod), description="The pod's state in a word."),
         Column("Restarts", pod_cells.restarts, description="How often its containers were started again."),
         AGE,
-        Column("IP", at("status", "podIP"), priority=1, description="Its address."),
+        Column("IP", pod_cells.address, priority=1, description="Its address."),
         Column("Node", at("spec", "nodeName"), priority=1, description="Where it runs."),
         Column("Nominated Node", at("status", "nominatedNodeName"), priority=1, description="Where room is being made for it."),
         Column("Readiness Gates", pod_cells.gates, priority=1, description="Gates that are open."),

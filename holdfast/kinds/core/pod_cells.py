@@ -6,10 +6,25 @@ first, then deletion.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 from holdfast.kinds.kind import Obj
 from holdfast.machinery.tables import age
+
+GATED = "SchedulingGated"
+
+
+@dataclass
+class _Summary:
+    """What one pass over a pod's containers finds out."""
+
+    reason: str
+    ready: int = 0
+    total: int = 0
+    restarts: int = 0
+    last: str = ""
+    """When a container ended last before it was started again."""
 
 
 def _ended(terminated: Obj) -> str:
@@ -18,70 +33,101 @@ def _ended(terminated: Obj) -> str:
     return f"Signal:{terminated['signal']}" if terminated.get("signal") else f"ExitCode:{terminated.get('exitCode', 0)}"
 
 
-def _init_word(pod: Obj, statuses: list[Obj]) -> str:
-    """``Init:...`` while an init container holds the pod back; "" once all are through."""
-    declared = {c["name"]: c for c in pod["spec"].get("initContainers") or []}
-    for position, status in enumerate(statuses):
-        state = status.get("state") or {}
-        sidecar = declared.get(status.get("name"), {}).get("restartPolicy") == "Always"
-        if "terminated" in state and not state["terminated"].get("exitCode"):
-            continue
-        if sidecar and status.get("started"):
-            continue
-        if "terminated" in state:
-            return f"Init:{_ended(state['terminated'])}"
-        waiting = (state.get("waiting") or {}).get("reason")
-        if waiting and waiting != "PodInitializing":
-            return f"Init:{waiting}"
-        return f"Init:{position}/{len(declared)}"
-    return ""
-
-
-def word(pod: Obj) -> str:
-    """The STATUS column."""
-    status = pod.get("status") or {}
-    shown = str(status.get("reason") or status.get("phase") or "")
-    initializing = _init_word(pod, status.get("initContainerStatuses") or [])
-    if initializing:
-        shown = initializing
-    else:
-        running = False
-        for entry in reversed(status.get("containerStatuses") or []):
-            state = entry.get("state") or {}
-            if (state.get("waiting") or {}).get("reason"):
-                shown = state["waiting"]["reason"]
-            elif "terminated" in state:
-                shown = _ended(state["terminated"])
-            elif entry.get("ready") and "running" in state:
-                running = True
-        if shown == "Completed" and running:
-            ready = any(c.get("type") == "Ready" and c.get("status") == "True" for c in status.get("conditions") or [])
-            shown = "Running" if ready else "NotReady"
-    if pod["metadata"].get("deletionTimestamp"):
-        if status.get("reason") == "NodeLost":
-            return "Unknown"
-        if status.get("phase") not in ("Failed", "Succeeded"):
-            return "Terminating"
-    return shown
-
-
-def ready(pod: Obj, _now: float) -> str:
-    statuses = (pod.get("status") or {}).get("containerStatuses") or []
-    count = sum(bool(s.get("ready") and "running" in (s.get("state") or {})) for s in statuses)
-    return f"{count}/{len(pod['spec'].get('containers') or [])}"
-
-
-def restarts(pod: Obj, now: float) -> str:
-    status = pod.get("status") or {}
-    initializing = _init_word(pod, status.get("initContainerStatuses") or [])
-    entries = status.get("initContainerStatuses" if initializing else "containerStatuses") or []
-    total = sum(int(entry.get("restartCount") or 0) for entry in entries)
-    last = max((_finished(entry) for entry in entries), default="")
-    return f"{total} ({age(last, now)} ago)" if total and last else str(total)
+def _true(pod: Obj, kind: str) -> bool:
+    conditions = (pod.get("status") or {}).get("conditions") or []
+    return any(c.get("type") == kind and c.get("status") == "True" for c in conditions)
 
 
 def _finished(entry: Obj) -> str:
     return str(((entry.get("lastState") or {}).get("terminated") or {}).get("finishedAt") or "")
+
+
+def _count(summary: _Summary, entry: Obj) -> None:
+    summary.restarts += int(entry.get("restartCount") or 0)
+    summary.last = max(summary.last, _finished(entry))
+
+
+def _initialize(pod: Obj, summary: _Summary, sidecars: _Summary) -> bool:
+    """Walks the init containers in order; True while one of them holds the pod back."""
+    declared = {c["name"]: c for c in pod["spec"].get("initContainers") or []}
+    for position, entry in enumerate((pod.get("status") or {}).get("initContainerStatuses") or []):
+        state = entry.get("state") or {}
+        sidecar = declared.get(entry.get("name"), {}).get("restartPolicy") == "Always"
+        _count(summary, entry)
+        if sidecar:
+            _count(sidecars, entry)
+        ended = state.get("terminated")
+        if ended is not None and not ended.get("exitCode"):
+            continue
+        if sidecar and entry.get("started"):
+            summary.ready += bool(entry.get("ready"))
+            continue
+        waiting = (state.get("waiting") or {}).get("reason")
+        if ended is not None:
+            summary.reason = f"Init:{_ended(ended)}"
+        elif waiting and waiting != "PodInitializing":
+            summary.reason = f"Init:{waiting}"
+        else:
+            summary.reason = f"Init:{position}/{len(declared)}"
+        return True
+    return False
+
+
+def _run(pod: Obj, summary: _Summary) -> None:
+    running = False
+    for entry in reversed((pod.get("status") or {}).get("containerStatuses") or []):
+        state = entry.get("state") or {}
+        _count(summary, entry)
+        if (state.get("waiting") or {}).get("reason"):
+            summary.reason = str(state["waiting"]["reason"])
+        elif state.get("terminated") is not None:
+            summary.reason = _ended(state["terminated"])
+        elif entry.get("ready") and state.get("running") is not None:
+            running = True
+            summary.ready += 1
+    if summary.reason == "Completed" and running:
+        summary.reason = "Running" if _true(pod, "Ready") else "NotReady"
+
+
+def summarize(pod: Obj) -> _Summary:
+    status, spec = pod.get("status") or {}, pod["spec"]
+    summary = _Summary(str(status.get("reason") or status.get("phase") or ""))
+    if any(c.get("type") == "PodScheduled" and c.get("reason") == GATED for c in status.get("conditions") or []):
+        summary.reason = GATED
+    summary.total = len(spec.get("containers") or [])
+    summary.total += sum(c.get("restartPolicy") == "Always" for c in spec.get("initContainers") or [])
+    sidecars = _Summary("")
+    if not _initialize(pod, summary, sidecars) or _true(pod, "Initialized"):
+        # Once init is over, only sidecars' restarts count beside the main containers'.
+        summary.restarts, summary.last = sidecars.restarts, sidecars.last
+        _run(pod, summary)
+    if pod["metadata"].get("deletionTimestamp"):
+        if status.get("reason") == "NodeLost":
+            summary.reason = "Unknown"
+        elif status.get("phase") not in ("Failed", "Succeeded"):
+            summary.reason = "Terminating"
+    return summary
+
+
+def word(pod: Obj) -> str:
+    """The STATUS column."""
+    return summarize(pod).reason
+
+
+def ready(pod: Obj, _now: float) -> str:
+    summary = summarize(pod)
+    return f"{summary.ready}/{summary.total}"
+
+
+def restarts(pod: Obj, now: float) -> str:
+    summary = summarize(pod)
+    return f"{summary.restarts} ({age(summary.last, now)} ago)" if summary.restarts and summary.last else str(summary.restarts)
+
+
+def address(pod: Obj, _now: float) -> str:
+    status = pod.get("status") or {}
+    listed = [str(entry.get("ip") or "") for entry in status.get("podIPs") or []]
+    return (listed[0] if listed else str(status.get("podIP") or "")) or "<none>"
 
 
 def gates(pod: Obj, _now: float) -> str:

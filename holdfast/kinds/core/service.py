@@ -3,63 +3,22 @@
 from __future__ import annotations
 
 from holdfast.kinds.columns import AGE, NAME, NONE, at, joined
-from holdfast.kinds.definitions.overlay import CORE, overlay
+from holdfast.kinds.definitions.overlay import CORE
+from holdfast.kinds.definitions.rules import label
 from holdfast.kinds.kind import Column, Kind, Obj, Subresource
 from holdfast.kinds.resources import ENDPOINTS, SERVICES
 from holdfast.kinds.schemas import schema_of
-from holdfast.machinery import names
-from holdfast.machinery.fielderror import FieldError, child, duplicate, index, invalid, required
-
-TYPES = ("ClusterIP", "ExternalName", "LoadBalancer", "NodePort")
+from holdfast.machinery.fielderror import FieldError, invalid
 
 
-def _defaults(spec: Obj) -> None:
-    kind = spec.setdefault("type", "ClusterIP")
-    if spec.setdefault("sessionAffinity", "None") == "ClientIP":
-        spec.setdefault("sessionAffinityConfig", {}).setdefault("clientIP", {}).setdefault("timeoutSeconds", 10800)
-    if kind in ("NodePort", "LoadBalancer"):
-        spec.setdefault("externalTrafficPolicy", "Cluster")
-    if kind == "LoadBalancer":
-        spec.setdefault("allocateLoadBalancerNodePorts", True)
-    if kind != "ExternalName":
-        spec.setdefault("internalTrafficPolicy", "Cluster")
-    for port in spec.get("ports") or []:
-        port.setdefault("protocol", "TCP")
-        if not port.get("targetPort"):
-            port["targetPort"] = port.get("port")
-
-
-def _check(new: Obj, old: Obj | None, path: str) -> list[FieldError]:
-    found: list[FieldError] = []
-    ports = new.get("ports") or []
-    headless = new.get("clusterIP") == "None"
-    if not ports and not headless and new.get("type") != "ExternalName":
-        found.append(required(child(path, "ports")))
-    if new.get("type") == "ExternalName" and not new.get("externalName"):
-        found.append(required(child(path, "externalName")))
-    seen_names: set[str] = set()
-    seen_ports: set[tuple[object, object]] = set()
-    for position, port in enumerate(ports):
-        here = index(child(path, "ports"), position)
-        name = port.get("name") or ""
-        if not name and len(ports) > 1:
-            found.append(required(child(here, "name")))
-        if name:
-            found += [invalid(child(here, "name"), name, text) for text in names.dns1123_label(name)]
-            if name in seen_names:
-                found.append(duplicate(child(here, "name"), name))
-            seen_names.add(name)
-        pair = (port.get("protocol"), port.get("port"))
-        if pair in seen_ports:
-            found.append(duplicate(here, {"port": port.get("port"), "protocol": port.get("protocol")}))
-        seen_ports.add(pair)
-        target = port.get("targetPort")
-        if isinstance(target, int) and not 1 <= target <= 65535:
-            found.append(invalid(child(here, "targetPort"), target, "must be between 1 and 65535, inclusive"))
-    kept = old and old.get("clusterIP") and "ExternalName" not in (old.get("type"), new.get("type"))
-    if old and kept and new.get("clusterIP") != old["clusterIP"]:
-        found.append(invalid(child(path, "clusterIPs") + "[0]", new.get("clusterIPs") or [], "may not change once set"))
-    return found
+def _check_update(new: Obj, old: Obj | None, _path: str) -> list[FieldError]:
+    """The VIP stays while the Service has one: clients remember it."""
+    if old is None or "ExternalName" in (old["spec"].get("type"), new["spec"].get("type")):
+        return []
+    before, after = old["spec"].get("clusterIP"), new["spec"].get("clusterIP")
+    if not before or before == after:
+        return []
+    return [invalid("spec.clusterIPs[0]", new["spec"].get("clusterIPs") or [after], "may not change once set")]
 
 
 def _kept_addresses(new: Obj, old: Obj | None) -> None:
@@ -68,9 +27,19 @@ def _kept_addresses(new: Obj, old: Obj | None) -> None:
         if old is None:
             new["status"] = {"loadBalancer": {}}
         return
+    spec, before = new["spec"], old["spec"]
+    if spec.get("clusterIP") and not spec.get("clusterIPs"):
+        spec["clusterIPs"] = [spec["clusterIP"]]
     for field in ("clusterIP", "clusterIPs", "ipFamilies", "ipFamilyPolicy"):
-        if not new["spec"].get(field) and old["spec"].get(field):
-            new["spec"][field] = old["spec"][field]
+        if not spec.get(field) and before.get(field):
+            spec[field] = before[field]
+    if spec.get("type") in ("NodePort", "LoadBalancer"):
+        given = {(p.get("protocol"), p.get("port")): p.get("nodePort") for p in before.get("ports") or []}
+        used = {p.get("nodePort") for p in spec.get("ports") or []}
+        for port in spec.get("ports") or []:
+            kept = given.get((port.get("protocol"), port.get("port")))
+            if not port.get("nodePort") and kept and kept not in used:
+                port["nodePort"] = kept
 
 
 def _external(obj: Obj, _now: float) -> str:
@@ -96,14 +65,6 @@ def _selector(obj: Obj, _now: float) -> str:
     return joined(f"{k}={v}" for k, v in sorted((obj["spec"].get("selector") or {}).items()))
 
 
-overlay(
-    CORE + "ServiceSpec",
-    defaulter=_defaults,
-    checks=(_check,),
-    fields={"type": {"enum": TYPES}, "sessionAffinity": {"enum": ("ClientIP", "None")}},
-)
-overlay(CORE + "ServicePort", fields={"port": {"minimum": 1, "maximum": 65535}, "protocol": {"enum": ("SCTP", "TCP", "UDP")}})
-
 KIND = Kind(
     resource=SERVICES,
     schema=schema_of(CORE + "Service"),
@@ -112,7 +73,8 @@ KIND = Kind(
     categories=("all",),
     storage="services",
     prepare=(_kept_addresses,),
-    name_check=lambda name, path: [invalid(path, name, text) for text in names.dns1035_label(name)],
+    checks=(_check_update,),
+    name_check=lambda name, path: label(path, name),
     subresources={"status": Subresource("status", ("get", "patch", "update"))},
     columns=(
         NAME,
@@ -123,7 +85,12 @@ KIND = Kind(
         AGE,
         Column("Selector", _selector, priority=1, description="Labels of the pods behind it."),
     ),
+    selectable={
+        "spec.clusterIP": lambda obj: str(obj["spec"].get("clusterIP") or ""),
+        "spec.type": lambda obj: str(obj["spec"].get("type") or ""),
+    },
     has_generation=False,
+    create_on_update=True,
 )
 
 
@@ -131,8 +98,8 @@ def _endpoints(obj: Obj, _now: float) -> str:
     shown: list[str] = []
     count = 0
     for subset in obj.get("subsets") or []:
-        for address in subset.get("addresses") or []:
-            for port in subset.get("ports") or [{}]:
+        for port in subset.get("ports") or [{}]:
+            for address in subset.get("addresses") or []:
                 count += 1
                 if len(shown) < 3:
                     shown.append(f"{address['ip']}:{port['port']}" if port else address["ip"])
@@ -141,7 +108,6 @@ def _endpoints(obj: Obj, _now: float) -> str:
     return joined(shown)
 
 
-overlay(CORE + "EndpointPort", defaults={"protocol": "TCP"})
 ENDPOINTS_KIND = Kind(
     resource=ENDPOINTS,
     schema=schema_of(CORE + "Endpoints"),

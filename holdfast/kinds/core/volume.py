@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Callable
+from typing import Any
 
 from holdfast.kinds.columns import AGE, NAME, at
-from holdfast.kinds.definitions.claim import SOURCES
 from holdfast.kinds.definitions.overlay import CORE
+from holdfast.kinds.definitions.persistent_volume import sources
+from holdfast.kinds.definitions.rules import IMMUTABLE, amount
+from holdfast.kinds.diffs import changed
 from holdfast.kinds.kind import Column, Kind, Obj, Subresource
 from holdfast.kinds.resources import PERSISTENTVOLUMECLAIMS, PERSISTENTVOLUMES
 from holdfast.kinds.schemas import schema_of
-from holdfast.machinery import quantity
-from holdfast.machinery.fielderror import FieldError, forbidden, invalid, required
+from holdfast.machinery.fielderror import FieldError, forbidden, invalid
 
 _SHORT = {"ReadWriteOnce": "RWO", "ReadOnlyMany": "ROX", "ReadWriteMany": "RWX", "ReadWriteOncePod": "RWOP"}
 _CLAIM_TEXT = "spec is immutable after creation except resources.requests and volumeAttributesClassName for bound claims"
@@ -30,57 +33,74 @@ def _claimed(obj: Obj, _now: float) -> str:
     return f"{claim.get('namespace', '')}/{claim.get('name', '')}" if claim else ""
 
 
-def _prepare(new: Obj, old: Obj | None) -> None:
+def _prepare_claim(new: Obj, old: Obj | None) -> None:
     if old is None:
         new["status"] = {"phase": "Pending"}
 
 
+def _prepare_volume(new: Obj, old: Obj | None) -> None:
+    if old is None:
+        created = new["metadata"].get("creationTimestamp")
+        new["status"] = {"phase": "Pending", **({"lastPhaseTransitionTime": created} if created else {})}
+
+
 def _check_volume(new: Obj, old: Obj | None, _path: str) -> list[FieldError]:
-    if not new.get("spec"):
-        return [required("spec.capacity")]
     if old is None:
         return []
-    before = {s: old["spec"][s] for s in SOURCES if s in old["spec"]}
-    after = {s: new["spec"][s] for s in SOURCES if s in new["spec"]}
-    found = (
-        [] if before == after else [forbidden("spec.persistentvolumesource", "spec.persistentvolumesource is immutable after creation")]
-    )
+    before, after = ({name: obj["spec"][name] for name in sources(obj["spec"])} for obj in (old, new))
+    found: list[FieldError] = []
+    if before != after:
+        text = f"spec.persistentvolumesource is immutable after creation\n{changed(before, after)}"
+        found.append(forbidden("spec.persistentvolumesource", text))
     if old["spec"].get("volumeMode") != new["spec"].get("volumeMode"):
-        found.append(invalid("spec.volumeMode", new["spec"].get("volumeMode"), "field is immutable"))
+        found.append(invalid("volumeMode", new["spec"].get("volumeMode"), IMMUTABLE))
+    if old["spec"].get("nodeAffinity") and old["spec"]["nodeAffinity"] != new["spec"].get("nodeAffinity"):
+        found.append(invalid("spec.nodeAffinity", new["spec"].get("nodeAffinity"), IMMUTABLE))
     return found
 
 
 def _check_claim(new: Obj, old: Obj | None, _path: str) -> list[FieldError]:
-    if not new.get("spec"):
-        return [required("spec.accessModes")]
+    """Only a bound claim may grow; the binder may name the volume and the class once."""
     if old is None:
         return []
-    before, after = copy.deepcopy(old["spec"]), copy.deepcopy(new["spec"])
+    before, after = old["spec"], copy.deepcopy(new["spec"])
+    bound = (new.get("status") or {}).get("phase") == "Bound"
     found: list[FieldError] = []
-    sizes = [(spec.get("resources") or {}).get("requests", {}).pop("storage", "0") for spec in (before, after)]
-    if sizes[0] != sizes[1]:
-        found += _check_resize(new, old, sizes)
-    if not before.get("volumeName"):
-        before.pop("volumeName", None)
-        after.pop("volumeName", None)
-    if before.get("storageClassName") is None:  # a default class may be assigned later
-        after.pop("storageClassName", None)
-    before.pop("volumeAttributesClassName", None)
-    after.pop("volumeAttributesClassName", None)
-    if before != after:
-        found.append(forbidden("spec", _CLAIM_TEXT))
+    if bound:
+        found += _check_resize(after, old)
+        wanted = (before.get("resources") or {}).get("requests") or {}
+        if "storage" in wanted and "storage" in ((after.get("resources") or {}).get("requests") or {}):
+            after["resources"]["requests"]["storage"] = wanted["storage"]
+    for name, free in (
+        ("volumeName", not before.get("volumeName")),
+        ("storageClassName", before.get("storageClassName") is None),
+        ("volumeAttributesClassName", bound),
+    ):
+        if free:
+            after.pop(name, None)
+            after |= {name: before[name]} if name in before else {}
+    if after != before:
+        found.append(forbidden("spec", f"{_CLAIM_TEXT}\n{changed(before, after)}"))
+    if old["spec"].get("volumeMode") != new["spec"].get("volumeMode"):
+        found.append(invalid("volumeMode", new["spec"].get("volumeMode"), IMMUTABLE))
     return found
 
 
-def _check_resize(new: Obj, old: Obj, sizes: list[str]) -> list[FieldError]:
-    if (old.get("status") or {}).get("phase") != "Bound":
-        return [forbidden("spec", _CLAIM_TEXT)]
-    try:
-        smaller = quantity.parse(sizes[1]) < quantity.parse((old.get("status") or {}).get("capacity", {}).get("storage", sizes[0]))
-    except ValueError:
+def _check_resize(spec: Obj, old: Obj) -> list[FieldError]:
+    """A claim may shrink again (a failed growth), but never below what its volume has."""
+    wanted = amount(((spec.get("resources") or {}).get("requests") or {}).get("storage") or "")
+    before = amount(((old["spec"].get("resources") or {}).get("requests") or {}).get("storage") or "")
+    has = amount(((old.get("status") or {}).get("capacity") or {}).get("storage") or "")
+    if wanted is None or before is None or wanted >= before:
         return []
-    del new
-    return [forbidden("spec.resources.requests.storage", "field can not be less than status.capacity")] if smaller else []
+    if has is not None and wanted > has:
+        return []
+    return [forbidden("spec.resources.requests.storage", "field can not be less than status.capacity")]
+
+
+def _bound_cell(cell: Callable[[Obj, float], Any]) -> Callable[[Obj, float], Any]:
+    """Capacity and modes are the volume's: nothing to show before there is one."""
+    return lambda claim, now: cell(claim, now) if claim["spec"].get("volumeName") else ""
 
 
 CLAIM = Kind(
@@ -89,15 +109,19 @@ CLAIM = Kind(
     singular="persistentvolumeclaim",
     short_names=("pvc",),
     storage="persistentvolumeclaims",
-    prepare=(_prepare,),
+    prepare=(_prepare_claim,),
     checks=(_check_claim,),
     subresources={"status": Subresource("status", ("get", "patch", "update"))},
     columns=(
         NAME,
         Column("Status", _state, description="Pending, Bound or Lost."),
         Column("Volume", at("spec", "volumeName", default=""), description="The volume that it is bound to."),
-        Column("Capacity", at("status", "capacity", "storage", default=""), description="What the volume holds."),
-        Column("Access Modes", lambda o, _n: _modes((o.get("status") or {}).get("accessModes")), description="How it may be mounted."),
+        Column("Capacity", _bound_cell(at("status", "capacity", "storage", default="")), description="What the volume holds."),
+        Column(
+            "Access Modes",
+            _bound_cell(lambda o, _n: _modes((o.get("status") or {}).get("accessModes"))),
+            description="How it may be mounted.",
+        ),
         Column("StorageClass", at("spec", "storageClassName", default=""), description="Its class."),
         Column(
             "VolumeAttributesClass", at("spec", "volumeAttributesClassName", default="<unset>"), description="Its attributes class."
@@ -113,7 +137,7 @@ VOLUME = Kind(
     singular="persistentvolume",
     short_names=("pv",),
     storage="persistentvolumes",
-    prepare=(_prepare,),
+    prepare=(_prepare_volume,),
     checks=(_check_volume,),
     subresources={"status": Subresource("status", ("get", "patch", "update"))},
     columns=(

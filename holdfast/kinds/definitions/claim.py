@@ -1,64 +1,55 @@
-"""PersistentVolumeClaimSpec and PersistentVolumeSpec: the rules that claims, volumes and claim templates share."""
+"""PersistentVolumeClaims: as objects, and inside StatefulSets and ephemeral volumes."""
 
 from __future__ import annotations
 
 from typing import Any
 
 from holdfast.kinds.definitions.overlay import CORE, overlay
-from holdfast.machinery.fielderror import FieldError, child, forbidden, index, not_supported, required
+from holdfast.kinds.definitions.rules import fill, one_of, positive_quantity, subdomain, unsupported
+from holdfast.machinery.fielderror import FieldError, child, forbidden, key, required
 
-Obj = dict[str, Any]
 ACCESS_MODES = ("ReadOnlyMany", "ReadWriteMany", "ReadWriteOnce", "ReadWriteOncePod")
-VOLUME_MODES = ("Block", "Filesystem")
 
 
-def _modes(new: Obj, path: str) -> list[FieldError]:
-    modes = new.get("accessModes") or []
-    here = child(path, "accessModes")
-    if not modes:
-        return [required(here, "at least 1 access mode is required")]
-    found = [not_supported(index(here, n), mode, ACCESS_MODES) for n, mode in enumerate(modes) if mode not in ACCESS_MODES]
+def _claim_defaults(claim: dict[str, Any]) -> None:
+    if claim.get("status") is None:
+        claim["status"] = {}
+    fill(claim["status"], phase="Pending")
+
+
+def _spec_defaults(spec: dict[str, Any]) -> None:
+    fill(spec, volumeMode="Filesystem")
+    # dataSource and dataSourceRef are one choice under two names.
+    if spec.get("dataSource") and not spec.get("dataSourceRef"):
+        spec["dataSourceRef"] = dict(spec["dataSource"])
+    elif spec.get("dataSourceRef") and not spec.get("dataSource") and not spec["dataSourceRef"].get("namespace"):
+        spec["dataSource"] = dict(spec["dataSourceRef"])
+
+
+def _reference_defaults(reference: dict[str, Any]) -> None:
+    reference.setdefault("apiGroup", None)
+
+
+def check_access_modes(modes: list[str], path: str) -> list[FieldError]:
+    found = [unsupported(path, mode, ACCESS_MODES) for mode in modes if mode not in ACCESS_MODES]
     if "ReadWriteOncePod" in modes and len(modes) > 1:
-        found.append(forbidden(here, "may not use ReadWriteOncePod with other access modes"))
+        found.append(forbidden(path, "may not use ReadWriteOncePod with other access modes"))
     return found
 
 
-def _claim(new: Obj, _old: Obj | None, path: str) -> list[FieldError]:
-    found = _modes(new, path)
-    if ((new.get("resources") or {}).get("requests") or {}).get("storage") is None:
-        found.append(required(child(path, "resources") + "[storage]"))
-    return found
+def _check_spec(spec: dict[str, Any], old: Any, path: str) -> list[FieldError]:
+    here = child(path, "accessModes")
+    modes = spec.get("accessModes") or []
+    found = check_access_modes(modes, here) if modes else [required(here, "at least 1 access mode is required")]
+    storage = ((spec.get("resources") or {}).get("requests") or {}).get("storage")
+    place = key(child(path, "resources"), "storage")
+    found += [required(place)] if storage is None else positive_quantity(place, storage)
+    if spec.get("storageClassName"):
+        found += subdomain(child(path, "storageClassName"), spec["storageClassName"])
+    return found + one_of(child(path, "volumeMode"), spec.get("volumeMode"), ("Block", "Filesystem"))
 
 
-def _volume(new: Obj, _old: Obj | None, path: str) -> list[FieldError]:
-    found = _modes(new, path)
-    if not (new.get("capacity") or {}).get("storage"):
-        found.append(required(child(path, "capacity")))
-    sources = [source for source in SOURCES if new.get(source) is not None]
-    if not sources:
-        found.append(required(path, "must specify a volume type"))
-    found += [forbidden(child(path, source), "may not specify more than 1 volume type") for source in sources[1:]]
-    return found
-
-
-SOURCES = (
-    "awsElasticBlockStore", "azureDisk", "azureFile", "cephfs", "cinder", "csi", "fc", "flexVolume", "flocker", "gcePersistentDisk",
-    "glusterfs", "hostPath", "iscsi", "local", "nfs", "photonPersistentDisk", "portworxVolume", "quobyte", "rbd", "scaleIO",
-    "storageos", "vsphereVolume",
-)  # fmt: skip
-
-overlay(
-    CORE + "PersistentVolumeClaimSpec",
-    defaults={"volumeMode": "Filesystem"},
-    checks=(_claim,),
-    fields={"volumeMode": {"enum": VOLUME_MODES}},
-)
-overlay(
-    CORE + "PersistentVolumeSpec",
-    defaults={"volumeMode": "Filesystem", "persistentVolumeReclaimPolicy": "Retain"},
-    checks=(_volume,),
-    fields={"persistentVolumeReclaimPolicy": {"enum": ("Delete", "Recycle", "Retain")}, "volumeMode": {"enum": VOLUME_MODES}},
-)
-overlay(CORE + "PersistentVolumeClaimStatus", defaults={"phase": "Pending"})
-overlay(CORE + "PersistentVolumeStatus", defaults={"phase": "Pending"})
-overlay(CORE + "RBDPersistentVolumeSource", defaults={"pool": "rbd", "user": "admin", "keyring": "/etc/ceph/keyring"})
+overlay(CORE + "PersistentVolumeClaim", defaults={"spec": {}}, defaulter=_claim_defaults)
+overlay(CORE + "PersistentVolumeClaimSpec", defaulter=_spec_defaults, checks=(_check_spec,))
+overlay(CORE + "TypedLocalObjectReference", defaulter=_reference_defaults, optional=("kind", "name"))
+overlay(CORE + "TypedObjectReference", defaulter=_reference_defaults, optional=("kind", "name"))

@@ -1,150 +1,266 @@
-"""Containers, probes, ports, environment and resources: defaults and bounds (pkg/apis/core/v1 defaults upstream)."""
+"""Containers: image policies, ports, environment, mounts, resources. The same for init and main ones.
+
+What needs the whole pod (a mount's volume, duplicate names, host ports) stands in ``pod_spec``.
+"""
 
 from __future__ import annotations
 
 from typing import Any
 
 from holdfast.kinds.definitions.overlay import CORE, overlay
-from holdfast.machinery import names, quantity
-from holdfast.machinery.fielderror import FieldError, child, duplicate, index, invalid, key, not_supported, required
+from holdfast.kinds.definitions.rules import (
+    amount,
+    fill,
+    fill_absent,
+    items,
+    label,
+    one_of,
+    port_name_texts,
+    port_number,
+    relative_path,
+)
+from holdfast.machinery import names
+from holdfast.machinery.fielderror import FieldError, child, duplicate, forbidden, invalid, key, required
 
-Obj = dict[str, Any]
-PULL_POLICIES = ("Always", "IfNotPresent", "Never")
-PROTOCOLS = ("SCTP", "TCP", "UDP")
-
-
-def _pull_policy(container: Obj) -> None:
-    """Always for ``latest`` or no tag, IfNotPresent for a tag or digest."""
-    container.setdefault("resources", {})
-    if not container.get("imagePullPolicy"):
-        image = container.get("image") or ""
-        last = image.rpartition("/")[2]
-        latest = "@" not in image and (":" not in last or last.endswith(":latest"))
-        container["imagePullPolicy"] = "Always" if latest else "IfNotPresent"
-
-
-def _limits_to_requests(resources: Obj) -> None:
-    """A limit without a request is the request too."""
-    limits = resources.get("limits")
-    if limits:
-        requests = resources.setdefault("requests", {})
-        for name, value in limits.items():
-            requests.setdefault(name, value)
-
-
-def _check_resources(new: Obj, _old: Obj | None, path: str) -> list[FieldError]:
-    found = []
-    for name, request in (new.get("requests") or {}).items():
-        limit = (new.get("limits") or {}).get(name)
-        try:
-            if quantity.parse(request) < 0:
-                found.append(invalid(key(child(path, "requests"), name), request, "must be greater than or equal to 0"))
-            if limit is not None and quantity.parse(request) > quantity.parse(limit):
-                text = f"must be less than or equal to {name} limit of {limit}"
-                found.append(invalid(child(path, "requests"), request, text))
-        except ValueError:
-            continue  # the quantity's own check reports it
-    return found
+RESOURCES = ("cpu", "memory", "ephemeral-storage")
+DOWNWARD_RESOURCES = tuple(f"{side}.{name}" for side in ("limits", "requests") for name in ("cpu", "ephemeral-storage", "memory"))
+ENV_FIELDS = (
+    "metadata.name",
+    "metadata.namespace",
+    "metadata.uid",
+    "spec.nodeName",
+    "spec.serviceAccountName",
+    "status.hostIP",
+    "status.hostIPs",
+    "status.podIP",
+    "status.podIPs",
+)
+SOURCES = ("fieldRef", "resourceFieldRef", "configMapKeyRef", "secretKeyRef", "fileKeyRef")
+_ENV_TEXT = "a valid environment variable name must consist only of printable ASCII characters other than '='"
 
 
-def check_container(new: Obj, _old: Obj | None, path: str) -> list[FieldError]:
+def pull_policy(image: str) -> str:
+    """Always for ``latest`` or no tag at all; a digest names its content."""
+    if "@" in image:
+        return "IfNotPresent"
+    tag = image.rsplit("/", 1)[-1].partition(":")[2]
+    return "Always" if tag in ("", "latest") else "IfNotPresent"
+
+
+def _container_defaults(container: dict[str, Any]) -> None:
+    fill(
+        container,
+        terminationMessagePath="/dev/termination-log",
+        terminationMessagePolicy="File",
+        imagePullPolicy=pull_policy(str(container.get("image") or "")),
+    )
+    fill_absent(container, resources={})
+    for entry in container.get("env") or []:
+        if isinstance(entry, dict) and entry.get("value") == "":
+            del entry["value"]
+
+
+def _port_defaults(port: dict[str, Any]) -> None:
+    fill(port, protocol="TCP")
+
+
+def _resource_field_defaults(selector: dict[str, Any]) -> None:
+    fill(selector, divisor="0")
+
+
+def _field_ref_defaults(selector: dict[str, Any]) -> None:
+    fill(selector, apiVersion="v1")
+
+
+def _check_container(container: dict[str, Any], old: Any, path: str) -> list[FieldError]:
     found: list[FieldError] = []
-    name = new.get("name") or ""
-    if name:
-        found += [invalid(child(path, "name"), name, text) for text in names.dns1123_label(name)]
-    if not new.get("image"):
-        found.append(required(child(path, "image")))
-    for position, variable in enumerate(new.get("env") or []):
-        here = index(child(path, "env"), position)
-        if variable.get("value") and variable.get("valueFrom"):
-            found.append(invalid(child(here, "valueFrom"), "", "may not be specified when `value` is not empty"))
-        if "=" in (variable.get("name") or ""):
-            found.append(
-                invalid(
-                    child(here, "name"),
-                    variable["name"],
-                    "a valid environment variable name must consist only of printable ASCII characters other than '='",
-                )
-            )
+    if container.get("name"):
+        found += label(child(path, "name"), container["name"])
+    image = container.get("image") or ""
+    if image != image.strip():
+        found.append(invalid(child(path, "image"), image, "must not have leading or trailing whitespace"))
+    policies = ("File", "FallbackToLogsOnError")
+    found += one_of(child(path, "terminationMessagePolicy"), container.get("terminationMessagePolicy"), policies)
+    found += one_of(child(path, "imagePullPolicy"), container.get("imagePullPolicy"), ("Always", "IfNotPresent", "Never"))
+    found += _check_port_names(container, path)
+    for probe in ("livenessProbe", "startupProbe"):
+        threshold = (container.get(probe) or {}).get("successThreshold")
+        if threshold not in (None, 0, 1):
+            found.append(invalid(child(path, probe, "successThreshold"), threshold, "must be 1"))
+    return found
+
+
+def _check_image(container: dict[str, Any], old: Any, path: str) -> list[FieldError]:
+    return [] if container.get("image") else [required(child(path, "image"))]
+
+
+def _check_port_names(container: dict[str, Any], path: str) -> list[FieldError]:
+    found: list[FieldError] = []
     seen: set[str] = set()
-    for position, mount in enumerate(new.get("volumeMounts") or []):
-        here = index(child(path, "volumeMounts"), position)
-        target = mount.get("mountPath") or ""
-        if target in seen:
-            found.append(invalid(child(here, "mountPath"), target, "must be unique"))
-        seen.add(target)
-        if ".." in (mount.get("subPath") or "").split("/"):
-            found.append(invalid(child(here, "subPath"), mount["subPath"], "must not contain '..'"))
-    ports: set[str] = set()
-    for position, port in enumerate(new.get("ports") or []):
-        here = index(child(path, "ports"), position)
-        named = port.get("name")
-        if named:
-            found += [invalid(child(here, "name"), named, t) for t in port_name(named)]
-            if named in ports:
-                found.append(duplicate(child(here, "name"), named))
-            ports.add(named)
+    for port, here in items(container, path, "ports"):
+        name = port.get("name")
+        if name in seen:
+            found.append(duplicate(child(here, "name"), name))
+        if name:
+            seen.add(name)
     return found
 
 
-def port_name(name: str) -> list[str]:
-    """IANA service names, as container ports use them."""
-    found = []
-    if len(name) > 15:
-        found.append("must be no more than 15 characters")
-    if not name.replace("-", "").isalnum() or name != name.lower():
-        found.append("must contain only alpha-numeric characters (a-z, 0-9), and hyphens (-)")
-    if not any(c.isalpha() for c in name):
-        found.append("must contain at least one letter (a-z)")
-    if "--" in name:
-        found.append("must not contain consecutive hyphens")
-    if name[:1] == "-" or name[-1:] == "-":
-        found.append("must not begin or end with a hyphen")
+def _check_port(port: dict[str, Any], old: Any, path: str) -> list[FieldError]:
+    found = [invalid(child(path, "name"), port["name"], text) for text in port_name_texts(port["name"])] if port.get("name") else []
+    if port.get("containerPort") == 0:
+        found.append(required(child(path, "containerPort")))
+    elif port.get("containerPort") is not None:
+        found += port_number(child(path, "containerPort"), port["containerPort"])
+    if port.get("hostPort"):
+        found += port_number(child(path, "hostPort"), port["hostPort"])
+    return found + one_of(child(path, "protocol"), port.get("protocol"), ("SCTP", "TCP", "UDP"))
+
+
+def _env_name(path: str, name: str) -> list[FieldError]:
+    good = all(" " <= char <= "~" and char != "=" for char in name)
+    return [] if good else [invalid(path, name, _ENV_TEXT)]
+
+
+def _check_env(entry: dict[str, Any], old: Any, path: str) -> list[FieldError]:
+    found = _env_name(child(path, "name"), entry.get("name") or "")
+    source = entry.get("valueFrom")
+    if source is None:
+        return found
+    here = child(path, "valueFrom")
+    given = [name for name in SOURCES if source.get(name) is not None]
+    if entry.get("value"):
+        found.append(invalid(here, "", "may not be specified when `value` is not empty"))
+    elif not given:
+        listed = "must specify one of: `fieldRef`, `resourceFieldRef`, `configMapKeyRef`, `secretKeyRef` or `fileKeyRef`"
+        found.append(invalid(here, "", listed))
+    elif len(given) > 1:
+        found.append(invalid(here, "", "may not have more than one field specified at a time"))
+    if source.get("fieldRef"):
+        found += check_field_ref(source["fieldRef"], child(here, "fieldRef"), ENV_FIELDS)
+    for name in ("configMapKeyRef", "secretKeyRef"):
+        if source.get(name) is not None:
+            found += [invalid(child(here, name, "name"), source[name].get("name") or "", t) for t in _ref_texts(source[name])]
     return found
 
 
-def _check_probe(new: Obj, _old: Obj | None, path: str) -> list[FieldError]:
-    handlers = [h for h in ("exec", "httpGet", "tcpSocket", "grpc") if new.get(h) is not None]
-    if not handlers:
-        return [required(path, "must specify a handler type")]
-    if len(handlers) > 1:
-        return [FieldError("FieldValueForbidden", child(path, h), "", "may not specify more than 1 handler type") for h in handlers[1:]]
-    return []
+def _ref_texts(reference: dict[str, Any]) -> list[str]:
+    return names.dns1123_subdomain(reference.get("name") or "")
 
 
-def _check_policy(new: Obj, _old: Obj | None, path: str) -> list[FieldError]:
-    policy = new.get("imagePullPolicy")
-    return [not_supported(child(path, "imagePullPolicy"), policy, PULL_POLICIES)] if policy and policy not in PULL_POLICIES else []
+def check_field_ref(reference: dict[str, Any], path: str, allowed: tuple[str, ...]) -> list[FieldError]:
+    """``metadata.labels['key']`` besides the plain paths ``allowed``."""
+    field = reference.get("fieldPath") or ""
+    here = child(path, "fieldPath")
+    base, bracket, rest = field.partition("['")
+    if bracket and rest.endswith("']"):
+        if base in ("metadata.labels", "metadata.annotations"):
+            return [invalid(here, field, text) for text in names.qualified_name(rest[:-2].lower())]
+        return [invalid(here, field, "error converting fieldPath: field label does not support subscript")]
+    if not field or field in allowed:
+        return []
+    known = {*ENV_FIELDS, "metadata.labels", "metadata.annotations"}
+    if field in known:
+        return [FieldError("FieldValueNotSupported", here, field, "supported values: " + ", ".join(f'"{a}"' for a in allowed))]
+    return [invalid(here, field, f"error converting fieldPath: field label not supported: {field}")]
 
 
-_BOUNDS = {
-    "timeoutSeconds": {"minimum": 1},
-    "periodSeconds": {"minimum": 1},
-    "successThreshold": {"minimum": 1},
-    "failureThreshold": {"minimum": 1},
-    "initialDelaySeconds": {"minimum": 0},
-}
-_PORT = {"minimum": 1, "maximum": 65535}
+def _check_resource_field(selector: dict[str, Any], old: Any, path: str) -> list[FieldError]:
+    resource = str(selector.get("resource") or "")
+    if "hugepages-" in resource:
+        return []
+    return one_of(child(path, "resource"), resource, DOWNWARD_RESOURCES)
 
-overlay(
-    CORE + "Container",
-    defaults={"terminationMessagePath": "/dev/termination-log", "terminationMessagePolicy": "File"},
-    defaulter=_pull_policy,
-    checks=(check_container, _check_policy),
-)
-overlay(
-    CORE + "ContainerPort",
-    defaults={"protocol": "TCP"},
-    fields={"containerPort": _PORT, "hostPort": {"minimum": 0, "maximum": 65535}, "protocol": {"enum": PROTOCOLS}},
-)
-overlay(
-    CORE + "Probe",
-    defaults={"timeoutSeconds": 1, "periodSeconds": 10, "successThreshold": 1, "failureThreshold": 3},
-    fields=_BOUNDS,
-    checks=(_check_probe,),
-)
-overlay(CORE + "HTTPGetAction", defaults={"path": "/", "scheme": "HTTP"}, fields={"scheme": {"enum": ("HTTP", "HTTPS")}})
-overlay(CORE + "GRPCAction", defaults={"service": ""})
-overlay(CORE + "ObjectFieldSelector", defaults={"apiVersion": "v1"})
-overlay(CORE + "ResourceRequirements", defaulter=_limits_to_requests, checks=(_check_resources,))
-overlay(CORE + "VolumeResourceRequirements", checks=(_check_resources,))
+
+def _check_env_from(source: dict[str, Any], old: Any, path: str) -> list[FieldError]:
+    found = _env_name(child(path, "prefix"), source.get("prefix") or "")
+    given = [name for name in ("configMapRef", "secretRef") if source.get(name) is not None]
+    if not given:
+        listed = path.rsplit("[", 1)[0]
+        found.append(invalid(listed, "", "must specify one of: `configMapRef` or `secretRef`"))
+    elif len(given) > 1:
+        found.append(invalid(path, "", "may not have more than one field specified at a time"))
+    for name in given:
+        found += [invalid(child(path, name, "name"), source[name].get("name") or "", text) for text in _ref_texts(source[name])]
+    return found
+
+
+def _check_mount(mount: dict[str, Any], old: Any, path: str) -> list[FieldError]:
+    found: list[FieldError] = []
+    listed = path.rsplit("[", 1)[0]
+    if mount.get("subPath"):
+        found += relative_path(child(listed, "subPath"), mount["subPath"])
+    if mount.get("subPathExpr"):
+        if mount.get("subPath"):
+            found.append(invalid(child(path, "subPathExpr"), mount["subPathExpr"], "subPathExpr and subPath are mutually exclusive"))
+        found += relative_path(child(path, "subPathExpr"), mount["subPathExpr"])
+    modes = ("Bidirectional", "HostToContainer", "None")
+    found += one_of(child(listed, "mountPropagation"), mount.get("mountPropagation"), modes)
+    return found
+
+
+def check_resources(resources: dict[str, Any], old: Any, path: str) -> list[FieldError]:
+    """Known names, no negative amounts, requests within limits."""
+    found: list[FieldError] = []
+    limits, requests = resources.get("limits") or {}, resources.get("requests") or {}
+    for side, amounts in (("limits", limits), ("requests", requests)):
+        for name, value in amounts.items():
+            here = key(child(path, side), name)
+            found += _resource_name(here, name)
+            number = amount(value)
+            if number is not None and number < 0:
+                found.append(invalid(here, value, "must be greater than or equal to 0"))
+    for name, value in requests.items():
+        want, limit = amount(value), amount(limits.get(name, ""))
+        if limit is not None and want is not None and want > limit:
+            text = f"must be less than or equal to {name} limit of {limits[name]}"
+            found.append(invalid(child(path, "requests"), value, text))
+        elif name not in limits and (name.startswith("hugepages-") or "/" in name):
+            found.append(required(child(path, "limits"), "Limit must be set for non overcommitable resources"))
+    return found
+
+
+def _resource_name(path: str, name: str) -> list[FieldError]:
+    found = [invalid(path, name, text) for text in names.qualified_name(name)]
+    if found or "/" in name or name in RESOURCES or name.startswith("hugepages-"):
+        return found
+    return [
+        invalid(path, name, "must be a standard resource type or fully qualified"),
+        invalid(path, name, "must be a standard resource for containers"),
+    ]
+
+
+def check_names(spec: dict[str, Any], path: str) -> list[FieldError]:
+    """Container names are unique over init, main and ephemeral ones; main ones have the first say."""
+    found: list[FieldError] = []
+    seen: set[str] = set()
+    for group in ("containers", "initContainers", "ephemeralContainers"):
+        for container, here in items(spec, path, group):
+            name = container.get("name")
+            if name and name in seen:
+                found.append(duplicate(child(here, "name"), name))
+            seen.add(str(name))
+    return found
+
+
+def check_init(spec: dict[str, Any], path: str) -> list[FieldError]:
+    """Init containers end, so they take probes and hooks only as sidecars."""
+    found: list[FieldError] = []
+    for container, here in items(spec, path, "initContainers"):
+        if container.get("restartPolicy") == "Always":
+            continue
+        text = "may not be set for init containers without restartPolicy=Always"
+        given = [n for n in ("lifecycle", "livenessProbe", "readinessProbe", "startupProbe") if container.get(n) is not None]
+        found += [forbidden(child(here, name), text) for name in given]
+    return found
+
+
+overlay(CORE + "Container", defaulter=_container_defaults, checks=(_check_image, _check_container))
+overlay(CORE + "EphemeralContainer", defaulter=_container_defaults, checks=(_check_image, _check_container))
+overlay(CORE + "ContainerPort", defaulter=_port_defaults, checks=(_check_port,))
+overlay(CORE + "EnvVar", checks=(_check_env,))
+overlay(CORE + "EnvFromSource", checks=(_check_env_from,))
+overlay(CORE + "VolumeMount", checks=(_check_mount,))
+overlay(CORE + "ResourceRequirements", checks=(check_resources,))
+overlay(CORE + "ObjectFieldSelector", defaulter=_field_ref_defaults)
+overlay(CORE + "ResourceFieldSelector", defaulter=_resource_field_defaults, checks=(_check_resource_field,))

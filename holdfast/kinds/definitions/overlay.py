@@ -25,6 +25,8 @@ class Overlay:
     fields: dict[str, dict[str, Any]] = field(default_factory=dict)
     required: tuple[str, ...] = ()
     """Fields upstream's document requires only in code."""
+    optional: tuple[str, ...] = ()
+    """Fields the document calls required whose absence one of the checks reports in upstream's own words."""
 
 
 OVERLAYS: dict[str, Overlay] = {}
@@ -38,6 +40,7 @@ def overlay(
     checks: Sequence[Check] = (),
     fields: Mapping[str, Mapping[str, Any]] | None = None,
     required: tuple[str, ...] = (),
+    optional: tuple[str, ...] = (),
 ) -> None:
     """Adds to a definition: constant defaults, a defaulter, checks, and attributes of single properties."""
     entry = OVERLAYS.setdefault(definition, Overlay())
@@ -48,3 +51,4 @@ def overlay(
     for name, attributes in (fields or {}).items():
         entry.fields.setdefault(name, {}).update(attributes)
     entry.required += required
+    entry.optional += optional

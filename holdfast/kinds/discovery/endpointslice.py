@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from holdfast.kinds.columns import AGE, NAME, at, joined
-from holdfast.kinds.definitions.overlay import overlay
+from holdfast.kinds.definitions.endpoints import DISCOVERY
 from holdfast.kinds.kind import Column, Kind, Obj
 from holdfast.kinds.resources import ENDPOINTSLICES
 from holdfast.kinds.schemas import schema_of
 from holdfast.machinery.fielderror import FieldError, invalid
 
-_GROUP = "io.k8s.api.discovery.v1."
 UNSET = "<unset>"
 
 
@@ -29,11 +28,9 @@ def _check(new: Obj, old: Obj | None, _path: str) -> list[FieldError]:
     return []
 
 
-overlay(_GROUP + "EndpointPort", defaults={"name": "", "protocol": "TCP"})
-overlay(_GROUP + "EndpointSlice", fields={"addressType": {"enum": ("FQDN", "IPv4", "IPv6")}})
 KIND = Kind(
     resource=ENDPOINTSLICES,
-    schema=schema_of(_GROUP + "EndpointSlice"),
+    schema=schema_of(DISCOVERY + "EndpointSlice"),
     singular="endpointslice",
     storage="endpointslices",
     checks=(_check,),

@@ -3,62 +3,42 @@
 from __future__ import annotations
 
 from holdfast.kinds.columns import AGE, CREATED_AT, NAME, joined
-from holdfast.kinds.definitions.overlay import overlay
+from holdfast.kinds.definitions.access import API_GROUP, RBAC
+from holdfast.kinds.definitions.rules import path_segment, unsupported
 from holdfast.kinds.kind import Column, Kind, Obj, Resource
 from holdfast.kinds.resources import CLUSTERROLEBINDINGS, CLUSTERROLES, ROLEBINDINGS, ROLES
 from holdfast.kinds.schemas import schema_of
-from holdfast.machinery import names
-from holdfast.machinery.fielderror import FieldError, child, index, invalid, not_supported, required
-
-_GROUP = "io.k8s.api.rbac.v1."
-API_GROUP = "rbac.authorization.k8s.io"
+from holdfast.machinery.fielderror import FieldError, child, index, invalid, required
 
 
-def _check_rules(new: Obj, _old: Obj | None, _path: str) -> list[FieldError]:
-    found = []
-    for position, rule in enumerate(new.get("rules") or []):
-        here = index("rules", position)
-        if not rule.get("verbs"):
-            found.append(required(child(here, "verbs"), "verbs must contain at least one value"))
-        if rule.get("nonResourceURLs"):
-            if rule.get("apiGroups") or rule.get("resources"):
-                found.append(
-                    invalid(
-                        child(here, "nonResourceURLs"),
-                        rule["nonResourceURLs"],
-                        "rules cannot apply to both regular resources and non-resource URLs",
-                    )
-                )
-            continue
-        if not rule.get("apiGroups"):
-            found.append(required(child(here, "apiGroups"), "resource rules must supply at least one api group"))
-        if not rule.get("resources"):
-            found.append(required(child(here, "resources"), "resource rules must supply at least one resource"))
-    return found
+def _check_role(new: Obj, _old: Obj | None, _path: str) -> list[FieldError]:
+    if new.get("kind") != "Role":
+        return []
+    text = "namespaced rules cannot apply to non-resource URLs"
+    return [
+        invalid(child(index("rules", position), "nonResourceURLs"), rule["nonResourceURLs"], text)
+        for position, rule in enumerate(new.get("rules") or [])
+        if rule.get("nonResourceURLs")
+    ]
 
 
 def _check_binding(new: Obj, old: Obj | None, _path: str) -> list[FieldError]:
     reference = new.get("roleRef") or {}
-    found = []
-    allowed = ("ClusterRole", "Role") if new["kind"] == "RoleBinding" else ("ClusterRole",)
-    if reference.get("kind") not in allowed:
-        found.append(not_supported("roleRef.kind", reference.get("kind"), allowed))
-    if not reference.get("name"):
-        found.append(required("roleRef.name"))
+    group, kind, name = (str(reference.get(field) or "") for field in ("apiGroup", "kind", "name"))
+    found: list[FieldError] = []
     if old is not None and reference != old.get("roleRef"):
-        found.append(invalid("roleRef", reference, "cannot change roleRef"))
-    for position, subject in enumerate(new.get("subjects") or []):
-        here = index("subjects", position)
-        if not subject.get("name"):
-            found.append(required(child(here, "name")))
-        if subject.get("kind") not in ("Group", "ServiceAccount", "User"):
-            found.append(not_supported(child(here, "kind"), subject.get("kind"), ("Group", "ServiceAccount", "User")))
+        found.append(invalid("roleRef", {"APIGroup": group, "Kind": kind, "Name": name}, "cannot change roleRef"))
+    if group != API_GROUP:
+        found.append(unsupported("roleRef.apiGroup", group, (API_GROUP,)))
+    allowed = ("Role", "ClusterRole") if new.get("kind") == "RoleBinding" else ("ClusterRole",)
+    if kind not in allowed:
+        found.append(unsupported("roleRef.kind", kind, allowed))
+    found += path_segment("roleRef.name", name) if name else [required("roleRef.name")]
+    if new.get("kind") == "ClusterRoleBinding":
+        for position, subject in enumerate(new.get("subjects") or []):
+            if subject.get("kind") == "ServiceAccount" and not subject.get("namespace"):
+                found.append(required(child(index("subjects", position), "namespace")))
     return found
-
-
-def _subject_defaults(subject: Obj) -> None:
-    if not subject.get("apiGroup") and subject.get("kind") in ("User", "Group"):
-        subject["apiGroup"] = API_GROUP
 
 
 def _subjects(kind: str) -> Column:
@@ -70,18 +50,18 @@ def _subjects(kind: str) -> Column:
 
 
 def _role(obj: Obj, _now: float) -> str:
-    return f"{obj['roleRef']['kind']}/{obj['roleRef']['name']}"
+    return f"{obj['roleRef'].get('kind', '')}/{obj['roleRef'].get('name', '')}"
 
 
 def _kind(resource: Resource, *, binding: bool) -> Kind:
     columns = (NAME, Column("Role", _role, description="What it grants."), AGE, *map(_subjects, ("User", "Group", "ServiceAccount")))
     return Kind(
         resource=resource,
-        schema=schema_of(_GROUP + resource.kind),
+        schema=schema_of(RBAC + resource.kind),
         singular=resource.kind.lower(),
         storage=resource.plural,
-        checks=(_check_binding if binding else _check_rules,),
-        name_check=lambda name, path: [invalid(path, name, text) for text in names.path_segment(name)],
+        checks=(_check_binding if binding else _check_role,),
+        name_check=lambda name, path: path_segment(path, name),
         columns=columns if binding else (NAME, CREATED_AT),
         has_status=False,
         has_generation=False,
@@ -89,8 +69,6 @@ def _kind(resource: Resource, *, binding: bool) -> Kind:
     )
 
 
-overlay(_GROUP + "RoleRef", defaults={"apiGroup": API_GROUP})
-overlay(_GROUP + "Subject", defaulter=_subject_defaults)
 KINDS = (
     _kind(ROLES, binding=False),
     _kind(ROLEBINDINGS, binding=True),

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from holdfast.kinds.columns import AGE, at
-from holdfast.kinds.definitions.overlay import overlay
+from holdfast.kinds.definitions.plain import STORAGE
+from holdfast.kinds.definitions.rules import immutable
 from holdfast.kinds.kind import Column, Kind, Obj
 from holdfast.kinds.resources import STORAGECLASSES
 from holdfast.kinds.schemas import schema_of
-from holdfast.machinery.fielderror import FieldError, forbidden, not_supported
+from holdfast.machinery.fielderror import FieldError
 
 DEFAULT = "storageclass.kubernetes.io/is-default-class"
-_DEFINITION = "io.k8s.api.storage.v1.StorageClass"
+BETA_DEFAULT = "storageclass.beta.kubernetes.io/is-default-class"
 
 
 def is_default(obj: Obj) -> bool:
-    return (obj["metadata"].get("annotations") or {}).get(DEFAULT) == "true"
+    annotations = obj["metadata"].get("annotations") or {}
+    return "true" in (annotations.get(DEFAULT), annotations.get(BETA_DEFAULT))
 
 
 def _name(obj: Obj, _now: float) -> str:
@@ -22,24 +24,12 @@ def _name(obj: Obj, _now: float) -> str:
 
 
 def _check(new: Obj, old: Obj | None, _path: str) -> list[FieldError]:
-    found = []
-    if new.get("reclaimPolicy") not in ("Delete", "Retain"):
-        found.append(not_supported("reclaimPolicy", new.get("reclaimPolicy"), ("Delete", "Retain")))
-    if new.get("volumeBindingMode") not in ("Immediate", "WaitForFirstConsumer"):
-        found.append(not_supported("volumeBindingMode", new.get("volumeBindingMode"), ("Immediate", "WaitForFirstConsumer")))
-    if old is not None:
-        found += [
-            forbidden(field, f"updates to {field} are forbidden.")
-            for field in ("parameters", "provisioner", "reclaimPolicy")
-            if (new.get(field) or None) != (old.get(field) or None)
-        ]
-    return found
+    return [] if old is None else immutable(new, old, "", ("provisioner", "parameters", "reclaimPolicy", "volumeBindingMode"))
 
 
-overlay(_DEFINITION, defaults={"reclaimPolicy": "Delete", "volumeBindingMode": "Immediate"})
 KIND = Kind(
     resource=STORAGECLASSES,
-    schema=schema_of(_DEFINITION),
+    schema=schema_of(STORAGE + "StorageClass"),
     singular="storageclass",
     short_names=("sc",),
     storage="storageclasses",
@@ -51,7 +41,7 @@ KIND = Kind(
         Column("VolumeBindingMode", at("volumeBindingMode"), description="When claims are bound."),
         Column(
             "AllowVolumeExpansion",
-            lambda o, _n: "true" if o.get("allowVolumeExpansion") else "false",
+            lambda o, _n: bool(o.get("allowVolumeExpansion")),
             description="Whether claims may grow.",
         ),
         AGE,
