@@ -1,0 +1,89 @@
+"""Paths to requests: which kind, namespace, name and subresource a URL names, and which verb a method means.
+
+One rule set for all kinds; the KindTable says what is served. Segments are checked before anything
+else: no empty ones, no ``.`` or ``..``, nothing that hides a separator (API-78).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from urllib.parse import unquote
+
+from holdfast.kinds.kind import Kind
+from holdfast.kinds.table import KindTable
+from holdfast.machinery import errors
+from holdfast.machinery.errors import ApiError
+
+STREAMS = ("exec", "attach", "portforward", "log")
+
+
+@dataclass(frozen=True)
+class Target:
+    kind: Kind
+    verb: str
+    namespace: str = ""
+    name: str = ""
+    subresource: str = ""
+
+
+def not_there() -> ApiError:
+    return ApiError(404, "NotFound", "the server could not find the requested resource", {})
+
+
+def segments(raw_path: str) -> list[str]:
+    """Decoded path segments. Raises ApiError 400 for one that could name another object than it shows."""
+    found = [unquote(part) for part in raw_path.strip("/").split("/")]
+    for part in found:
+        if part in ("", ".", "..") or "/" in part or "%" in part or "\x00" in part:
+            raise errors.bad_request(f"invalid path segment {part!r}")
+    return found
+
+
+def resolve(kinds: KindTable, method: str, parts: list[str], options: Mapping[str, str]) -> Target:
+    """The target of ``/api/v1/...`` or ``/apis/GROUP/VERSION/...``. Raises ApiError 404 or 405."""
+    if parts[0] == "api":
+        group, version, rest = "", parts[1], parts[2:]
+    else:
+        if len(parts) < 4:
+            raise not_there()
+        group, version, rest = parts[1], parts[2], parts[3:]
+    watching = bool(rest) and rest[0] == "watch"
+    if watching:  # the legacy form /api/v1/watch/...
+        rest = rest[1:]
+    namespace = ""
+    if len(rest) >= 3 and rest[0] == "namespaces" and kinds.lookup(group, version, rest[2]) is not None:
+        namespace, rest = rest[1], rest[2:]
+    if not rest:
+        raise not_there()
+    kind = kinds.lookup(group, version, rest[0])
+    if kind is None or len(rest) > 3 or (namespace and not kind.resource.namespaced):
+        raise not_there()
+    name = rest[1] if len(rest) > 1 else ""
+    subresource = rest[2] if len(rest) > 2 else ""
+    if name and kind.resource.namespaced and not namespace:
+        raise not_there()
+    if subresource and subresource not in kind.subresources:
+        raise not_there()
+    if watching or (not subresource and method == "GET" and options.get("watch", "").lower() in ("1", "true")):
+        return Target(kind, "watch", namespace, name)
+    return Target(kind, _verb(kind, method, name, subresource), namespace, name, subresource)
+
+
+def _verb(kind: Kind, method: str, name: str, subresource: str) -> str:
+    if subresource in STREAMS:
+        return "get" if subresource == "log" else "create"
+    verbs = {"GET": "get", "HEAD": "get", "POST": "create", "PUT": "update", "PATCH": "patch", "DELETE": "delete"}
+    if not name:
+        verbs = {"GET": "list", "HEAD": "list", "POST": "create", "DELETE": "deletecollection"}
+    verb = verbs.get(method)
+    if verb is None or (name and not subresource and verb == "create"):
+        raise _not_allowed()
+    allowed = kind.subresources[subresource].verbs if subresource else kind.verbs
+    if verb not in allowed:
+        raise _not_allowed()
+    return verb
+
+
+def _not_allowed() -> ApiError:
+    return ApiError(405, "MethodNotAllowed", "the server does not allow this method on the requested resource", {})
