@@ -9,6 +9,7 @@ from holdfast.kinds.definitions.overlay import CORE
 from holdfast.kinds.kind import Column, Kind, Obj, Subresource
 from holdfast.kinds.resources import NODES
 from holdfast.kinds.schemas import schema_of
+from holdfast.machinery.fielderror import FieldError, duplicate, forbidden, index
 
 _ROLE = "node-role.kubernetes.io/"
 
@@ -36,12 +37,36 @@ def _address(kind: str) -> Callable[[Obj, float], str]:
     return cell
 
 
+def _kernel(obj: Obj, _now: float) -> str:
+    info = (obj.get("status") or {}).get("nodeInfo") or {}
+    machine = f" ({info['architecture']})" if info.get("architecture") else ""
+    return f"{info['kernelVersion']}{machine}" if info.get("kernelVersion") else "<unknown>"
+
+
+def _check(new: Obj, old: Obj | None, _path: str) -> list[FieldError]:
+    """Addresses and identity stay once they are known: pods on the node rely on them."""
+    found: list[FieldError] = []
+    seen: set[tuple[str, str]] = set()
+    for position, taint in enumerate((new.get("spec") or {}).get("taints") or []):
+        identity = (str(taint.get("key")), str(taint.get("effect")))
+        if identity in seen:
+            found.append(duplicate(index("spec.taints", position), taint))
+        seen.add(identity)
+    before, after = ((obj or {}).get("spec") or {} for obj in (old, new))
+    if before.get("podCIDRs") and before["podCIDRs"] != after.get("podCIDRs"):
+        found.append(forbidden("spec.podCIDRs", 'node updates may not change podCIDR except from "" to valid'))
+    if before.get("providerID") and before["providerID"] != after.get("providerID"):
+        found.append(forbidden("spec.providerID", 'node updates may not change providerID except from "" to valid'))
+    return found
+
+
 KIND = Kind(
     resource=NODES,
     schema=schema_of(CORE + "Node"),
     singular="node",
     short_names=("no",),
     storage="nodes",
+    checks=(_check,),
     subresources={"status": Subresource("status", ("get", "patch", "update"))},
     columns=(
         NAME,
@@ -52,7 +77,7 @@ KIND = Kind(
         Column("Internal-IP", _address("InternalIP"), priority=1, description="Its address."),
         Column("External-IP", _address("ExternalIP"), priority=1, description="Its address outside."),
         Column("OS-Image", at("status", "nodeInfo", "osImage", default="<unknown>"), priority=1, description="Its system."),
-        Column("Kernel-Version", at("status", "nodeInfo", "kernelVersion", default="<unknown>"), priority=1, description="Its kernel."),
+        Column("Kernel-Version", _kernel, priority=1, description="Its kernel."),
         Column(
             "Container-Runtime",
             at("status", "nodeInfo", "containerRuntimeVersion", default="<unknown>"),

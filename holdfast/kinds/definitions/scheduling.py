@@ -6,6 +6,7 @@ from typing import Any
 
 from holdfast.kinds.definitions.overlay import CORE, overlay
 from holdfast.kinds.definitions.rules import one_of, qualified, unsupported
+from holdfast.machinery import names
 from holdfast.machinery.fielderror import FieldError, child, forbidden, invalid, required
 
 EFFECTS = ("NoSchedule", "PreferNoSchedule", "NoExecute")
@@ -49,6 +50,12 @@ def _check_selector(selector: dict[str, Any], old: Any, path: str) -> list[Field
     return [required(child(path, "nodeSelectorTerms"), "must have at least one node selector term")]
 
 
+def _check_taint(taint: dict[str, Any], old: Any, path: str) -> list[FieldError]:
+    found = qualified(child(path, "key"), taint["key"]) if taint.get("key") else []
+    found += [invalid(child(path, "value"), taint["value"], text) for text in names.label_value(taint.get("value") or "")]
+    return found + one_of(child(path, "effect"), taint.get("effect"), EFFECTS)
+
+
 def _topology_key(path: str, value: str) -> list[FieldError]:
     found = [] if value else [required(path, "can not be empty")]
     return found + qualified(path, value)
@@ -81,4 +88,5 @@ overlay(CORE + "NodeSelector", checks=(_check_selector,), optional=("nodeSelecto
 overlay(CORE + "PodAffinityTerm", checks=(_check_term,), optional=("topologyKey",))
 overlay(CORE + "WeightedPodAffinityTerm", checks=(_check_weight,))
 overlay(CORE + "PreferredSchedulingTerm", checks=(_check_weight,))
-overlay(CORE + "TopologySpreadConstraint", checks=(_check_spread,), optional=("topologyKey",))
+overlay(CORE + "TopologySpreadConstraint", checks=(_check_spread,), optional=("maxSkew", "topologyKey"))
+overlay(CORE + "Taint", checks=(_check_taint,))

@@ -52,4 +52,5 @@ def _check_seccomp(profile: dict[str, Any], old: Any, path: str) -> list[FieldEr
 
 overlay(CORE + "SecurityContext", checks=(_check_container,))
 overlay(CORE + "PodSecurityContext", checks=(_check_pod,))
+overlay(CORE + "Sysctl", optional=("value",))
 overlay(CORE + "SeccompProfile", checks=(_check_seccomp,))

@@ -130,7 +130,7 @@ def _check_ports(spec: dict[str, Any], path: str) -> list[FieldError]:
             seen_names.add(name)
         elif several:
             found.append(required(child(here, "name")))
-        found += port_number(child(here, "port"), port.get("port"))
+        found += port_number(child(here, "port"), port.get("port", 0))
         found += one_of(child(here, "protocol"), port.get("protocol"), ("SCTP", "TCP", "UDP"))
         if port.get("targetPort") is not None:
             found += port_number_or_name(child(here, "targetPort"), port["targetPort"])
@@ -145,4 +145,5 @@ def _check_ports(spec: dict[str, Any], path: str) -> list[FieldError]:
 
 
 overlay(CORE + "Service", defaulter=_service_defaults)
+overlay(CORE + "ServicePort", optional=("port",))
 overlay(CORE + "ServiceSpec", defaulter=_spec_defaults, checks=(_check_spec,))

@@ -1,0 +1,42 @@
+"""Status: reported by whoever acts, never required of an author.
+
+The upstream document marks fields here as required because Go always writes them, often empty (a
+container that waits has no imageID). Checking that would refuse every later write of the object.
+"""
+
+from __future__ import annotations
+
+from holdfast.kinds.definitions.overlay import APPS, CORE, META, overlay
+
+_CONDITION = ("status", "type")
+_REPORTED = {
+    CORE + "NamespaceCondition": _CONDITION,
+    CORE + "NodeCondition": _CONDITION,
+    CORE + "PodCondition": _CONDITION,
+    CORE + "PersistentVolumeClaimCondition": _CONDITION,
+    APPS + "StatefulSetCondition": _CONDITION,
+    APPS + "StatefulSetStatus": ("replicas",),
+    META + "Condition": ("lastTransitionTime", "message", "reason", "status", "type"),
+    CORE + "AttachedVolume": ("devicePath", "name"),
+    CORE + "ContainerExtendedResourceRequest": ("containerName", "requestName", "resourceName"),
+    CORE + "ContainerStateTerminated": ("exitCode",),
+    CORE + "ContainerStatus": ("image", "imageID", "name", "ready", "restartCount"),
+    CORE + "DaemonEndpoint": ("Port",),
+    CORE + "HostIP": ("ip",),
+    CORE + "ImageVolumeStatus": ("imageRef",),
+    CORE + "LinuxContainerUser": ("gid", "uid"),
+    CORE + "ModifyVolumeStatus": ("status",),
+    CORE + "NodeAddress": ("address", "type"),
+    CORE + "PodExtendedResourceClaimStatus": ("requestMappings", "resourceClaimName"),
+    CORE + "PodIP": ("ip",),
+    CORE + "PodResourceClaimStatus": ("name",),
+    CORE + "PortStatus": ("port", "protocol"),
+    CORE + "ResourceHealth": ("resourceID",),
+    CORE + "ResourceStatus": ("name",),
+    CORE + "VolumeMountStatus": ("mountPath", "name"),
+}
+
+for _definition, _fields in _REPORTED.items():
+    overlay(_definition, optional=_fields)
+# Owner references are checked with all other metadata, in words of their own.
+overlay(META + "OwnerReference", optional=("apiVersion", "kind", "name", "uid"))
