@@ -15,6 +15,7 @@ from typing import Any
 
 from holdfast.cli import processes
 from holdfast.cli.kube import Kube
+from holdfast.system.pidfile import start_time
 
 ROOT = Path(__file__).resolve().parents[1]
 TUTORIAL = ROOT / "examples" / "tutorial"
@@ -102,7 +103,7 @@ class System:
         pid = self.pid(role)
         assert pid, f"the {role} does not run"
         os.kill(pid, signal.SIGKILL)
-        self.until(lambda: not processes.start_time(pid), f"{role} is gone", 10)
+        self.until(lambda: not start_time(pid), f"{role} is gone", 10)
 
     def logs(self) -> str:
         out = []

@@ -1,8 +1,7 @@
 """The two processes, server and node: starting, finding and ending them.
 
-A pid file holds ``{"pid", "started", "boot"}``: pid numbers are reused, so a process is ours only if
-its start time (from /proc) and the machine's boot id agree too. Both processes are session leaders of
-their own and survive this command.
+Each role writes its pid file (``system.pidfile``). Both processes are session leaders of their own and
+survive this command.
 """
 
 from __future__ import annotations
@@ -14,46 +13,15 @@ import sys
 import time
 from pathlib import Path
 
-import orjson
-
 from holdfast.cli.errors import UserError
+from holdfast.system.pidfile import read_pid
 
 ROLES = ("server", "node")
 
 
-def boot_id() -> str:
-    return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
-
-
-def start_time(pid: int) -> int:
-    """Clock ticks since boot at which ``pid`` started; 0 when there is no such process (or it is a zombie)."""
-    try:
-        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    except OSError:
-        return 0
-    return 0 if fields[0] in "ZX" else int(fields[19])
-
-
-def write_pid(path: Path, pid: int) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    record = {"pid": pid, "started": start_time(pid), "boot": boot_id()}
-    temporary = path.with_suffix(".tmp")
-    temporary.write_bytes(orjson.dumps(record))
-    temporary.replace(path)
-
-
 def find(data: Path, role: str) -> int:
     """The pid of a running role on this data directory; 0 when it does not run."""
-    try:
-        record = orjson.loads((data / "run" / f"{role}.pid").read_bytes())
-    except (OSError, ValueError):
-        return 0
-    if isinstance(record, int):
-        return record if start_time(record) else 0
-    if not isinstance(record, dict) or record.get("boot") != boot_id():
-        return 0
-    pid = int(record.get("pid") or 0)
-    return pid if pid and start_time(pid) == record.get("started") else 0
+    return read_pid(data / "run" / f"{role}.pid")
 
 
 def spawn(data: Path, role: str, arguments: list[str]) -> subprocess.Popen[bytes]:

@@ -1,0 +1,37 @@
+"""Pid files: a number alone is not a process, so its start time and the boot are kept with it (HAZ-12)."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import orjson
+
+
+def boot_id() -> str:
+    return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+
+
+def start_time(pid: int) -> int:
+    """Clock ticks since boot at which ``pid`` started; 0 when there is no such process (or it is a zombie)."""
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return 0
+    return 0 if fields[0] in "ZX" else int(fields[19])
+
+
+def write_pid(path: Path, pid: int) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_suffix(".tmp")
+    temporary.write_bytes(orjson.dumps({"pid": pid, "started": start_time(pid), "boot": boot_id()}))
+    temporary.replace(path)
+
+
+def read_pid(path: Path) -> int:
+    """The pid in a file while that very process runs; else 0."""
+    try:
+        record = orjson.loads(path.read_bytes())
+        pid, started, boot = int(record["pid"]), record["started"], record["boot"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return 0
+    return pid if boot == boot_id() and start_time(pid) == started else 0

@@ -1,0 +1,181 @@
+"""The server process: store, registry, HTTP, controllers, wired and supervised until TERM.
+
+The order is the order of need: keys, store, registry, what must be there, the port, controllers. Ready is
+said when all of it stands. Anything that fails on the way says what, where and what to do, and ends it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import logging
+import os
+import signal
+import ssl
+from collections.abc import Callable
+from typing import Any
+
+import orjson
+from aiohttp import web
+
+from holdfast.kinds.builtin import builtin_table
+from holdfast.kinds.kind import Obj
+from holdfast.kinds.resources import ENDPOINTS, ENDPOINTSLICES
+from holdfast.lib import kubeconfig, pki
+from holdfast.lib.clock import SystemClock
+from holdfast.machinery.errors import ApiError
+from holdfast.registry.bootstrap import MASTER, bootstrap
+from holdfast.registry.local import LocalClient
+from holdfast.registry.registry import Registry
+from holdfast.registry.request import User
+from holdfast.server.authentication import Authenticator
+from holdfast.server.edge import Edge
+from holdfast.server.pages import Pages
+from holdfast.server.streams import Streams
+from holdfast.server.tokens import Tokens
+from holdfast.store import open_store
+from holdfast.system.pidfile import write_pid
+from holdfast.system.settings import Settings
+
+log = logging.getLogger("holdfast.server")
+
+DEFAULT_PORT = 6443
+HOSTS = ("localhost", "127.0.0.1", "::1", "10.96.0.1", "10.244.0.1", "kubernetes", "kubernetes.default", "kubernetes.default.svc")
+
+
+async def run_server(settings: Settings, *, ready: Callable[[], None] | None = None) -> None:
+    """Serves until TERM or INT. Raises RuntimeError or StoreError naming what is in the way."""
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    settings.data.mkdir(parents=True, exist_ok=True, mode=0o700)
+    hosts = [*HOSTS, f"kubernetes.default.svc.{settings.domain}", settings.host]
+    keys = await asyncio.to_thread(pki.ensure_pki, settings.pki, hosts)
+    store = open_store(settings.store_url)
+    await store.start()
+    try:
+        clock = SystemClock()
+        registry = Registry(store, builtin_table(), clock, service_cidr=settings.service_cidr)
+        tokens = Tokens(keys.token_key, clock, lambda plural, namespace, name: _live(registry, plural, namespace, name))
+        registry.issue_token, registry.verify_token = tokens.issue, tokens.verify
+        await registry.start()
+        try:
+            await bootstrap(registry)
+            await _serve(settings, registry, tokens, keys, stop, ready)
+        finally:
+            await registry.close()
+    finally:
+        await store.close()
+
+
+def _live(registry: Registry, plural: str, namespace: str, name: str) -> Obj | None:
+    found = registry.cache.get(f"/registry/{plural}/{namespace}/{name}")
+    return found.obj if found else None
+
+
+async def _serve(
+    settings: Settings, registry: Registry, tokens: Tokens, keys: pki.Pki, stop: asyncio.Event, ready: Callable[[], None] | None
+) -> None:
+    tls = pki.server_context(keys.server, keys.ca.certificate, settings.pki)
+    backend = pki.client_context(keys.ca.certificate, keys.kubelet_client, settings.pki)
+    runner, edge, pages = _runner(registry, tokens, backend)
+    await runner.setup()
+    try:
+        port = await _listen(runner, settings, tls)
+        address = f"https://{settings.host}:{port}"
+        pages.address = address
+        _write_files(settings, keys, address)
+        await _publish(registry.client(MASTER), *settings.advertise)
+        pages.ready = True
+        log.info("API at %s", address)
+        if ready:
+            ready()
+        await _until_stopped(registry, keys, stop)
+    finally:
+        await runner.cleanup()
+
+
+def _runner(registry: Registry, tokens: Tokens, backend: ssl.SSLContext) -> tuple[web.ServerRunner, Edge, Pages]:
+    pages = Pages(registry, tokens, "")
+    edge = Edge(registry, Authenticator(tokens), Streams(registry, backend), pages, registry.clock)
+    server = web.Server(edge.handle, access_log=None, keepalive_timeout=75)
+    return web.ServerRunner(server, shutdown_timeout=1), edge, pages
+
+
+async def _listen(runner: web.ServerRunner, settings: Settings, tls: ssl.SSLContext) -> int:
+    """Binds the port that was asked for, or the kept one, or 6443, or a free one; and keeps it."""
+    kept_file = settings.data / "server.json"
+    kept = orjson.loads(kept_file.read_bytes())["port"] if kept_file.exists() else None
+    wanted = settings.port if settings.port else kept
+    candidates = [wanted] if wanted else [0] if settings.port == 0 else [DEFAULT_PORT, 0]
+    for position, candidate in enumerate(candidates):
+        site = web.TCPSite(runner, settings.host, candidate, ssl_context=tls, reuse_address=True, backlog=512)
+        try:
+            await site.start()
+        except OSError as error:
+            if error.errno == errno.EADDRINUSE and position + 1 < len(candidates):
+                continue
+            if error.errno == errno.EADDRINUSE:
+                text = f"port {candidate} on {settings.host} is in use by another program: choose another with --listen {settings.host}:PORT"
+                raise RuntimeError(text) from None
+            text = f"cannot listen on {settings.host}:{candidate}: {os.strerror(error.errno or 0)}; choose another address with --listen HOST:PORT"
+            raise RuntimeError(text) from None
+        port = int(runner.addresses[0][1])
+        pki.write_private(kept_file, orjson.dumps({"port": port, "host": settings.host}))
+        return port
+    raise AssertionError("there is always a candidate")
+
+
+def _write_files(settings: Settings, keys: pki.Pki, address: str) -> None:
+    """Kubeconfigs of the administrator and of this machine's node, and the pid file."""
+    kubeconfig.write(settings.kubeconfig, kubeconfig.Kubeconfig(address, keys.ca.certificate, keys.admin))
+    node = pki.issue_client(keys.ca, f"system:node:{settings.node_name}", ["system:nodes"])
+    kubeconfig.write(settings.node_kubeconfig, kubeconfig.Kubeconfig(address, keys.ca.certificate, node), user="node")
+    serving = pki.issue_server(keys.ca, f"system:node:{settings.node_name}", ["127.0.0.1", "localhost", settings.node_name])
+    pki.save(settings.data / "node" / "pki", "serving", serving)
+    pki.write_private(settings.data / "node" / "pki" / "ca.crt", keys.ca.certificate)
+    write_pid(settings.pid_file("server"), os.getpid())
+
+
+async def _publish(client: LocalClient, host: str, port: int) -> None:
+    """Where the Service ``kubernetes`` leads: the address at which pods reach the API."""
+    ports: list[dict[str, Any]] = [{"name": "https", "port": port, "protocol": "TCP"}]
+    endpoints = {
+        "metadata": {"name": "kubernetes", "namespace": "default", "labels": {"endpointslice.kubernetes.io/skip-mirror": "true"}},
+        "subsets": [{"addresses": [{"ip": host}], "ports": ports}],
+    }
+    endpoint_slice = {
+        "metadata": {"name": "kubernetes", "namespace": "default", "labels": {"kubernetes.io/service-name": "kubernetes"}},
+        "addressType": "IPv4",
+        "endpoints": [{"addresses": [host], "conditions": {"ready": True}}],
+        "ports": ports,
+    }
+    for resource, obj in ((ENDPOINTS, endpoints), (ENDPOINTSLICES, endpoint_slice)):
+        try:
+            await client.create(resource, obj, "default")
+        except ApiError as error:
+            if error.reason != "AlreadyExists":
+                raise
+            await client.update(resource, obj)
+
+
+async def _until_stopped(registry: Registry, keys: pki.Pki, stop: asyncio.Event) -> None:
+    from holdfast.controllers import run_all
+
+    def client(name: str) -> LocalClient:
+        if name in ("kube-scheduler", "kube-controller-manager"):
+            return registry.client(User(f"system:{name}", ("system:authenticated",)))
+        groups = ("system:serviceaccounts", "system:serviceaccounts:kube-system", "system:authenticated")
+        return registry.client(User(f"system:serviceaccount:kube-system:{name}", groups))
+
+    controllers = asyncio.create_task(run_all(client, ca_pem=keys.ca.certificate.decode(), clock=registry.clock))
+    stopped = asyncio.create_task(stop.wait())
+    try:
+        await asyncio.wait({controllers, stopped}, return_when=asyncio.FIRST_COMPLETED)
+        if controllers.done():
+            controllers.result()
+    finally:
+        for task in (controllers, stopped):
+            task.cancel()
+        await asyncio.gather(controllers, stopped, return_exceptions=True)
