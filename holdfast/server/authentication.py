@@ -26,10 +26,10 @@ class Authenticator:
             scheme, _, token = bearer.partition(" ")
             if scheme.lower() != "bearer":
                 raise errors.unauthorized()
-            user = await self._tokens.verify(token.strip(), [])
-            if user is None:
+            proven = await self._tokens.verify(token.strip(), [])
+            if proven is None:
                 raise errors.unauthorized()
-            return user
+            return proven[0]
         if certificate:
             return _of_certificate(certificate)
         if path.startswith(OPEN_PATHS):

@@ -82,11 +82,12 @@ class Edge:
     async def _resource(self, request: web.BaseRequest, user: User, parts: list[str]) -> web.StreamResponse:
         query = parse_qsl(request.query_string, keep_blank_values=True)
         options = dict(query)
-        if parts[-1] in reviews.GROUPS and parts[1] == reviews.GROUPS[parts[-1]][0]:
+        if parts[-1] in reviews.KINDS and parts[1] == reviews.KINDS[parts[-1]][0]:
             if request.method != "POST":
                 raise errors.method_not_allowed(request.method.lower(), parts[-1], parts[1])
             body = await self._body(request)
-            return _json(orjson.dumps(await self._registry.review(user, parts[-1], body or {})), 201)
+            namespace = parts[4] if len(parts) == 6 else ""
+            return _json(orjson.dumps(await self._registry.review(user, parts[-1], body or {}, namespace)), 201)
         target = routes.resolve(self._registry.kinds, request.method, parts, options)
         content_type = request.content_type if request.headers.get("Content-Type") else "application/json"
         call = Request(
@@ -102,7 +103,7 @@ class Edge:
             request.headers.get("User-Agent", ""),
         )
         if target.subresource in STREAMS:
-            self._registry.rbac.authorize(call)
+            self._registry.authorize(call)
             return await self._streams.serve(request, target, query)
         form = render.negotiate(request.headers.get("Accept", ""), options.get("includeObject", ""))
         if target.verb == "watch":

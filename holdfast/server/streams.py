@@ -39,7 +39,10 @@ class Streams:
         self._tls = tls
 
     async def serve(self, request: web.BaseRequest, target: Target, query: list[tuple[str, str]]) -> web.StreamResponse:
-        pod = self._registry.live(target.kind, target.namespace, target.name).obj
+        found = self._registry.cache.get(f"/registry/pods/{target.namespace}/{target.name}")
+        if found is None:
+            raise errors.not_found("pods", target.name)
+        pod = found.obj
         container = _container(pod, dict(query).get("container", "")) if target.subresource != "portforward" else ""
         node = self._node(pod)
         path = _path(target, container, query)

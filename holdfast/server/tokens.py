@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import jwt
@@ -16,13 +16,11 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from holdfast.kinds.kind import Obj
-from holdfast.lib.clock import Clock, rfc3339
-from holdfast.machinery import errors
-from holdfast.machinery.fielderror import invalid
+from holdfast.lib.clock import Clock
 from holdfast.registry.request import User
+from holdfast.registry.subresources.token import AUDIENCE, TokenClaims
 
-ISSUER = "https://kubernetes.default.svc.cluster.local"
-MIN_SECONDS, MAX_SECONDS, DEFAULT_SECONDS = 600, 2**32, 3600
+ISSUER = AUDIENCE
 
 Lookup = Callable[[str, str, str], Obj | None]
 """(plural of core/v1, namespace, name) -> the live object."""
@@ -39,85 +37,57 @@ class Tokens:
         self._clock = clock
         self._lookup = lookup
 
-    async def issue(self, account: Obj, request: Obj) -> Obj:
-        """A TokenRequest with its status. Raises ApiError 422, 404 or 409."""
-        spec = request.get("spec") or {}
-        seconds = spec.get("expirationSeconds") or DEFAULT_SECONDS
-        if not isinstance(seconds, int) or not MIN_SECONDS <= seconds <= MAX_SECONDS:
-            text = (
-                "may not specify a duration less than 10 minutes"
-                if isinstance(seconds, int) and seconds < MIN_SECONDS
-                else "may not specify a duration larger than 2^32 seconds"
-            )
-            fault = invalid("spec.expirationSeconds", seconds, text)
-            raise errors.invalid("TokenRequest", "", [fault], "authentication.k8s.io")
-        metadata = account["metadata"]
-        namespace, name = metadata["namespace"], metadata["name"]
+    def issue(self, claims: TokenClaims) -> tuple[str, float]:
+        """(token, when it ends in unix seconds)."""
         now = int(self._clock.now())
-        private: dict[str, Any] = {"namespace": namespace, "serviceaccount": {"name": name, "uid": metadata["uid"]}}
-        bound = spec.get("boundObjectRef")
-        if bound:
-            private["pod"] = self._bound(namespace, bound)
-        claims = {
-            "aud": spec.get("audiences") or [ISSUER],
-            "exp": now + seconds,
+        private: dict[str, Any] = {
+            "namespace": claims.namespace,
+            "serviceaccount": {"name": claims.name, "uid": claims.uid},
+        }
+        if claims.bound_kind:
+            private[claims.bound_kind.lower()] = {"name": claims.bound_name, "uid": claims.bound_uid}
+        if claims.node:
+            private["node"] = {"name": claims.node}
+        body = {
+            "aud": list(claims.audiences),
+            "exp": now + claims.seconds,
             "iat": now,
             "nbf": now,
             "iss": ISSUER,
             "jti": str(uuid.uuid4()),
             "kubernetes.io": private,
-            "sub": f"system:serviceaccount:{namespace}:{name}",
+            "sub": f"system:serviceaccount:{claims.namespace}:{claims.name}",
         }
-        token = jwt.encode(claims, self._key, algorithm="ES256", headers={"kid": self._key_id})
-        return {
-            "kind": "TokenRequest",
-            "apiVersion": "authentication.k8s.io/v1",
-            "metadata": {"name": name, "namespace": namespace, "creationTimestamp": rfc3339(now)},
-            "spec": {**spec, "audiences": claims["aud"], "expirationSeconds": seconds},
-            "status": {"token": token, "expirationTimestamp": rfc3339(now + seconds)},
-        }
+        token = jwt.encode(body, self._key, algorithm="ES256", headers={"kid": self._key_id})
+        return token, now + claims.seconds
 
-    def _bound(self, namespace: str, reference: Obj) -> Obj:
-        if reference.get("kind") != "Pod":
-            fault = invalid("spec.boundObjectRef.kind", reference.get("kind"), "tokens are bound to a Pod")
-            raise errors.invalid("TokenRequest", "", [fault], "authentication.k8s.io")
-        name = str(reference.get("name") or "")
-        pod = self._lookup("pods", namespace, name)
-        if pod is None:
-            raise errors.not_found("pods", name)
-        uid = pod["metadata"]["uid"]
-        if reference.get("uid") and reference["uid"] != uid:
-            text = f"the UID in the bound object reference ({reference['uid']}) does not match the UID in record."
-            text += " The object might have been deleted and then recreated"
-            raise errors.conflict("pods", name, text)
-        return {"name": name, "uid": uid}
-
-    async def verify(self, token: str, audiences: list[str]) -> User | None:
-        """The identity a token proves; None for any that does not."""
+    async def verify(self, token: str, audiences: Sequence[str]) -> tuple[User, list[str]] | None:
+        """The identity a token proves and those of the wanted audiences it is for (none wanted: ours); None if it proves nothing."""
+        wanted = list(audiences) or [ISSUER]
         try:
             claims = jwt.decode(
                 token,
                 self._public,
                 algorithms=["ES256"],
-                audience=audiences or [ISSUER],
+                audience=wanted,
                 issuer=ISSUER,
                 options={"require": ["exp", "iss", "aud", "sub"]},
             )
             private = claims["kubernetes.io"]
             namespace, account = private["namespace"], private["serviceaccount"]
+            lives = self._lives("serviceaccounts", namespace, account)
+            lives = lives and all(self._lives(f"{kind}s", namespace, private[kind]) for kind in ("pod", "secret") if kind in private)
         except (jwt.PyJWTError, KeyError, TypeError, ValueError):
             return None
-        if not self._lives("serviceaccounts", namespace, account):
+        if not lives:
             return None
         extra: dict[str, tuple[str, ...]] = {"authentication.kubernetes.io/credential-id": (f"JTI={claims.get('jti', '')}",)}
-        pod = private.get("pod")
-        if pod:
-            if not self._lives("pods", namespace, pod):
-                return None
-            extra["authentication.kubernetes.io/pod-name"] = (pod["name"],)
-            extra["authentication.kubernetes.io/pod-uid"] = (pod["uid"],)
+        for kind in ("node", "pod"):
+            for field, value in private.get(kind, {}).items():
+                extra[f"authentication.kubernetes.io/{kind}-{field}"] = (str(value),)
         groups = ("system:serviceaccounts", f"system:serviceaccounts:{namespace}", "system:authenticated")
-        return User(f"system:serviceaccount:{namespace}:{account['name']}", groups, account["uid"], extra)
+        user = User(f"system:serviceaccount:{namespace}:{account['name']}", groups, account["uid"], extra)
+        return user, [audience for audience in wanted if audience in claims["aud"]]
 
     def _lives(self, plural: str, namespace: str, reference: Obj) -> bool:
         found = self._lookup(plural, namespace, reference["name"])

@@ -79,7 +79,7 @@ async def _serve(
 ) -> None:
     tls = pki.server_context(keys.server, keys.ca.certificate, settings.pki)
     backend = pki.client_context(keys.ca.certificate, keys.kubelet_client, settings.pki)
-    runner, edge, pages = _runner(registry, tokens, backend)
+    runner, pages = _runner(registry, tokens, backend)
     await runner.setup()
     try:
         port = await _listen(runner, settings, tls)
@@ -96,11 +96,11 @@ async def _serve(
         await runner.cleanup()
 
 
-def _runner(registry: Registry, tokens: Tokens, backend: ssl.SSLContext) -> tuple[web.ServerRunner, Edge, Pages]:
+def _runner(registry: Registry, tokens: Tokens, backend: ssl.SSLContext) -> tuple[web.ServerRunner, Pages]:
     pages = Pages(registry, tokens, "")
     edge = Edge(registry, Authenticator(tokens), Streams(registry, backend), pages, registry.clock)
     server = web.Server(edge.handle, access_log=None, keepalive_timeout=75)
-    return web.ServerRunner(server, shutdown_timeout=1), edge, pages
+    return web.ServerRunner(server, shutdown_timeout=1), pages
 
 
 async def _listen(runner: web.ServerRunner, settings: Settings, tls: ssl.SSLContext) -> int:
@@ -117,9 +117,10 @@ async def _listen(runner: web.ServerRunner, settings: Settings, tls: ssl.SSLCont
             if error.errno == errno.EADDRINUSE and position + 1 < len(candidates):
                 continue
             if error.errno == errno.EADDRINUSE:
-                text = f"port {candidate} on {settings.host} is in use by another program: choose another with --listen {settings.host}:PORT"
-                raise RuntimeError(text) from None
-            text = f"cannot listen on {settings.host}:{candidate}: {os.strerror(error.errno or 0)}; choose another address with --listen HOST:PORT"
+                where = f"port {candidate} on {settings.host} is in use by another program"
+                raise RuntimeError(f"{where}: choose another with --listen {settings.host}:PORT") from None
+            why = os.strerror(error.errno or 0)
+            text = f"cannot listen on {settings.host}:{candidate}: {why}; choose another address with --listen HOST:PORT"
             raise RuntimeError(text) from None
         port = int(runner.addresses[0][1])
         pki.write_private(kept_file, orjson.dumps({"port": port, "host": settings.host}))

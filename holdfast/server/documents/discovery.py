@@ -7,17 +7,13 @@ from typing import Any
 
 from holdfast.kinds.kind import Kind
 from holdfast.kinds.table import KindTable
+from holdfast.registry.authorize import reviews
 
 Json = dict[str, Any]
-# Created, answered and never stored: (plural, kind) by group.
-REVIEWS = {
-    "authorization.k8s.io": (
-        ("selfsubjectaccessreviews", "SelfSubjectAccessReview"),
-        ("selfsubjectrulesreviews", "SelfSubjectRulesReview"),
-        ("subjectaccessreviews", "SubjectAccessReview"),
-    ),
-    "authentication.k8s.io": (("selfsubjectreviews", "SelfSubjectReview"), ("tokenreviews", "TokenReview")),
-}
+# Created, answered and never stored: (plural, kind, namespaced) by group.
+REVIEWS: dict[str, list[tuple[str, str, bool]]] = {}
+for _plural, (_group_name, _kind_name) in sorted(reviews.KINDS.items()):
+    REVIEWS.setdefault(_group_name, []).append((_plural, _kind_name, _plural.startswith("local")))
 
 
 def groups(kinds: KindTable) -> dict[str, list[str]]:
@@ -80,8 +76,8 @@ def resource_list(kinds: KindTable, group_name: str, version: str) -> Json | Non
             if sub.group:
                 below |= {"group": sub.group, "version": sub.version}
             entries.append(below | {"kind": sub.kind or resource.kind, "verbs": sorted(sub.verbs)})
-    for plural, name in REVIEWS.get(group_name, ()) if version == "v1" else ():
-        entries.append({"name": plural, "singularName": name.lower(), "namespaced": False, "kind": name, "verbs": ["create"]})
+    for plural, name, namespaced in REVIEWS.get(group_name, ()) if version == "v1" else ():
+        entries.append({"name": plural, "singularName": name.lower(), "namespaced": namespaced, "kind": name, "verbs": ["create"]})
     if not entries:
         return None
     api_version = f"{group_name}/{version}" if group_name else version
@@ -135,12 +131,12 @@ def _aggregated_resources(kinds: KindTable, group_name: str, version: str) -> li
         if below:
             entry["subresources"] = below
         out.append(entry)
-    for plural, name in REVIEWS.get(group_name, ()) if version == "v1" else ():
+    for plural, name, namespaced in REVIEWS.get(group_name, ()) if version == "v1" else ():
         out.append(
             {
                 "resource": plural,
                 "responseKind": {"group": group_name, "version": version, "kind": name},
-                "scope": "Cluster",
+                "scope": "Namespaced" if namespaced else "Cluster",
                 "singularResource": name.lower(),
                 "verbs": ["create"],
             }
