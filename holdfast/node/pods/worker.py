@@ -1,0 +1,376 @@
+"""One pod's worker: observes, asks ``decide``, carries out the intents as tasks of its own group, reports the status.
+
+It sleeps until something happens: the pod changed, an instance exited, a task ended, a probe changed its
+mind, a time has come. Each intent runs at most once at a time; nothing here blocks another pod.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import logging
+import os
+import shutil
+from collections.abc import Coroutine
+from typing import Any
+
+import orjson
+
+from holdfast.kinds.kind import Obj
+from holdfast.kinds.resources import PODS
+from holdfast.machinery.errors import ApiError, UnknownOutcomeError
+from holdfast.node.api import NotReady, PodNetwork
+from holdfast.node.pods import model
+from holdfast.node.pods.backoff import Backoff
+from holdfast.node.pods.config import log_path
+from holdfast.node.pods.decide import decide
+from holdfast.node.pods.files import termination_file, termination_message
+from holdfast.node.pods.killing import Killer
+from holdfast.node.pods.model import Failure, KillOrder, View
+from holdfast.node.pods.probing import Probing
+from holdfast.node.pods.services import PodServices
+from holdfast.node.pods.starting import Starter
+from holdfast.node.pods.status import differs
+from holdfast.node.runtimes.api import InstanceState
+
+log = logging.getLogger("holdfast.node.pods")
+
+REFRESH_SECONDS = 30.0
+RETRY_SECONDS = 1.0
+_SETUP = (model.Confirm, model.PrepareVolumes, model.AddNetwork, model.StartContainer)
+
+
+class PodWorker:
+    def __init__(self, services: PodServices, pod: Obj) -> None:
+        self.services = services
+        self.pod = pod
+        self.uid = model.uid(pod)
+        self.directory = services.directory / self.uid
+        self.logs = services.logs / self.uid
+        self.gone = False
+        self.missing = False
+        self.stopping = False
+        self.dead = asyncio.Event()
+        """Set while stopping once no instance runs and the API has been told."""
+        self.forgotten = False
+        self.backoff = Backoff()
+        self.failures: dict[str, Failure] = {}
+        self.setup_failure: Failure | None = None
+        self.kill_orders: dict[str, KillOrder] = {}
+        self.image_ids: dict[str, str] = {}
+        self.volumes: dict[str, str] = {}
+        self.volumes_ready = False
+        # found again after a restart: probes go on at once and no status flickers
+        self.network: PodNetwork | None = services.network.get(self.uid)
+        if pod["spec"].get("hostNetwork"):
+            self.network = PodNetwork(services.node_ip, services.node_netns)
+        self.confirmed = bool(self.instances())
+        self.released = False
+        self._setup_failures = 0
+        self._wake = asyncio.Event()
+        self._tasks: dict[str, asyncio.Task[None]] = {}
+        self._group: asyncio.TaskGroup | None = None
+        self._messages: dict[str, str] = {}
+        self._announced: set[tuple[str, int]] = set()
+        self._wanted_status: Obj = {}
+        self._refused_status: Obj | None = None
+        self._killer = Killer(self)
+        self._starter = Starter(self)
+        self._probing = Probing(self)
+        self._remember()
+
+    def _remember(self) -> None:
+        """The pod on disk: an instance whose pod the API no longer has is ended by what it was."""
+        self.directory.mkdir(parents=True, exist_ok=True)
+        temporary = self.directory / "pod.tmp"
+        temporary.write_bytes(orjson.dumps(self.pod))
+        os.replace(temporary, self.directory / "pod.json")
+
+    def wake(self) -> None:
+        self._wake.set()
+
+    def update(self, pod: Obj) -> None:
+        """A newer form of this uid."""
+        if _version(pod) >= _version(self.pod):
+            self.pod = pod
+        self.missing = False
+        self.wake()
+
+    def exited(self, state: InstanceState) -> None:
+        container = model.find_container(self.pod, state.container)
+        init = container in model.init_containers(self.pod)
+        if container is not None and model.restarts(self.pod, container, state.exit_code, init=init):
+            self.backoff.exited(state.container, state.started_at, state.finished_at)
+        self._killer.exited(state.id)
+        self.wake()
+
+    def stop(self) -> None:
+        """The node goes down: instances end, the pod stays."""
+        self.stopping = True
+        self.wake()
+
+    def instances(self) -> dict[str, InstanceState]:
+        return {i.id: i for i in self.services.runtime.instances().values() if i.pod_uid == self.uid}
+
+    def hooked(self, id: str) -> None:
+        self._probing.hooked(id)
+
+    def stop_signal(self, id: str, container: Obj) -> str:
+        """What asks this container to end: its own choice, its image's, else TERM."""
+        own = (container.get("lifecycle") or {}).get("stopSignal")
+        image = self.services.images.find(str(container.get("image") or ""))
+        return str(own or (image.stop_signal if image else "") or "SIGTERM")
+
+    def fail(self, error: BaseException) -> None:
+        """A step before the containers failed: tried again, ever less often."""
+        self._setup_failures += 1
+        delay = min(10.0, RETRY_SECONDS * 2 ** min(self._setup_failures - 1, 5))
+        if isinstance(error, NotReady):
+            self.services.events.event(self.pod, "Warning", error.reason, error.message)
+            reason, message = error.reason, error.message
+        else:
+            reason, message = "NodeError", str(error)
+            log.warning("pod %s: %s", model.full_name(self.pod), error)
+        self.setup_failure = Failure(reason, message, self.services.clock.now() + delay)
+
+    async def run(self) -> None:
+        """Until the pod is forgotten, or cancelled (instances keep running)."""
+        async with asyncio.TaskGroup() as group:
+            self._group = group
+            while not self.forgotten:
+                self._wake.clear()
+                wake_at = self._step()
+                timeout = None if wake_at is None else max(0.0, wake_at - self.services.clock.now()) + 0.001
+                try:
+                    async with asyncio.timeout(timeout):
+                        await self._wake.wait()
+                except TimeoutError:
+                    pass
+            for task in list(self._tasks.values()):
+                task.cancel()
+            self._probing.cancel()
+
+    def spawn(self, key: str, work: Coroutine[Any, Any, None]) -> asyncio.Task[None] | None:
+        """Runs ``work`` unless the same is under way."""
+        assert self._group is not None
+        if key in self._tasks:
+            work.close()
+            return None
+        task = self._group.create_task(self._guarded(key, work), name=f"pod {self.pod['metadata']['name']} {key}")
+        self._tasks[key] = task
+        return task
+
+    async def _guarded(self, key: str, work: Coroutine[Any, Any, None]) -> None:
+        try:
+            await work
+        except (ApiError, UnknownOutcomeError, OSError, NotReady) as error:
+            self.fail(error)
+        except Exception as error:
+            log.exception("pod %s: %s", model.full_name(self.pod), key)
+            self.fail(error)
+        finally:
+            self._tasks.pop(key, None)
+            self.wake()
+
+    def _view(self) -> View:
+        now = self.services.clock.now()
+        instances = {}
+        for id, state in self.instances().items():
+            message = self._message(state) if state.phase == "exited" else ""
+            instances[id] = dataclasses.replace(state, message=state.message or message)
+        names = tuple(f"{kind.__name__}:" for kind in _SETUP)
+        return View(
+            pod=self.pod,
+            now=now,
+            instances=instances,
+            network=self.network,
+            volumes_ready=self.volumes_ready,
+            confirmed=self.confirmed,
+            gone=self.gone,
+            stopping=self.stopping,
+            busy=any(key.startswith(names) for key in self._tasks),
+            released=self.released,
+            reported=self._is_reported(),
+            setup_failure=self.setup_failure,
+            failures=dict(self.failures),
+            not_before=self.backoff.not_before(),
+            delays=self.backoff.delays(),
+            started=self._probing.started(),
+            passing=self._probing.passing(),
+            kill_orders=dict(self.kill_orders),
+            image_ids=dict(self.image_ids),
+            host_ip=self.services.host_ip,
+        )
+
+    def _message(self, state: InstanceState) -> str:
+        if state.id not in self._messages:
+            container = model.find_container(self.pod, state.container) or {}
+            file = termination_file(self.directory, state.container, state.attempt)
+            path = log_path(self.logs, state.container, state.attempt)
+            self._messages[state.id] = termination_message(file, path, container, state.exit_code)
+        return self._messages[state.id]
+
+    def _step(self) -> float | None:
+        self._probing.follow(self.instances())
+        if self.missing and not self.gone:
+            self.spawn("look", self._look())
+        view = self._view()
+        decision = decide(view)
+        self._wanted_status = decision.status
+        self._announce_back_off(decision.status)
+        for intent in decision.intents:
+            self._begin(intent)
+        if not self.gone and not self._is_reported():
+            self.spawn("report", self._report())
+        if self.volumes_ready and not self.stopping:
+            self.spawn("refresh", self._refresh())
+        alive = view.busy or any(i.phase == "running" for i in view.instances.values())
+        if self.stopping and not alive and (self.gone or self._is_reported()):
+            self.dead.set()
+        return decision.wake_at
+
+    def _announce_back_off(self, status: Obj) -> None:
+        for item in status.get("containerStatuses", []) + status.get("initContainerStatuses", []):
+            waiting = item["state"].get("waiting") or {}
+            key = (item["name"], item["restartCount"])
+            if waiting.get("reason") == "CrashLoopBackOff" and key not in self._announced:
+                self._announced.add(key)
+                message = f"Back-off restarting failed container {item['name']} in pod {model.full_name(self.pod)}"
+                self.services.events.event(self.pod, "Warning", "BackOff", message)
+
+    def _begin(self, intent: model.Intent) -> None:
+        kind = type(intent).__name__
+        match intent:
+            case model.Confirm():
+                self.spawn(f"{kind}:", self._confirm())
+            case model.PrepareVolumes():
+                self.spawn(f"{kind}:", self._prepare())
+            case model.AddNetwork():
+                self.spawn(f"{kind}:", self._connect())
+            case model.StartContainer(name=name, attempt=attempt):
+                self.spawn(f"{kind}:{name}", self._starter.start(name, attempt))
+            case model.KillInstance():
+                self._killer.order(intent)
+            case model.RemoveInstance(id=id):
+                self.spawn(f"{kind}:{id}", self.services.runtime.remove(id))
+            case model.Release():
+                self.spawn(f"{kind}:", self._release())
+            case model.Finish():
+                self.spawn(f"{kind}:", self._finish())
+            case model.Forget():
+                self.spawn(f"{kind}:", self._forget())
+
+    async def _confirm(self) -> None:
+        if await self._exists():
+            self.confirmed = True
+            self._settled()
+
+    async def _look(self) -> None:
+        if await self._exists():
+            self.missing = False
+
+    async def _exists(self) -> bool:
+        """A live read by name and uid; what it shows is kept. Raises when the API does not answer."""
+        metadata = self.pod["metadata"]
+        try:
+            found = await self.services.client.get(PODS, metadata["name"], metadata.get("namespace", ""))
+        except ApiError as error:
+            if error.code != 404:
+                await asyncio.sleep(RETRY_SECONDS)
+                raise
+            self.gone = True
+            return False
+        except OSError:
+            await asyncio.sleep(RETRY_SECONDS)
+            raise
+        if found["metadata"]["uid"] != self.uid:
+            self.gone = True
+            return False
+        self.update(found)
+        return True
+
+    def _settled(self) -> None:
+        self.setup_failure, self._setup_failures = None, 0
+
+    async def _prepare(self) -> None:
+        self.volumes = dict(await self.services.volumes.prepare(self.pod))
+        self.volumes_ready = True
+        self._settled()
+
+    async def _connect(self) -> None:
+        metadata = self.pod["metadata"]
+        if self.pod["spec"].get("hostNetwork"):
+            self.network = PodNetwork(self.services.node_ip, self.services.node_netns)
+        else:
+            self.network = await self.services.network.add(self.uid, metadata.get("namespace", ""), metadata["name"])
+        self._settled()
+
+    async def _refresh(self) -> None:
+        await asyncio.sleep(REFRESH_SECONDS)
+        if self.volumes_ready:
+            try:
+                await self.services.volumes.refresh(self.pod)
+            except (ApiError, OSError, NotReady) as error:
+                log.debug("refreshing volumes of %s: %s", model.full_name(self.pod), error)
+
+    async def _release(self) -> None:
+        self._probing.cancel()
+        try:
+            await self.services.volumes.release(self.uid)
+            if not self.pod["spec"].get("hostNetwork"):
+                await self.services.network.remove(self.uid)
+        except Exception:
+            await asyncio.sleep(RETRY_SECONDS)
+            raise
+        self.volumes_ready, self.network, self.released = False, None, True
+
+    async def _finish(self) -> None:
+        metadata = self.pod["metadata"]
+        try:
+            await self.services.client.delete(PODS, metadata["name"], metadata.get("namespace", ""), uid=self.uid, grace_period=0)
+        except ApiError as error:
+            if error.code not in (404, 409):
+                await asyncio.sleep(RETRY_SECONDS)
+                raise
+        except (OSError, UnknownOutcomeError):
+            await asyncio.sleep(RETRY_SECONDS)
+            raise
+        # a finalizer may keep the record: then it is still there, and Finish is decided again after a change
+        if not await self._exists():
+            return
+        await asyncio.sleep(RETRY_SECONDS)
+
+    async def _forget(self) -> None:
+        for id in self.instances():
+            await self.services.runtime.remove(id)
+        await asyncio.to_thread(shutil.rmtree, self.directory, True)
+        await asyncio.to_thread(shutil.rmtree, self.logs, True)
+        self.forgotten = True
+
+    def _is_reported(self) -> bool:
+        wanted = self._wanted_status
+        return bool(wanted) and (wanted == self._refused_status or not differs(wanted, self.pod.get("status") or {}))
+
+    async def _report(self) -> None:
+        status = self._wanted_status
+        try:
+            pod = await self.services.reporter.report(self.pod, status)
+        except ApiError as error:
+            if error.code in (400, 403, 422):
+                log.error("status of %s refused: %s", model.full_name(self.pod), error.message)
+                self._refused_status = status
+                return
+            await asyncio.sleep(RETRY_SECONDS)
+        except (OSError, UnknownOutcomeError) as error:
+            log.debug("status of %s: %s", model.full_name(self.pod), error)
+            await asyncio.sleep(RETRY_SECONDS)
+        else:
+            if pod is None:
+                self.missing = True
+            else:
+                self.update(pod)
+
+
+def _version(pod: Obj) -> int:
+    text = str(pod["metadata"].get("resourceVersion") or "0")
+    return int(text) if text.isdigit() else 0
