@@ -24,7 +24,7 @@ from holdfast.kinds.resources import ENDPOINTS, ENDPOINTSLICES
 from holdfast.lib import kubeconfig, pki
 from holdfast.lib.clock import SystemClock
 from holdfast.machinery.errors import ApiError
-from holdfast.registry.bootstrap import MASTER, bootstrap
+from holdfast.registry.bootstrap import SERVER, bootstrap
 from holdfast.registry.local import LocalClient
 from holdfast.registry.registry import Registry
 from holdfast.registry.request import User
@@ -86,7 +86,7 @@ async def _serve(
         address = f"https://{settings.host}:{port}"
         pages.address = address
         _write_files(settings, keys, address)
-        await _publish(registry.client(MASTER), *settings.advertise)
+        await _publish(registry.client(SERVER), *settings.advertise)
         pages.ready = True
         log.info("API at %s", address)
         if ready:
