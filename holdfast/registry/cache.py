@@ -8,6 +8,7 @@ Each watcher has a bounded queue; one that does not keep up is cut, and resumes 
 from __future__ import annotations
 
 import asyncio
+import builtins
 import logging
 from bisect import bisect_left, bisect_right, insort
 from collections import deque
@@ -111,7 +112,7 @@ class WatchCache:
         try:
             while True:
                 try:
-                    async for changes in self._store.watch(ROOT, self.revision):
+                    async for changes in self._store.watch("", self.revision):
                         for change in changes:
                             self._apply(change)
                         self._release()
@@ -147,6 +148,9 @@ class WatchCache:
 
     def _apply(self, change: Change) -> None:
         key = change.record.key
+        self.revision = change.revision
+        if not key.startswith(ROOT):
+            return
         collection = self._collection(key)
         new = codec.stored(change.record)
         old = collection.items.get(key)
@@ -162,7 +166,6 @@ class WatchCache:
         collection.window.append(event)
         if len(collection.window) > WINDOW:
             collection.dropped = collection.window.popleft().revision
-        self.revision = change.revision
         for listener in self._listeners:
             listener(event)
         for subscription in collection.subscriptions:
@@ -190,7 +193,7 @@ class WatchCache:
     def get(self, key: str) -> Stored | None:
         return self._collection(key).items.get(key)
 
-    def list(self, prefix: str) -> list[Stored]:
+    def list(self, prefix: str) -> builtins.list[Stored]:
         """Objects below a prefix, in key order."""
         collection = self._collection(prefix)
         keys = collection.keys
@@ -201,11 +204,15 @@ class WatchCache:
         keys = self._collection(prefix).keys
         return bisect_right(keys, prefix + "\U0010ffff") - bisect_left(keys, prefix)
 
+    def count_after(self, prefix: str, after: str) -> int:
+        keys = self._collection(prefix).keys
+        return bisect_right(keys, prefix + "\U0010ffff") - bisect_right(keys, after)
+
     def changed(self, prefix: str) -> int:
         """Revision of the last write in the collection of ``prefix``."""
         return self._collection(prefix).changed
 
-    def page(self, prefix: str, after: str, limit: int) -> list[Stored]:
+    def page(self, prefix: str, after: str, limit: int) -> builtins.list[Stored]:
         """At most ``limit`` (0 = all) objects below a prefix, keys > ``after``, in key order."""
         collection = self._collection(prefix)
         keys = collection.keys

@@ -23,6 +23,12 @@ def encode(kind: Kind, obj: Obj) -> bytes:
     return orjson.dumps(head | {name: value for name, value in stored.items() if name not in head})
 
 
+def copy(obj: Obj) -> Obj:
+    """A deep copy; faster than copy.deepcopy by far."""
+    found: Obj = orjson.loads(orjson.dumps(obj))
+    return found
+
+
 def splice(value: bytes, revision: int) -> bytes:
     at = value.index(_MARK) + len(_MARK)
     return b'%b"resourceVersion":"%d",%b' % (value[:at], revision, value[at:])

@@ -1,12 +1,14 @@
-"""The in-process client: the client interface over the registry, with an identity that obeys RBAC."""
+"""The client interface, in process: same pipeline and RBAC as over HTTP, no sockets, shared objects."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from holdfast.client.api import MERGE_PATCH, WatchEvent
 from holdfast.kinds.kind import Obj, Resource
+from holdfast.machinery import meta
+from holdfast.machinery.errors import ApiError
 from holdfast.registry.request import Listing, Request, Result, User
 
 if TYPE_CHECKING:
@@ -14,15 +16,20 @@ if TYPE_CHECKING:
 
 
 class LocalClient:
+    """``client.api.Client`` as one user. Objects returned are shared with the cache: never mutate them."""
+
     def __init__(self, registry: Registry, user: User) -> None:
         self._registry = registry
         self.user = user
 
-    def _request(self, verb: str, resource: Resource, namespace: str = "", name: str = "", **more: Any) -> Request:
-        kind = self._registry.kinds.of(resource)
-        return Request(self.user, verb, kind, namespace, name, user_agent=self.user.name, **more)
+    def _request(self, verb: str, resource: Resource, options: Mapping[str, str] | None = None, **more: Any) -> Request:
+        try:
+            kind = self._registry.kinds.of(resource)
+        except KeyError:
+            raise ApiError(404, "NotFound", "the server could not find the requested resource", {}) from None
+        return Request(self.user, verb, kind, options=options or {}, **more)
 
-    async def _object(self, request: Request) -> Obj:
+    async def _one(self, request: Request) -> Obj:
         result = await self._registry.execute(request)
         assert isinstance(result, Result)
         if result.stored is not None:
@@ -30,29 +37,31 @@ class LocalClient:
         return result.obj or {}
 
     async def get(self, resource: Resource, name: str, namespace: str = "") -> Obj:
-        return await self._object(self._request("get", resource, namespace, name))
+        return await self._one(self._request("get", resource, namespace=namespace, name=name))
 
     async def list(
         self, resource: Resource, namespace: str = "", *, labels: str = "", fields: str = "", resource_version: str = ""
     ) -> Obj:
-        options = _options(labelSelector=labels, fieldSelector=fields, resourceVersion=resource_version)
-        listing = await self._registry.execute(self._request("list", resource, namespace, options=options))
-        assert isinstance(listing, Listing)
+        options = _selection(labels, fields, resource_version)
+        found = await self._registry.execute(self._request("list", resource, options, namespace=namespace))
+        assert isinstance(found, Listing)
         return {
             "kind": f"{resource.kind}List",
             "apiVersion": resource.api_version,
-            "metadata": {"resourceVersion": str(listing.revision)},
-            "items": [item.obj for item in listing.items],
+            "metadata": {"resourceVersion": str(found.revision)},
+            "items": [item.obj for item in found.items],
         }
 
     async def create(self, resource: Resource, obj: Obj, namespace: str = "", *, subresource: str = "", name: str = "") -> Obj:
-        request = self._request("create", resource, namespace or _namespace(resource, obj), name, subresource=subresource, body=obj)
-        return await self._object(request)
+        namespace = namespace or (_metadata(obj).get("namespace") or "")
+        request = self._request("create", resource, namespace=namespace, name=name, subresource=subresource, body=obj)
+        return await self._one(request)
 
     async def update(self, resource: Resource, obj: Obj, *, subresource: str = "") -> Obj:
-        name = obj["metadata"]["name"]
-        request = self._request("update", resource, _namespace(resource, obj), name, subresource=subresource, body=obj)
-        return await self._object(request)
+        request = self._request(
+            "update", resource, namespace=meta.namespace(obj), name=meta.name(obj), subresource=subresource, body=obj
+        )
+        return await self._one(request)
 
     async def patch(
         self,
@@ -64,8 +73,10 @@ class LocalClient:
         content_type: str = MERGE_PATCH,
         subresource: str = "",
     ) -> Obj:
-        request = self._request("patch", resource, namespace, name, subresource=subresource, body=patch, content_type=content_type)
-        return await self._object(request)
+        request = self._request(
+            "patch", resource, namespace=namespace, name=name, subresource=subresource, body=patch, content_type=content_type
+        )
+        return await self._one(request)
 
     async def delete(
         self,
@@ -78,25 +89,27 @@ class LocalClient:
         grace_period: int | None = None,
         propagation: str = "",
     ) -> Obj:
-        preconditions = _options(uid=uid, resourceVersion=resource_version)
-        body: dict[str, Any] = {"preconditions": preconditions} if preconditions else {}
+        conditions = {k: v for k, v in (("uid", uid), ("resourceVersion", resource_version)) if v}
+        body: Obj = {"preconditions": conditions} if conditions else {}
         if grace_period is not None:
             body["gracePeriodSeconds"] = grace_period
         if propagation:
             body["propagationPolicy"] = propagation
-        return await self._object(self._request("delete", resource, namespace, name, body=body))
+        return await self._one(self._request("delete", resource, namespace=namespace, name=name, body=body))
 
     async def watch(
         self, resource: Resource, namespace: str = "", *, labels: str = "", fields: str = "", resource_version: str = ""
     ) -> AsyncIterator[WatchEvent]:
-        options = _options(labelSelector=labels, fieldSelector=fields, resourceVersion=resource_version, allowWatchBookmarks="true")
-        async for event in self._registry.watch(self._request("watch", resource, namespace, options=options)):
+        options = _selection(labels, fields, resource_version) | {"allowWatchBookmarks": "true"}
+        async for event in self._registry.watch(self._request("watch", resource, options, namespace=namespace)):
             yield WatchEvent(event.type, event.stored.obj)
 
 
-def _options(**given: str) -> dict[str, str]:
-    return {name: value for name, value in given.items() if value}
+def _selection(labels: str, fields: str, resource_version: str) -> dict[str, str]:
+    pairs = (("labelSelector", labels), ("fieldSelector", fields), ("resourceVersion", resource_version))
+    return {name: value for name, value in pairs if value}
 
 
-def _namespace(resource: Resource, obj: Obj) -> str:
-    return str((obj.get("metadata") or {}).get("namespace") or "default") if resource.namespaced else ""
+def _metadata(obj: Obj) -> Obj:
+    found = obj.get("metadata")
+    return found if isinstance(found, dict) else {}

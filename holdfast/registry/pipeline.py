@@ -1,44 +1,36 @@
-"""The way of a write, as one ordered tuple: decode > default > admit > default > prepare > validate > admit.
+"""The way of a write, as one ordered tuple. Authorization stands before it (``registry.registry``), the commit behind it.
 
-Authorization stands before it and the commit behind it (``registry.registry``, ``registry.verbs``). Update
-and patch walk it again at each conflict retry.
+Update and patch walk it again at each conflict retry; ``verbs`` calls ``walk`` and commits what it leaves.
 """
 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from holdfast.kinds.kind import Kind, Obj
 from holdfast.machinery import errors, names
 from holdfast.machinery.decode import decode
 from holdfast.machinery.default import apply_defaults
+from holdfast.machinery.errors import ApiError
+from holdfast.machinery.fielderror import FieldError, invalid
 from holdfast.machinery.meta import check_meta
 from holdfast.machinery.validate import validate
+from holdfast.registry import addresses, codec
 from holdfast.registry.admission import MUTATING, VALIDATING
 from holdfast.registry.request import Request
-
-if TYPE_CHECKING:
-    from holdfast.registry.registry import Registry
-
-
-@dataclass
-class Write:
-    """One object on its way to the store. ``old`` is None on create; ``new`` is the pipeline's own copy."""
-
-    registry: Registry
-    request: Request
-    new: Obj
-    old: Obj | None = None
-    warnings: list[str] = field(default_factory=list)
-
-    @property
-    def kind(self) -> Kind:
-        return self.request.kind
-
+from holdfast.registry.write import Write
 
 Step = Callable[[Write], Awaitable[None]]
+_SERVER_OWNED = (
+    "uid",
+    "creationTimestamp",
+    "deletionTimestamp",
+    "deletionGracePeriodSeconds",
+    "generation",
+    "selfLink",
+    "managedFields",
+)
 
 
 async def walk(write: Write) -> None:
@@ -50,83 +42,72 @@ async def _decode(write: Write) -> None:
     """Types, unknown fields, and that the body is what the URL says."""
     request, resource = write.request, write.kind.resource
     body: Any = write.new
-    if not isinstance(body, dict):
-        raise errors.bad_request("the request body is not an object")
-    given = (body.get("apiVersion") or resource.api_version, body.get("kind") or resource.kind)
-    if given != (resource.api_version, resource.kind):
-        raise errors.bad_request(
-            f'{given[1]} in version "{given[0]}" cannot be handled as a {resource.kind}: converting is not possible'
-        )
-    new, unknown = decode(write.kind.schema, body)
+    check_type(body, resource.api_version, resource.kind)
+    try:
+        new, unknown = decode(write.kind.schema, body)
+    except ApiError as error:
+        raise errors.bad_request(f"{_unhandled(resource.kind, resource.version, resource.kind)}: {error.message}") from None
     new["kind"], new["apiVersion"] = resource.kind, resource.api_version
-    new.setdefault("metadata", {})
+    if new.get("metadata") is None:
+        new["metadata"] = {}
     if unknown:
         how = request.options.get("fieldValidation") or "Warn"
-        texts = [f'unknown field "{path}"' for path in unknown]
+        texts = [f'unknown field "{path}"' for path in sorted(unknown)]
         if how == "Strict":
-            where = f'{resource.kind} in version "{resource.version}" cannot be handled as a {resource.kind}'
-            raise errors.bad_request(f"{where}: strict decoding error: {', '.join(texts)}")
+            lead = _unhandled(resource.kind, resource.version, resource.kind)
+            raise errors.bad_request(f"{lead}: strict decoding error: {', '.join(texts)}")
         if how == "Warn":
             write.warnings += texts
     _address(request, new)
     write.new = new
 
 
+def _unhandled(given: str, version: str, wanted: str) -> str:
+    return f'{given} in version "{version}" cannot be handled as a {wanted}'
+
+
+def check_type(body: Any, api_version: str, kind: str) -> None:
+    """Raises ApiError 400 unless the body is an object of that type (or names none)."""
+    if not isinstance(body, dict):
+        raise errors.bad_request(f"the object provided is unrecognized (must be of type {kind})")
+    given_version, given = body.get("apiVersion") or api_version, body.get("kind") or kind
+    version = api_version.rpartition("/")[2]
+    if given != kind:
+        lead = _unhandled(str(given), str(given_version).rpartition("/")[2], kind)
+        raise errors.bad_request(f"{lead}: converting ({version}.{given}) to ({kind}): unknown conversion")
+    if given_version != api_version:
+        raise errors.bad_request(f'{_unhandled(kind, version, kind)}: no kind "{kind}" is registered for version "{given_version}"')
+
+
 def _address(request: Request, new: Obj) -> None:
+    """The body's name and namespace must be the URL's."""
     metadata = new["metadata"]
     if request.kind.resource.namespaced:
-        namespace = metadata.setdefault("namespace", request.namespace)
-        if namespace != request.namespace:
+        if not metadata.get("namespace"):
+            metadata["namespace"] = request.namespace
+        if metadata["namespace"] != request.namespace:
             raise errors.bad_request("the namespace of the provided object does not match the namespace sent on the request")
     else:
         metadata.pop("namespace", None)
-    if request.name and metadata.get("name") and metadata["name"] != request.name:
-        raise errors.bad_request(f"the name of the object ({metadata['name']}) does not match the name on the URL ({request.name})")
-    if request.name:
-        metadata["name"] = request.name
-
-
-async def _default(write: Write) -> None:
-    apply_defaults(write.kind.schema, write.new)
-
-
-async def _mutating(write: Write) -> None:
-    for act in MUTATING:
-        await act(write)
-
-
-async def _prepare(write: Write) -> None:
-    """What the server owns: identity, generation, and which half a write may touch."""
-    new, old, kind = write.new, write.old, write.kind
-    if old is None:
-        _identify(write)
-    else:
-        _keep(write, old)
-    if write.request.subresource == "status":
+    if not request.name:
         return
-    if old is not None and kind.has_status and write.request.subresource != "resize":
-        new.pop("status", None)
-        if "status" in old:
-            new["status"] = old["status"]
-    for act in kind.prepare:
-        act(new, old)
-    if old is None and kind.has_generation:
-        new["metadata"]["generation"] = 1
-    elif old is not None and kind.has_generation:
-        same = _rest(new) == _rest(old)
-        new["metadata"]["generation"] = old["metadata"].get("generation", 1) + (0 if same else 1)
+    if not metadata.get("name"):
+        raise errors.bad_request(f"the name of the object ({request.name} based on URL) was undeterminable: name must be provided")
+    if metadata["name"] != request.name:
+        raise errors.bad_request(f"the name of the object ({metadata['name']}) does not match the name on the URL ({request.name})")
 
 
-def _rest(obj: Obj) -> Obj:
-    return {name: value for name, value in obj.items() if name not in ("metadata", "status")}
-
-
-def _identify(write: Write) -> None:
+async def _identify(write: Write) -> None:
+    """What only the server says about an object: who it is and since when; on update, whatever it was."""
+    if write.old is not None:
+        _keep(write, write.old)
+        return
     metadata = write.new["metadata"]
-    if metadata.get("resourceVersion"):
+    if metadata.get("resourceVersion") not in (None, "", "0"):
         raise errors.bad_request("resourceVersion should not be set on objects to be created")
-    for field_name in ("uid", "creationTimestamp", "deletionTimestamp", "deletionGracePeriodSeconds", "generation", "selfLink"):
-        metadata.pop(field_name, None)
+    metadata.pop("resourceVersion", None)
+    for name in _SERVER_OWNED:
+        metadata.pop(name, None)
     if not metadata.get("name") and metadata.get("generateName"):
         metadata["name"] = names.generate_name(metadata["generateName"])
     metadata["uid"] = write.registry.new_uid()
@@ -136,49 +117,84 @@ def _identify(write: Write) -> None:
 def _keep(write: Write, old: Obj) -> None:
     metadata, before = write.new["metadata"], old["metadata"]
     if metadata.get("uid") and metadata["uid"] != before["uid"]:
-        resource = write.kind.resource
-        text = f"Precondition failed: UID in precondition: {metadata['uid']}, UID in object meta: {before['uid']}"
-        raise errors.conflict(resource.plural, before["name"], text, resource.group)
-    for field_name in (
-        "uid",
-        "creationTimestamp",
-        "deletionTimestamp",
-        "deletionGracePeriodSeconds",
-        "generation",
-        "name",
-        "namespace",
-    ):
-        if field_name in before:
-            metadata[field_name] = before[field_name]
+        _refuse_uid(write, metadata["uid"], before)
+    for name in _SERVER_OWNED:
+        if name in before:
+            metadata[name] = before[name]
         else:
-            metadata.pop(field_name, None)
-    if write.request.subresource == "status":
-        # A status write keeps everything else as it is stored.
-        status = write.new.get("status")
-        kept = {name: value for name, value in old.items() if name != "status"}
-        revision = metadata.get("resourceVersion")
-        write.new = kept | {"metadata": dict(before)} | ({"status": status} if status is not None else {})
-        if revision:
-            write.new["metadata"]["resourceVersion"] = revision
+            metadata.pop(name, None)
+    metadata["resourceVersion"] = before["resourceVersion"]
+    if before.get("generateName"):
+        metadata["generateName"] = before["generateName"]
+    if write.status_only:
+        # A write of the status may carry labels and annotations, as upstream; nothing else of the object.
+        if "ownerReferences" in before:
+            metadata["ownerReferences"] = before["ownerReferences"]
+        else:
+            metadata.pop("ownerReferences", None)
+        status = {"status": write.new["status"]} if "status" in write.new else {}
+        kept = {name: value for name, value in old.items() if name not in ("metadata", "status")}
+        write.new = codec.copy(kept) | {"metadata": metadata} | status
+    elif write.request.subresource == "finalize":
+        finalizers = (write.new.get("spec") or {}).get("finalizers") or []
+        write.new = codec.copy(old)
+        write.new.setdefault("spec", {})["finalizers"] = finalizers
+
+
+def _refuse_uid(write: Write, given: str, before: Obj) -> None:
+    resource, name = write.kind.resource, before["name"]
+    if write.request.verb == "patch":
+        raise errors.invalid(resource.kind, name, [invalid("metadata.uid", given, "field is immutable")], resource.group)
+    key = write.registry.key(write.kind, before.get("namespace", ""), name)
+    text = (
+        f"StorageError: invalid object, Code: 4, Key: {key}, ResourceVersion: 0, AdditionalErrorMsg: Precondition failed:"
+        f" UID in precondition: {given}, UID in object meta: {before['uid']}"
+    )
+    raise errors.conflict(resource.plural, name, text, resource.group)
+
+
+async def _default(write: Write) -> None:
+    apply_defaults(write.kind.schema, write.new)
+
+
+async def _mutating(write: Write) -> None:
+    for plugin in MUTATING:
+        await plugin(write)
+
+
+async def _prepare(write: Write) -> None:
+    """Which half a write may touch, what the kind derives, and the generation."""
+    new, old, kind = write.new, write.old, write.kind
+    if write.request.subresource in ("status", "finalize"):
+        return
+    if kind.has_status:
+        new.pop("status", None)
+        if old is not None and "status" in old:
+            new["status"] = old["status"]
+    for act in kind.prepare:
+        act(new, old)
+    if not kind.has_generation:
+        return
+    if old is None:
+        new["metadata"]["generation"] = 1
+    else:
+        changed = _desired(new) != _desired(old)
+        new["metadata"]["generation"] = old["metadata"].get("generation", 1) + int(changed)
+
+
+def _desired(obj: Obj) -> Obj:
+    return {name: value for name, value in obj.items() if name not in ("metadata", "status", "kind", "apiVersion")}
 
 
 async def _validate(write: Write) -> None:
     kind, new, old = write.kind, write.new, write.old
     resource = kind.resource
-    check_name = kind.name_check
-    found = check_meta(
-        new["metadata"],
-        old["metadata"] if old else None,
-        namespaced=resource.namespaced,
-        check_name=(lambda _name: []) if check_name else names.dns1123_subdomain,
-    )
     name = new["metadata"].get("name", "")
-    if check_name and old is None and name:
-        found += check_name(name, "metadata.name")
-    if write.request.subresource == "status":
+    found = _check_meta(kind, new, old)
+    if write.status_only:
         for check in kind.status_checks:
             found += check(new, old, "")
-    else:
+    elif write.request.subresource != "finalize":
         found += validate(kind.schema, new, old)
         for check in kind.checks:
             found += check(new, old, "")
@@ -186,9 +202,40 @@ async def _validate(write: Write) -> None:
         raise errors.invalid(resource.kind, name, found, resource.group)
 
 
+def _check_meta(kind: Kind, new: Obj, old: Obj | None) -> list[FieldError]:
+    metadata = new["metadata"]
+    found: list[FieldError] = []
+    base = metadata.get("generateName")
+    if old is None and base and kind.name_check is None:
+        found += [invalid("metadata.generateName", base, text) for text in names.dns1123_subdomain(base.rstrip("-.") or base)]
+    found += check_meta(
+        metadata,
+        old["metadata"] if old else None,
+        namespaced=kind.resource.namespaced,
+        check_name=_no_check if kind.name_check else names.dns1123_subdomain,
+    )
+    if kind.name_check and old is None and metadata.get("name"):
+        found += kind.name_check(metadata["name"], "metadata.name")
+    return found
+
+
+def _no_check(_name: str) -> list[str]:
+    return []
+
+
 async def _validating(write: Write) -> None:
-    for act in VALIDATING:
-        await act(write)
+    for plugin in VALIDATING:
+        await plugin(write)
 
 
-STEPS: tuple[Step, ...] = (_decode, _default, _mutating, _default, _prepare, _validate, _validating)
+STEPS: tuple[Step, ...] = (
+    _decode,
+    _identify,
+    _default,
+    _mutating,
+    _default,
+    _prepare,
+    _validate,
+    _validating,
+    addresses.allocate,
+)

@@ -1,7 +1,7 @@
-"""The registry: every request on every resource comes through ``execute`` or ``watch``.
+"""The registry: every read and write of an object comes through here, over HTTP or from the same process.
 
-First authorization, then the verb (``registry.verbs``, one file each); writes walk ``registry.pipeline``
-and are committed by the store, and are answered once the watch cache has them.
+A request is authorized first, then goes to its verb (``verbs``); writes walk ``pipeline.STEPS`` and are
+committed to the store; reads come from the watch cache, which one task feeds from the store's watch.
 """
 
 from __future__ import annotations
@@ -9,138 +9,195 @@ from __future__ import annotations
 import asyncio
 import logging
 import uuid
-from collections.abc import AsyncIterator, Awaitable, Callable
-from typing import Any
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from typing import TYPE_CHECKING
 
 from holdfast.kinds.kind import Kind, Obj
 from holdfast.kinds.table import KindTable
-from holdfast.lib.clock import Clock, SystemClock, parse_rfc3339, rfc3339
+from holdfast.lib.clock import Clock, SystemClock, rfc3339
 from holdfast.machinery import errors
-from holdfast.registry import codec, subresources
+from holdfast.machinery.errors import ApiError
+from holdfast.registry import codec, events
 from holdfast.registry.addresses import Addresses
-from holdfast.registry.authorize import reviews
+from holdfast.registry.authorize import Attributes, Authorizer, attributes_of, refusal, reviews
 from holdfast.registry.authorize.rbac import Rbac
+from holdfast.registry.authorize.reviews import VerifyToken
 from holdfast.registry.cache import WatchCache
-from holdfast.registry.local import LocalClient
-from holdfast.registry.request import Event, Listing, Request, Result, Stored, User
-from holdfast.registry.verbs import create, delete, deletecollection, get, list_, patch, update, watch
+from holdfast.registry.commit import Committer
+from holdfast.registry.request import Event, Listing, Request, Result, User
+from holdfast.registry.subresources import pod, scale, token
+from holdfast.registry.subresources.token import IssueToken
+from holdfast.registry.verbs import create, delete, deletecollection, get, patch, update
+from holdfast.registry.verbs import list as listing
+from holdfast.registry.verbs import watch as watching
 from holdfast.store.api import Store
 
-log = logging.getLogger("holdfast.registry")
+if TYPE_CHECKING:
+    from holdfast.registry.local import LocalClient
 
-IssueToken = Callable[[Obj, Obj], Awaitable[Obj]]
-"""(service account, TokenRequest) -> TokenRequest with its status."""
-VerifyToken = Callable[[str, list[str]], Awaitable[User | None]]
-SWEEP_SECONDS = 60
+log = logging.getLogger("holdfast.registry")
+_Handler = Callable[["Registry", Request], Awaitable["Result | Listing"]]
+
+_VERBS: Mapping[str, _Handler] = {
+    "get": get.get,
+    "list": listing.list_,
+    "create": create.create,
+    "update": update.update,
+    "patch": patch.patch,
+    "delete": delete.delete,
+    "deletecollection": deletecollection.deletecollection,
+}
+_SUBRESOURCES: Mapping[tuple[str, str], _Handler] = {
+    ("get", "status"): get.get,
+    ("update", "status"): update.update,
+    ("patch", "status"): patch.patch,
+    ("update", "finalize"): update.update,
+    ("get", "scale"): scale.get,
+    ("update", "scale"): scale.write,
+    ("patch", "scale"): scale.write,
+    ("create", "binding"): pod.bind,
+    ("create", "eviction"): pod.evict,
+    ("create", "token"): token.create,
+}
 
 
 class Registry:
+    """Owned by one event loop. ``start`` before use, ``close`` at the end; ``join`` returns when it fails."""
+
     def __init__(
         self,
         store: Store,
         kinds: KindTable,
         clock: Clock | None = None,
         *,
+        authorizer: Authorizer | None = None,
         service_cidr: str = "10.96.0.0/12",
         issue_token: IssueToken | None = None,
         verify_token: VerifyToken | None = None,
+        new_uid: Callable[[], str] = lambda: str(uuid.uuid4()),
     ) -> None:
         self.store = store
         self.kinds = kinds
-        self.clock = clock or SystemClock()
-        self.cache = WatchCache(store)
-        self.rbac = Rbac(self.cache)
-        self.addresses = Addresses(self.cache, service_cidr)
+        self.clock: Clock = clock or SystemClock()
         self.issue_token = issue_token
         self.verify_token = verify_token
-        self._tasks: list[asyncio.Task[None]] = []
+        self.new_uid = new_uid
+        self.cache = WatchCache(store)
+        self.committer = Committer(store, self.cache)
+        self.rbac = Rbac(self.cache)
+        self.authorizer: Authorizer = authorizer or self.rbac
+        self.addresses = Addresses(self.cache, service_cidr)
+        self._runner: asyncio.Task[None] | None = None
+        self._requests: dict[str, int] = {}
 
     async def start(self) -> None:
+        """Returns when the cache has caught up with the store."""
         await self.cache.start()
-        self._tasks = [asyncio.create_task(self.cache.run()), asyncio.create_task(self._sweep())]
+        self._runner = asyncio.create_task(self._run(), name="registry")
         await self.cache.wait(self.store.revision)
 
-    async def close(self) -> None:
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+    async def _run(self) -> None:
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self.cache.run(), name="watch cache")
+            tasks.create_task(events.sweep(self), name="event sweep")
 
-    def client(self, user: User) -> LocalClient:
-        """An in-process client that acts as ``user`` and obeys the same rules."""
-        return LocalClient(self, user)
+    async def join(self) -> None:
+        """Waits for the background work; raises what ended it. Cancelling the waiter ends nothing."""
+        if self._runner is not None:
+            await asyncio.shield(self._runner)
+
+    async def close(self) -> None:
+        if self._runner is None:
+            return
+        self._runner.cancel()
+        await asyncio.wait([self._runner])
+        if not self._runner.cancelled() and (error := self._runner.exception()) is not None:
+            log.warning("the registry's background work had failed: %r", error)
+        self._runner = None
+
+    # The two entrances.
 
     async def execute(self, request: Request) -> Result | Listing:
-        """Raises ApiError for every refusal."""
-        self.rbac.authorize(request)
-        if request.subresource and request.subresource != "status":
-            return await subresources.execute(self, request)
-        if request.verb == "list":
-            return await list_.execute(self, request)
-        verbs = {
-            "get": get.execute,
-            "create": create.execute,
-            "update": update.execute,
-            "patch": patch.execute,
-            "delete": delete.execute,
-            "deletecollection": deletecollection.execute,
-        }
-        act = verbs.get(request.verb)
-        if act is None:
-            raise errors.method_not_allowed(request.verb, request.kind.resource.plural, request.kind.resource.group)
-        return await act(self, request)
+        """Any verb but watch. Raises ApiError."""
+        handler = self._route(request)
+        self.authorize(request)
+        return await handler(self, request)
 
     def watch(self, request: Request) -> AsyncIterator[Event]:
-        return watch.execute(self, request)
+        """Raises ApiError at once for a request that is refused or malformed; the iterator's first step for a revision too old."""
+        self._route(request)
+        self.authorize(request)
+        return watching.watch(self, request)
+
+    def _route(self, request: Request) -> _Handler:
+        self._requests[request.verb] = self._requests.get(request.verb, 0) + 1
+        kind, verb = request.kind, request.verb
+        if request.subresource:
+            declared = kind.subresources.get(request.subresource)
+            if declared is None:
+                raise ApiError(404, "NotFound", "the server could not find the requested resource", {})
+            found = _SUBRESOURCES.get((verb, request.subresource)) if verb in declared.verbs else None
+        else:
+            found = _VERBS.get("list" if verb == "watch" else verb) if verb in kind.verbs else None
+        if found is None:
+            raise ApiError(405, "MethodNotAllowed", "the server does not allow this method on the requested resource", {})
+        return found
+
+    # Permissions.
+
+    def authorize(self, request: Request) -> None:
+        """Raises ApiError 403. For the server's own subresources (exec, log ...) too."""
+        asked = attributes_of(request)
+        decision = self.authorizer.decide(request.user, asked)
+        if not decision.allowed:
+            raise refusal(request.user, asked, decision.reason)
+
+    def authorize_resource(self, user: User, asked: Attributes) -> None:
+        """As ``authorize``, for resources that are no kinds (reviews, unknown ones). Raises ApiError 403."""
+        decision = self.authorizer.decide(user, asked)
+        if not decision.allowed:
+            raise refusal(user, asked, decision.reason)
 
     async def authorize_path(self, user: User, verb: str, path: str) -> None:
-        self.rbac.authorize_path(user, verb, path)
+        """For requests that name no resource: /metrics, /version, discovery. Raises ApiError 403."""
+        self.authorize_resource(user, Attributes(verb, path=path))
 
-    async def review(self, user: User, plural: str, body: Obj) -> Obj:
-        return await reviews.review(self, user, plural, body)
+    async def review(self, user: User, plural: str, body: Obj, namespace: str = "") -> Obj:
+        """Answers a review (``authorize.reviews.KINDS``): create-only resources that are never stored."""
+        if plural not in reviews.KINDS:
+            raise ApiError(404, "NotFound", "the server could not find the requested resource", {})
+        if not isinstance(body, dict):
+            raise errors.bad_request("the body is not a review object")
+        group, _ = reviews.KINDS[plural]
+        self.authorize_resource(user, Attributes("create", group, plural, namespace=namespace))
+        if plural == "selfsubjectreviews":
+            metadata = {"creationTimestamp": self.timestamp()}
+            return reviews.answer(plural, None, {"userInfo": reviews.user_info(user)}, metadata)
+        if plural == "selfsubjectrulesreviews":
+            return reviews.rules(self.rbac, user, body)
+        if plural == "tokenreviews":
+            if self.verify_token is None:
+                raise errors.unavailable("this server reviews no tokens")
+            return await reviews.token(self.verify_token, body)
+        return reviews.access(self.authorizer, plural, user, body, namespace)
 
-    # What verbs and steps share
+    # What the steps of a request use.
 
-    def new_uid(self) -> str:
-        return str(uuid.uuid4())
+    def client(self, user: User) -> LocalClient:
+        """A client in this process that acts as ``user``, under the same rules as any other."""
+        from holdfast.registry.local import LocalClient
 
-    def timestamp(self, after: float = 0) -> str:
-        return rfc3339(self.clock.now() + after)
+        return LocalClient(self, user)
 
-    def live(self, kind: Kind, namespace: str, name: str) -> Stored:
-        """The object now, in the kind's served form. Raises ApiError 404."""
-        found = self.cache.get(codec.key(kind, namespace, name))
-        if found is None:
-            raise errors.not_found(kind.resource.plural, name, kind.resource.group)
-        return codec.serve(kind, found)
+    def timestamp(self) -> str:
+        return rfc3339(self.clock.now())
 
-    def cache_bytes(self, key: str) -> bytes:
-        """The stored bytes of a key, b"" when it is absent."""
-        found = self.cache.get(key)
-        return found.raw if found else b""
+    def key(self, kind: Kind, namespace: str, name: str) -> str:
+        return codec.key(kind, namespace, name)
 
-    async def committed(self, kind: Kind, namespace: str, name: str, revision: int, value: bytes) -> Stored:
-        """What a write that took ``revision`` stored, once every reader can see it."""
-        await self.cache.wait(revision)
-        return codec.serve(kind, Stored(codec.splice(value, revision), revision))
-
-    def statistics(self) -> dict[str, Any]:
-        return {"store": dict(self.store.statistics()), "cache": self.cache.statistics()}
-
-    async def _sweep(self) -> None:
-        """Removes objects of kinds that expire (Events)."""
-        while True:
-            await asyncio.sleep(SWEEP_SECONDS)
-            for kind in {k.storage: k for k in self.kinds if k.event_ttl_seconds}.values():
-                await self._sweep_kind(kind)
-
-    async def _sweep_kind(self, kind: Kind) -> None:
-        edge = self.clock.now() - kind.event_ttl_seconds
-        for item in self.cache.list(codec.prefix(kind)):
-            obj = item.obj
-            stamp = obj.get("lastTimestamp") or obj["metadata"]["creationTimestamp"]
-            if parse_rfc3339(stamp) < edge:
-                metadata = obj["metadata"]
-                try:
-                    await self.store.delete(codec.key(kind, metadata.get("namespace", ""), metadata["name"]), item.revision)
-                except Exception as error:
-                    log.debug("sweep of %s: %s", metadata["name"], error)
+    def statistics(self) -> dict[str, dict[str, float]]:
+        return {
+            "store": dict(self.store.statistics()),
+            "cache": dict(self.cache.statistics()),
+            "registry": {"writes": self.committer.writes, **{f"requests_{verb}": n for verb, n in sorted(self._requests.items())}},
+        }

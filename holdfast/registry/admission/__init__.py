@@ -1,14 +1,23 @@
-"""Admission: what the system adds to an object, and what it refuses, in order. One file a subject."""
+"""Admission: what the server adds to, or refuses in, a write. Two ordered tuples; the pipeline walks them.
+
+Mutating plugins run before validation and only on create unless they say otherwise; validating ones after.
+"""
 
 from __future__ import annotations
 
-from holdfast.registry.admission.deletion import check_delete
-from holdfast.registry.admission.namespaces import namespace_lifecycle
-from holdfast.registry.admission.pods import default_tolerations, priority, service_account
-from holdfast.registry.admission.services import allocate
-from holdfast.registry.admission.storage import default_class, in_use_protection
+from collections.abc import Awaitable, Callable
 
-MUTATING = (namespace_lifecycle, service_account, default_tolerations, priority, default_class, in_use_protection)
-VALIDATING = (allocate,)
+from holdfast.registry.admission import namespace, pod, storage
+from holdfast.registry.write import Write
 
-__all__ = ["MUTATING", "VALIDATING", "check_delete"]
+Plugin = Callable[[Write], Awaitable[None]]
+
+MUTATING: tuple[Plugin, ...] = (
+    namespace.lifecycle,
+    pod.service_account,
+    pod.tolerations,
+    pod.priority,
+    storage.default_class,
+    storage.in_use_protection,
+)
+VALIDATING: tuple[Plugin, ...] = (namespace.terminating,)

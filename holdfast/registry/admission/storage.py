@@ -1,33 +1,39 @@
-"""Claims get the default class; claims and volumes get the finalizer that keeps them while they are in use."""
+"""Claims get the default StorageClass; claims and volumes get the finalizers that keep them while they are used."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from holdfast.machinery import meta
+from holdfast.registry.write import Write
 
-from holdfast.kinds.storage.storageclass import is_default
-
-if TYPE_CHECKING:
-    from holdfast.registry.pipeline import Write
-
-FINALIZERS = {"PersistentVolumeClaim": "kubernetes.io/pvc-protection", "PersistentVolume": "kubernetes.io/pv-protection"}
+_DEFAULT = ("storageclass.kubernetes.io/is-default-class", "storageclass.beta.kubernetes.io/is-default-class")
+_LEGACY_CLASS = "volume.beta.kubernetes.io/storage-class"
+PROTECTION = {
+    "persistentvolumeclaims": "kubernetes.io/pvc-protection",
+    "persistentvolumes": "kubernetes.io/pv-protection",
+}
 
 
 async def default_class(write: Write) -> None:
-    """Unset means the default class (the newest of them); "" means none."""
+    resource = write.kind.resource
+    if write.old is not None or (resource.group, resource.plural) != ("", "persistentvolumeclaims"):
+        return
     spec = write.new.get("spec")
-    if write.kind.resource.kind != "PersistentVolumeClaim" or write.old is not None or not isinstance(spec, dict):
+    if not isinstance(spec, dict) or spec.get("storageClassName") is not None or _LEGACY_CLASS in meta.annotations_of(write.new):
         return
-    if spec.get("storageClassName") is not None:
-        return
-    classes = [i.obj for i in write.registry.cache.list("/registry/storageclasses/") if is_default(i.obj)]
-    if classes:
-        newest = max(classes, key=lambda c: (c["metadata"]["creationTimestamp"], c["metadata"]["name"]))
-        spec["storageClassName"] = newest["metadata"]["name"]
+    classes = [item.obj for item in write.cache.list("/registry/storageclasses/")]
+    chosen = [c for c in classes if any(meta.annotations_of(c).get(mark) == "true" for mark in _DEFAULT)]
+    if chosen:
+        # Of several defaults the newest counts, then the first by name.
+        chosen.sort(key=meta.name)
+        newest = max(c["metadata"].get("creationTimestamp", "") for c in chosen)
+        spec["storageClassName"] = next(meta.name(c) for c in chosen if c["metadata"].get("creationTimestamp", "") == newest)
 
 
 async def in_use_protection(write: Write) -> None:
-    finalizer = FINALIZERS.get(write.kind.resource.kind)
-    if finalizer and write.old is None:
-        finalizers = write.new["metadata"].setdefault("finalizers", [])
-        if finalizer not in finalizers:
-            finalizers.append(finalizer)
+    resource = write.kind.resource
+    finalizer = PROTECTION.get(resource.plural) if not resource.group else None
+    if write.old is not None or finalizer is None:
+        return
+    finalizers = write.new["metadata"].get("finalizers") or []
+    if finalizer not in finalizers:
+        write.new["metadata"]["finalizers"] = [*finalizers, finalizer]

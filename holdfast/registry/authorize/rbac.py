@@ -1,124 +1,161 @@
-"""RBAC over the roles and bindings in the cache. Deny by default; decisions are kept until a rule changes.
+"""RBAC over the watch cache: grants indexed by subject, decisions remembered until a role or binding changes.
 
-``system:masters`` may do everything. A ClusterRole with an aggregationRule also has the rules of the
-roles that it selects, found at evaluation, so nothing has to be copied.
+The index is rebuilt when first needed after a change (changes are rare, questions are not). It fails
+closed: a binding to a role that does not exist grants nothing.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections import defaultdict
+from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 
+from holdfast.kinds.kind import Obj
 from holdfast.machinery import selectors
-from holdfast.machinery.errors import ApiError
+from holdfast.registry.authorize import MASTERS, Attributes, Decision
 from holdfast.registry.cache import CacheEvent, WatchCache
-from holdfast.registry.request import Request, User
+from holdfast.registry.request import User
 
-Rule = dict[str, Any]
-_KINDS = tuple(f"/registry/{plural}/" for plural in ("roles", "rolebindings", "clusterroles", "clusterrolebindings"))
-KEPT = 10_000
-
-
-def _matches(wanted: str, allowed: Iterable[str]) -> bool:
-    return any(entry in ("*", wanted) for entry in allowed)
+REMEMBERED = 16384
+_PREFIXES = ("/registry/roles/", "/registry/rolebindings/", "/registry/clusterroles/", "/registry/clusterrolebindings/")
+_Subject = tuple[str, str]
 
 
-def _resource_matches(plural: str, subresource: str, allowed: Iterable[str]) -> bool:
-    full = f"{plural}/{subresource}" if subresource else plural
-    return any(entry in ("*", full) or (subresource and entry == f"*/{subresource}") for entry in allowed)
+@dataclass(frozen=True)
+class Grant:
+    """One binding seen from a subject. ``namespace`` "" = everywhere."""
+
+    namespace: str
+    rules: tuple[Obj, ...]
+    reason: str
 
 
 class Rbac:
     def __init__(self, cache: WatchCache) -> None:
         self._cache = cache
-        self._decisions: dict[tuple[Any, ...], bool] = {}
-        cache.on_event(self._forget)
+        self._grants: dict[_Subject, list[Grant]] = {}
+        self._decisions: dict[tuple[Any, ...], Decision] = {}
+        self._stale = True
+        cache.on_event(self._seen)
 
-    def _forget(self, event: CacheEvent) -> None:
-        if event.key.startswith(_KINDS):
-            self._decisions.clear()
+    def _seen(self, event: CacheEvent | None) -> None:
+        if event is None or event.key.startswith(_PREFIXES):
+            self._stale = True
 
-    def authorize(self, request: Request) -> None:
-        """Raises ApiError 403 with upstream's text."""
-        resource = request.kind.resource
-        verb = "list" if request.verb == "list" else request.verb
-        if self.allowed(request.user, verb, resource.group, resource.plural, request.subresource, request.namespace, request.name):
-            return
-        plural = f"{resource.plural}/{request.subresource}" if request.subresource else resource.plural
-        scope = f'in the namespace "{request.namespace}"' if request.namespace else "at the cluster scope"
-        qualified = f"{resource.plural}.{resource.group}" if resource.group else resource.plural
-        subject = f'{qualified} "{request.name}"' if request.name else qualified
-        text = f'User "{request.user.name}" cannot {verb} resource "{plural}" in API group "{resource.group}" {scope}'
-        details = {k: v for k, v in {"name": request.name, "group": resource.group, "kind": resource.plural}.items() if v}
-        raise ApiError(403, "Forbidden", f"{subject} is forbidden: {text}", details)
-
-    def authorize_path(self, user: User, verb: str, path: str) -> None:
-        if not self.allowed_path(user, verb, path):
-            text = f'forbidden: User "{user.name}" cannot {verb} path "{path}"'
-            raise ApiError(403, "Forbidden", text, {})
-
-    def allowed(self, user: User, verb: str, group: str, plural: str, subresource: str, namespace: str, name: str) -> bool:
-        if "system:masters" in user.groups:
-            return True
-        asked = (user.name, user.groups, verb, group, plural, subresource, namespace, name)
-        found = self._decisions.get(asked)
+    def decide(self, user: User, attributes: Attributes) -> Decision:
+        if MASTERS in user.groups:
+            return Decision(True)
+        self._refresh()
+        key = (user.name, user.groups, attributes)
+        found = self._decisions.get(key)
         if found is None:
-            found = any(
-                _matches(verb, rule.get("verbs") or ())
-                and _matches(group, rule.get("apiGroups") or ())
-                and _resource_matches(plural, subresource, rule.get("resources") or ())
-                and (not rule.get("resourceNames") or name in rule["resourceNames"])
-                for rule in self.rules(user, namespace)
-            )
-            if len(self._decisions) > KEPT:
+            if len(self._decisions) >= REMEMBERED:
                 self._decisions.clear()
-            self._decisions[asked] = found
+            found = self._decisions[key] = self._evaluate(user, attributes)
         return found
 
-    def allowed_path(self, user: User, verb: str, path: str) -> bool:
-        if "system:masters" in user.groups:
-            return True
-        return any(
-            _matches(verb, rule.get("verbs") or ()) and any(_path_matches(path, p) for p in rule.get("nonResourceURLs") or ())
-            for rule in self.rules(user, "")
-        )
+    def rules(self, user: User, namespace: str) -> list[Obj]:
+        """Every rule that holds for ``user`` in ``namespace`` (SelfSubjectRulesReview)."""
+        self._refresh()
+        if MASTERS in user.groups:
+            return [{"verbs": ["*"], "apiGroups": ["*"], "resources": ["*"]}, {"verbs": ["*"], "nonResourceURLs": ["*"]}]
+        return [
+            rule
+            for grant in self._of(user)
+            if grant.namespace in ("", namespace)
+            for rule in grant.rules
+            if not (grant.namespace and rule.get("nonResourceURLs"))
+        ]
 
-    def rules(self, user: User, namespace: str) -> Iterator[Rule]:
-        """Every rule that applies to a user in a namespace ("" = cluster-wide rules only)."""
-        for item in self._cache.list("/registry/clusterrolebindings/"):
-            if _binds(item.obj, user, ""):
-                yield from self._role_rules(item.obj["roleRef"], "")
-        if namespace:
-            for item in self._cache.list(f"/registry/rolebindings/{namespace}/"):
-                if _binds(item.obj, user, namespace):
-                    yield from self._role_rules(item.obj["roleRef"], namespace)
+    def _evaluate(self, user: User, attributes: Attributes) -> Decision:
+        for grant in self._of(user):
+            if grant.namespace and (attributes.path or grant.namespace != attributes.namespace):
+                continue
+            if any(allows(rule, attributes) for rule in grant.rules):
+                return Decision(True, grant.reason)
+        return Decision(False)
 
-    def _role_rules(self, reference: dict[str, str], namespace: str) -> Iterator[Rule]:
-        if reference["kind"] == "Role":
-            found = self._cache.get(f"/registry/roles/{namespace}/{reference['name']}")
-        else:
-            found = self._cache.get(f"/registry/clusterroles/{reference['name']}")
-        if found is None:
+    def _of(self, user: User) -> Iterator[Grant]:
+        yield from self._grants.get(("User", user.name), ())
+        for group in user.groups:
+            yield from self._grants.get(("Group", group), ())
+
+    def _refresh(self) -> None:
+        if not self._stale:
             return
-        yield from found.obj.get("rules") or ()
-        for selector in (found.obj.get("aggregationRule") or {}).get("clusterRoleSelectors") or ():
-            wanted = selectors.from_object(selector)
-            for item in self._cache.list("/registry/clusterroles/"):
-                if wanted.matches(item.obj["metadata"].get("labels") or {}):
-                    yield from item.obj.get("rules") or ()
+        self._decisions.clear()
+        grants: dict[_Subject, list[Grant]] = defaultdict(list)
+        cluster = {o["metadata"]["name"]: o for o in self._all("clusterroles")}
+        rules = {name: tuple(_aggregated(role, cluster)) for name, role in cluster.items()}
+        local = {(o["metadata"]["namespace"], o["metadata"]["name"]): tuple(o.get("rules") or ()) for o in self._all("roles")}
+        for binding in self._all("clusterrolebindings"):
+            if binding["roleRef"].get("kind") == "ClusterRole":
+                self._bind(grants, binding, rules.get(binding["roleRef"].get("name", ""), ()))
+        for binding in self._all("rolebindings"):
+            reference = binding["roleRef"]
+            if reference.get("kind") == "ClusterRole":
+                self._bind(grants, binding, rules.get(reference.get("name", ""), ()))
+            elif reference.get("kind") == "Role":
+                self._bind(grants, binding, local.get((binding["metadata"]["namespace"], reference.get("name", "")), ()))
+        self._grants = dict(grants)
+        self._stale = False
+
+    def _all(self, storage: str) -> list[Obj]:
+        return [item.obj for item in self._cache.list(f"/registry/{storage}/")]
+
+    def _bind(self, grants: dict[_Subject, list[Grant]], binding: Obj, rules: tuple[Obj, ...]) -> None:
+        if not rules:
+            return
+        metadata, role = binding["metadata"], binding["roleRef"]
+        namespace = metadata.get("namespace", "")
+        named = f'"{metadata["name"]}/{namespace}"' if namespace else f'"{metadata["name"]}"'
+        for subject in binding.get("subjects") or []:
+            key, shown = _subject(subject, namespace)
+            reason = f'RBAC: allowed by {binding["kind"]} {named} of {role["kind"]} "{role["name"]}" to {subject["kind"]} "{shown}"'
+            grants[key].append(Grant(namespace, rules, reason))
 
 
-def _path_matches(path: str, pattern: str) -> bool:
+def _subject(subject: Obj, namespace: str) -> tuple[_Subject, str]:
+    kind, name = str(subject.get("kind")), str(subject.get("name"))
+    if kind == "ServiceAccount":
+        home = subject.get("namespace") or namespace
+        return ("User", f"system:serviceaccount:{home}:{name}"), f"{name}/{home}"
+    return (kind, name), name
+
+
+def _aggregated(role: Obj, cluster: dict[str, Obj]) -> list[Obj]:
+    """A ClusterRole's rules with those of the roles that its aggregationRule selects."""
+    found = list(role.get("rules") or [])
+    for selector in (role.get("aggregationRule") or {}).get("clusterRoleSelectors") or []:
+        chosen = selectors.from_object(selector)
+        for name in sorted(cluster):
+            other = cluster[name]
+            if other is not role and chosen.matches(other["metadata"].get("labels") or {}):
+                found += [rule for rule in other.get("rules") or [] if rule not in found]
+    return found
+
+
+def allows(rule: Obj, asked: Attributes) -> bool:
+    if not _has(rule.get("verbs"), asked.verb):
+        return False
+    if asked.path:
+        return any(_path(pattern, asked.path) for pattern in rule.get("nonResourceURLs") or ())
+    if not _has(rule.get("apiGroups"), asked.group) or not _resource(rule.get("resources") or (), asked):
+        return False
+    names = rule.get("resourceNames") or ()
+    return not names or asked.name in names
+
+
+def _has(values: list[str] | None, wanted: str) -> bool:
+    return values is not None and ("*" in values or wanted in values)
+
+
+def _resource(resources: list[str] | tuple[str, ...], asked: Attributes) -> bool:
+    if "*" in resources or asked.full_resource in resources:
+        return True
+    return bool(asked.subresource) and f"*/{asked.subresource}" in resources
+
+
+def _path(pattern: str, path: str) -> bool:
     return pattern in ("*", path) or (pattern.endswith("*") and path.startswith(pattern[:-1]))
-
-
-def _binds(binding: dict[str, Any], user: User, namespace: str) -> bool:
-    for subject in binding.get("subjects") or ():
-        kind, name = subject.get("kind"), subject.get("name")
-        if kind == "User" and name == user.name:
-            return True
-        if kind == "Group" and name in user.groups:
-            return True
-        if kind == "ServiceAccount" and user.name == f"system:serviceaccount:{subject.get('namespace') or namespace}:{name}":
-            return True
-    return False

@@ -1,91 +1,115 @@
-"""Access reviews: ``kubectl auth can-i`` and ``whoami``. Created, answered, never stored."""
+"""Reviews: questions about permissions and identity (``kubectl auth can-i``, ``whoami``). Nothing is stored."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any
 
 from holdfast.kinds.kind import Obj
 from holdfast.machinery import errors, fielderror
-from holdfast.machinery.errors import ApiError
+from holdfast.registry.authorize import Attributes, Authorizer
+from holdfast.registry.authorize.rbac import Rbac
 from holdfast.registry.request import User
 
-if TYPE_CHECKING:
-    from holdfast.registry.registry import Registry
-
-AUTHORIZATION, AUTHENTICATION = "authorization.k8s.io", "authentication.k8s.io"
-GROUPS = {
-    "selfsubjectaccessreviews": (AUTHORIZATION, "SelfSubjectAccessReview"),
-    "selfsubjectrulesreviews": (AUTHORIZATION, "SelfSubjectRulesReview"),
-    "subjectaccessreviews": (AUTHORIZATION, "SubjectAccessReview"),
-    "selfsubjectreviews": (AUTHENTICATION, "SelfSubjectReview"),
-    "tokenreviews": (AUTHENTICATION, "TokenReview"),
+_AUTHORIZATION = "authorization.k8s.io"
+_AUTHENTICATION = "authentication.k8s.io"
+KINDS = {
+    "selfsubjectaccessreviews": (_AUTHORIZATION, "SelfSubjectAccessReview"),
+    "selfsubjectrulesreviews": (_AUTHORIZATION, "SelfSubjectRulesReview"),
+    "subjectaccessreviews": (_AUTHORIZATION, "SubjectAccessReview"),
+    "localsubjectaccessreviews": (_AUTHORIZATION, "LocalSubjectAccessReview"),
+    "selfsubjectreviews": (_AUTHENTICATION, "SelfSubjectReview"),
+    "tokenreviews": (_AUTHENTICATION, "TokenReview"),
 }
-OPEN = ("selfsubjectaccessreviews", "selfsubjectrulesreviews", "selfsubjectreviews")
-"""Reviews of oneself: every authenticated user may ask."""
+
+VerifyToken = Callable[[str, Sequence[str]], Awaitable[tuple[User, list[str]] | None]]
+"""(token, wanted audiences, empty = the API server's) -> identity and the audiences that fit; None = not valid."""
 
 
-async def review(registry: Registry, user: User, plural: str, body: Obj) -> Obj:
-    """The review with its status. Raises ApiError."""
-    group, kind = GROUPS[plural]
-    if plural not in OPEN and not registry.rbac.allowed(user, "create", group, plural, "", "", ""):
-        text = f'User "{user.name}" cannot create resource "{plural}" in API group "{group}" at the cluster scope'
-        text = f"{plural}.{group} is forbidden: {text}"
-        raise ApiError(403, "Forbidden", text, {"group": group, "kind": plural})
-    spec = body.get("spec") or {}
-    if not isinstance(spec, dict):
-        raise errors.bad_request("spec is not an object")
-    answer: Obj = {"kind": kind, "apiVersion": f"{group}/v1", "metadata": {"creationTimestamp": None}, "spec": spec}
-    if plural == "selfsubjectreviews":
-        return {k: v for k, v in answer.items() if k != "spec"} | {"status": {"userInfo": _info(user)}}
-    if plural == "tokenreviews":
-        return answer | {"status": await _token(registry, spec)}
-    if plural == "selfsubjectrulesreviews":
-        return answer | {"status": _rules(registry, user, spec)}
-    subject = user
-    if plural == "subjectaccessreviews":
-        subject = User(str(spec.get("user") or ""), tuple(spec.get("groups") or ()))
-    return answer | {"status": _access(registry, subject, kind, spec)}
+def user_info(user: User) -> Obj:
+    found: Obj = {"username": user.name}
+    if user.uid:
+        found["uid"] = user.uid
+    if user.groups:
+        found["groups"] = list(user.groups)
+    if user.extra:
+        found["extra"] = {name: list(values) for name, values in user.extra.items()}
+    return found
 
 
-def _access(registry: Registry, user: User, kind: str, spec: dict[str, Any]) -> Obj:
-    attributes, path = spec.get("resourceAttributes"), spec.get("nonResourceAttributes")
-    if (attributes is None) == (path is None):
+def answer(plural: str, spec: Any, status: Obj, metadata: Obj | None = None) -> Obj:
+    group, kind = KINDS[plural]
+    found: Obj = {"kind": kind, "apiVersion": f"{group}/v1", "metadata": metadata or {}}
+    if spec is not None:
+        found["spec"] = spec
+    return found | {"status": status}
+
+
+def access(authorizer: Authorizer, plural: str, user: User, body: Obj, namespace: str) -> Obj:
+    """The three access reviews; ``user`` is the asker."""
+    spec = _spec(body)
+    if plural != "selfsubjectaccessreviews":
+        user = User(str(spec.get("user") or ""), tuple(spec.get("groups") or ()), str(spec.get("uid") or ""))
+        if not user.name and not user.groups:
+            _refuse(fielderror.invalid("spec.user", "", "at least one of user or group must be specified"))
+    resource, path = spec.get("resourceAttributes"), spec.get("nonResourceAttributes")
+    if resource is not None and path is not None:
+        _refuse(fielderror.invalid("spec.nonResourceAttributes", path, "cannot be specified in combination with resourceAttributes"))
+    if resource is None and path is None:
         text = "exactly one of nonResourceAttributes or resourceAttributes must be specified"
-        raise errors.invalid(kind, "", [fielderror.invalid("spec.resourceAttributes", attributes, text)], AUTHORIZATION)
-    if path is not None:
-        allowed = registry.rbac.allowed_path(user, str(path.get("verb") or ""), str(path.get("path") or ""))
-    else:
-        assert attributes is not None
-        wanted = (attributes.get(f) or "" for f in ("verb", "group", "resource", "subresource", "namespace", "name"))
-        allowed = registry.rbac.allowed(user, *wanted)
-    return {"allowed": allowed}
+        _refuse(fielderror.invalid("spec.resourceAttributes", None, text))
+    if plural == "localsubjectaccessreviews" and (resource or {}).get("namespace") != namespace:
+        _refuse(
+            fielderror.invalid("spec.resourceAttributes.namespace", (resource or {}).get("namespace"), "must match metadata.namespace")
+        )
+    decision = authorizer.decide(user, _attributes(resource, path))
+    status: Obj = {"allowed": decision.allowed}
+    if decision.reason:
+        status["reason"] = decision.reason
+    return answer(plural, spec, status)
 
 
-def _rules(registry: Registry, user: User, spec: dict[str, Any]) -> Obj:
+def _attributes(resource: Obj | None, path: Obj | None) -> Attributes:
+    if resource is None:
+        assert path is not None
+        return Attributes(str(path.get("verb") or ""), path=str(path.get("path") or "/"))
+    names = ("verb", "group", "resource", "subresource", "namespace", "name")
+    return Attributes(*(str(resource.get(name) or "") for name in names))
+
+
+def rules(authorizer: Rbac, user: User, body: Obj) -> Obj:
+    namespace = _spec(body).get("namespace")
+    if not namespace:
+        raise errors.bad_request("no namespace on request")
     resources: list[Obj] = []
     paths: list[Obj] = []
-    every = {"verbs": ["*"], "apiGroups": ["*"], "resources": ["*"]}
-    rules = [every, {"verbs": ["*"], "nonResourceURLs": ["*"]}] if "system:masters" in user.groups else []
-    rules += list(registry.rbac.rules(user, str(spec.get("namespace") or "")))
-    for rule in rules:
-        (paths if rule.get("nonResourceURLs") else resources).append(rule)
-    return {"resourceRules": resources, "nonResourceRules": paths, "incomplete": False}
+    for rule in authorizer.rules(user, str(namespace)):
+        kept = {name: rule[name] for name in ("verbs", "apiGroups", "resources", "resourceNames", "nonResourceURLs") if rule.get(name)}
+        target = paths if "nonResourceURLs" in kept else resources
+        if kept not in target:
+            target.append(kept)
+    return answer("selfsubjectrulesreviews", {}, {"resourceRules": resources, "nonResourceRules": paths, "incomplete": False})
 
 
-async def _token(registry: Registry, spec: dict[str, Any]) -> Obj:
-    if registry.verify_token is None:
-        return {"authenticated": False, "error": "this server issues no tokens"}
-    user = await registry.verify_token(str(spec.get("token") or ""), list(spec.get("audiences") or []))
-    if user is None:
-        return {"authenticated": False, "error": "invalid bearer token"}
-    return {"authenticated": True, "user": _info(user)}
+async def token(verify: VerifyToken, body: Obj) -> Obj:
+    spec = _spec(body)
+    if not spec.get("token"):
+        raise errors.bad_request("token is required for TokenReview in authentication")
+    found = await verify(str(spec["token"]), list(spec.get("audiences") or ()))
+    if found is None:
+        return answer("tokenreviews", spec, {"user": {}, "error": "the token is not valid"})
+    return answer("tokenreviews", spec, {"authenticated": True, "user": user_info(found[0]), "audiences": found[1]})
 
 
-def _info(user: User) -> Obj:
-    info: Obj = {"username": user.name}
-    if user.uid:
-        info["uid"] = user.uid
-    info["groups"] = list(user.groups)
-    if user.extra:
-        info["extra"] = {name: list(values) for name, values in user.extra.items()}
-    return info
+def _spec(body: Any) -> Obj:
+    if not isinstance(body, dict) or not isinstance(body.get("spec") or {}, dict):
+        raise errors.bad_request("the body is not a review object")
+    spec: Obj = body.get("spec") or {}
+    for name in ("resourceAttributes", "nonResourceAttributes"):
+        if not isinstance(spec.get(name) or {}, dict):
+            raise errors.bad_request(f"spec.{name} must be an object")
+    return spec
+
+
+def _refuse(found: fielderror.FieldError) -> None:
+    raise errors.invalid("", "", [found], _AUTHORIZATION)

@@ -1,1 +1,1 @@
-"""The verbs, one file each: ``execute(registry, request)``."""
+"""The verbs, one file each. ``registry.registry`` authorizes, then calls the one a request names."""

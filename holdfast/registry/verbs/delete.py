@@ -1,151 +1,140 @@
-"""delete: two-phase. With finalizers or grace the object stays, marked; without, it goes at once (P-13)."""
+"""delete: at once, or in steps that others complete.
+
+A deletion may have to wait: for a grace period (pods: their node stops them, then deletes with grace 0),
+for finalizers (the garbage collector's ``orphan`` and ``foregroundDeletion`` among them), for a
+namespace's content. While it waits the object carries its deletionTimestamp; the write that removes the
+last reason removes the object (``verbs.update.finished``).
+"""
 
 from __future__ import annotations
 
-import copy
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from holdfast.kinds.kind import Kind, Obj
-from holdfast.machinery import errors, fielderror
-from holdfast.registry import codec
-from holdfast.registry.admission import check_delete
+from holdfast.lib.clock import parse_rfc3339, rfc3339
+from holdfast.machinery import errors, meta
+from holdfast.machinery.errors import ApiError
+from holdfast.registry import codec, options
+from holdfast.registry.admission.namespace import check_delete
+from holdfast.registry.options import DeleteOptions
 from holdfast.registry.request import Request, Result, Stored
-from holdfast.registry.verbs.create import dry_run
+from holdfast.registry.verbs.common import RETRIES, current, modified
+from holdfast.registry.verbs.update import finished
+from holdfast.registry.write import Write
 from holdfast.store.api import MismatchError
 
 if TYPE_CHECKING:
     from holdfast.registry.registry import Registry
 
 ORPHAN, FOREGROUND = "orphan", "foregroundDeletion"
+ANSWERED_WITH_OBJECT = frozenset(
+    ("pods", "services", "serviceaccounts", "persistentvolumes", "persistentvolumeclaims", "storageclasses")
+)
+"""Upstream answers the deletion of these with the object, of all others with a Status."""
 
 
-async def execute(registry: Registry, request: Request) -> Result:
-    options = delete_options(request)
-    kind = request.kind
-    await check_delete(registry, request)
-    for _ in range(16):
-        old = registry.live(kind, request.namespace, request.name)
-        _preconditions(kind, old.obj, options)
-        new = copy.deepcopy(old.obj)
-        gone = mark(registry, kind, new, options)
-        if dry_run(request):
-            return _answer(kind, old.obj) if gone else Result(200, old)
+async def delete(registry: Registry, request: Request) -> Result:
+    wanted = options.delete_options(request)
+    check_delete(request.kind, request.name)
+    for _ in range(RETRIES):
+        found = current(registry, request)
+        check_preconditions(request.kind, found, wanted)
         try:
-            return await _commit(registry, request, old, new, gone=gone)
-        except MismatchError as error:
-            await registry.cache.wait(error.current.revision if error.current else registry.store.revision)
-    raise errors.conflict(kind.resource.plural, request.name, group=kind.resource.group)
+            return await _attempt(registry, request, found, wanted)
+        except MismatchError:
+            continue
+    raise modified(request.kind, request.name)
 
 
-async def _commit(registry: Registry, request: Request, old: Stored, new: Obj, *, gone: bool) -> Result:
+def check_preconditions(kind: Kind, found: Stored, wanted: DeleteOptions) -> None:
+    metadata = found.obj["metadata"]
+    if wanted.uid and wanted.uid != metadata["uid"]:
+        text = f"the UID in the precondition ({wanted.uid}) does not match the UID in record ({metadata['uid']})."
+        raise _conflict(kind, metadata["name"], f"{text} The object might have been deleted and then recreated")
+    if wanted.revision and wanted.revision != str(found.revision):
+        text = f"the ResourceVersion in the precondition ({wanted.revision}) does not match the ResourceVersion in record"
+        raise _conflict(kind, metadata["name"], f"{text} ({found.revision}). The object might have been modified")
+
+
+def _conflict(kind: Kind, name: str, why: str) -> ApiError:
+    return errors.conflict(kind.resource.kind, name, why, kind.resource.group)
+
+
+async def _attempt(registry: Registry, request: Request, found: Stored, wanted: DeleteOptions) -> Result:
     kind = request.kind
-    key = codec.key(kind, request.namespace, request.name)
-    value = codec.encode(kind, new)
-    if gone:
-        revision = await registry.store.delete(key, old.revision, value)
-        await registry.cache.wait(revision)
-        # A pod that is deleted at once is answered as the object, as upstream does for graceful kinds.
-        if kind.default_grace is not None or kind.resource.kind == "Namespace":
-            return Result(200, codec.serve(kind, Stored(codec.splice(value, revision), revision)))
-        return _answer(kind, old.obj)
-    if codec.splice(value, old.revision) == registry.cache_bytes(key):
-        return Result(200, old)
-    revision = await registry.store.update(key, value, old.revision)
-    return Result(200, await registry.committed(kind, request.namespace, request.name, revision, value))
+    old = codec.serve(kind, found).obj
+    new = begun(kind, old, wanted, registry.clock.now())
+    if finished(kind, new):
+        gone = await registry.committer.delete(kind, new, found, dry_run=wanted.dry_run)
+        answers = kind.resource.plural in ANSWERED_WITH_OBJECT or meta.is_terminating(old)
+        return Result(stored=gone) if answers else Result(obj=_success(kind, old))
+    if new == old:
+        return Result(stored=codec.serve(kind, found))
+    write = Write(registry, request, new, old)
+    return Result(stored=await registry.committer.update(write, found, dry_run=wanted.dry_run))
 
 
-def delete_options(request: Request) -> dict[str, Any]:
-    """DeleteOptions out of body and query; the query wins where both speak. Raises ApiError 400 or 422."""
-    body = request.body if isinstance(request.body, dict) else {}
-    options = {
-        k: body[k] for k in ("gracePeriodSeconds", "propagationPolicy", "orphanDependents", "preconditions") if body.get(k) is not None
-    }
-    if request.options.get("gracePeriodSeconds"):
-        text = request.options["gracePeriodSeconds"]
-        if not text.lstrip("-").isdigit():
-            raise errors.bad_request(f'gracePeriodSeconds: strconv.ParseInt: parsing "{text}": invalid syntax')
-        options["gracePeriodSeconds"] = int(text)
-    if request.options.get("propagationPolicy"):
-        options["propagationPolicy"] = request.options["propagationPolicy"]
-    policy = options.get("propagationPolicy")
-    found = []
-    if policy and options.get("orphanDependents") is not None:
-        text = "orphanDependents and deletionPropagation cannot be both set"
-        found.append(fielderror.invalid("propagationPolicy", policy, text))
-    if policy not in (None, "Background", "Foreground", "Orphan"):
-        found.append(fielderror.not_supported("propagationPolicy", policy, ("Background", "Foreground", "Orphan", "nil")))
-    if found:
-        raise errors.invalid("DeleteOptions", "", found, "meta.k8s.io")
-    if options.get("orphanDependents"):
-        options["propagationPolicy"] = "Orphan"
-    return options
+def begun(kind: Kind, old: Obj, wanted: DeleteOptions, now: float) -> Obj:
+    """The object with its deletion begun, or a running one hastened. Pure."""
+    new = codec.copy(old)
+    metadata = new["metadata"]
+    namespace = (kind.resource.group, kind.resource.plural) == ("", "namespaces")
+    if not meta.is_terminating(old):
+        _propagate(metadata, wanted.policy)
+    grace = _grace(kind, old, wanted.grace)
+    if meta.is_terminating(old):
+        if not namespace:
+            _hasten(metadata, grace, asked=wanted.grace is not None)
+        return new
+    metadata["deletionTimestamp"] = rfc3339(now + grace)
+    if namespace:
+        new.setdefault("status", {})["phase"] = "Terminating"
+        return new
+    metadata["deletionGracePeriodSeconds"] = grace
+    if kind.has_generation and "generation" in metadata:
+        metadata["generation"] += 1
+    return new
 
 
-def _preconditions(kind: Kind, obj: Obj, options: dict[str, Any]) -> None:
-    wanted = options.get("preconditions") or {}
-    metadata, resource = obj["metadata"], kind.resource
-    if wanted.get("uid") and wanted["uid"] != metadata["uid"]:
-        text = (
-            f"the UID in the precondition ({wanted['uid']}) does not match the UID in record ({metadata['uid']}). The object might have been"
-            " deleted and then recreated"
-        )
-        raise errors.conflict(resource.plural, metadata["name"], text, resource.group)
-    if wanted.get("resourceVersion") and wanted["resourceVersion"] != metadata["resourceVersion"]:
-        text = (
-            f"the ResourceVersion in the precondition ({wanted['resourceVersion']}) does not match the ResourceVersion in record"
-            f" ({metadata['resourceVersion']}). The object might have been modified"
-        )
-        raise errors.conflict(resource.plural, metadata["name"], text, resource.group)
+def _grace(kind: Kind, obj: Obj, asked: int | None) -> int:
+    """Seconds granted; kinds without a grace period have none, and nobody waits for a pod that nothing runs."""
+    if kind.default_grace is None:
+        return 0
+    spec = obj.get("spec") or {}
+    if kind.default_grace({**obj, "spec": {**spec, "terminationGracePeriodSeconds": 1}}) == 0:
+        return 0
+    grace = kind.default_grace(obj) if asked is None else asked
+    return 1 if grace < 0 else grace
 
 
-def mark(registry: Registry, kind: Kind, obj: Obj, options: dict[str, Any]) -> bool:
-    """Puts the deletion's marks on ``obj`` in place; True when nothing holds it any more."""
-    metadata = obj["metadata"]
-    _propagation(metadata, options.get("propagationPolicy"))
-    grace = 0
-    if kind.default_grace is not None:
-        grace = kind.default_grace(obj)
-        asked = options.get("gracePeriodSeconds")
-        if asked is not None and grace:
-            grace = int(asked) if int(asked) >= 0 else 1
-    if metadata.get("deletionTimestamp"):
-        before = metadata.get("deletionGracePeriodSeconds")
-        if kind.default_grace is not None and before is not None and grace < before:
-            started = -float(before)
-            metadata["deletionTimestamp"] = registry.timestamp(grace) if grace else metadata["deletionTimestamp"]
-            metadata["deletionGracePeriodSeconds"] = grace
-            del started
-    else:
-        metadata["deletionTimestamp"] = registry.timestamp(grace)
-        metadata["deletionGracePeriodSeconds"] = grace
-        if kind.has_generation:
-            metadata["generation"] = metadata.get("generation", 1) + 1
-        if kind.resource.kind == "Namespace":
-            obj.setdefault("status", {})["phase"] = "Terminating"
-    held = bool(metadata.get("finalizers")) or bool(metadata.get("deletionGracePeriodSeconds"))
-    if kind.resource.kind == "Namespace" and (obj.get("spec") or {}).get("finalizers"):
-        held = True
-    return not held
-
-
-def _propagation(metadata: Obj, policy: str | None) -> None:
-    if policy is None:
+def _hasten(metadata: Obj, grace: int, *, asked: bool) -> None:
+    """A running deletion may only be shortened; finished ones wait for finalizers alone."""
+    before = metadata.get("deletionGracePeriodSeconds") or 0
+    if grace >= before or not (asked or grace == 0):
         return
-    finalizers = [f for f in metadata.get("finalizers") or [] if f not in (ORPHAN, FOREGROUND)]
-    if policy in ("Orphan", "Foreground"):
-        finalizers.append(ORPHAN if policy == "Orphan" else FOREGROUND)
-    if finalizers:
-        metadata["finalizers"] = finalizers
+    moment = parse_rfc3339(metadata["deletionTimestamp"]) - before + grace
+    metadata["deletionTimestamp"] = rfc3339(moment)
+    metadata["deletionGracePeriodSeconds"] = grace
+
+
+def _propagate(metadata: Obj, policy: str) -> None:
+    if not policy:
+        return
+    kept = [name for name in metadata.get("finalizers") or [] if name not in (ORPHAN, FOREGROUND)]
+    added = {"Orphan": [ORPHAN], "Foreground": [FOREGROUND]}.get(policy, [])
+    if kept or added:
+        metadata["finalizers"] = kept + added
     else:
         metadata.pop("finalizers", None)
 
 
-def _answer(kind: Kind, obj: Obj) -> Result:
-    details = {
-        "name": obj["metadata"]["name"],
-        "group": kind.resource.group,
-        "kind": kind.resource.plural,
-        "uid": obj["metadata"]["uid"],
+def _success(kind: Kind, obj: Obj) -> Obj:
+    resource = kind.resource
+    details = {"name": meta.name(obj), "group": resource.group, "kind": resource.plural, "uid": meta.uid(obj)}
+    return {
+        "kind": "Status",
+        "apiVersion": "v1",
+        "metadata": {},
+        "status": "Success",
+        "details": {name: value for name, value in details.items() if value},
     }
-    status = {"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success"}
-    return Result(200, obj=status | {"details": {k: v for k, v in details.items() if v}})

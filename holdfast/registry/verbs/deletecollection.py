@@ -1,41 +1,32 @@
-"""deletecollection: each selected object is deleted by its own rules; one that is gone meanwhile is no error."""
+"""deletecollection: every selected object by its own rules, one after the other; the answer lists them as they were."""
 
 from __future__ import annotations
 
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-import orjson
-
+from holdfast.machinery import meta
 from holdfast.machinery.errors import ApiError
-from holdfast.registry.request import Request, Result
-from holdfast.registry.verbs import delete, list_
+from holdfast.registry import options
+from holdfast.registry.request import Listing, Request
+from holdfast.registry.verbs.delete import delete
+from holdfast.registry.verbs.list import list_
 
 if TYPE_CHECKING:
     from holdfast.registry.registry import Registry
 
+_LISTED = ("labelSelector", "fieldSelector", "limit", "continue", "resourceVersion", "resourceVersionMatch")
 
-async def execute(registry: Registry, request: Request) -> Result:
-    listing = await list_.execute(registry, request)
-    for item in listing.items:
-        metadata = item.obj["metadata"]
-        one = replace(request, verb="delete", name=metadata["name"], namespace=metadata.get("namespace", ""), options=_options(request))
+
+async def deletecollection(registry: Registry, request: Request) -> Listing:
+    options.delete_options(request)
+    asked = {name: value for name, value in request.options.items() if name in _LISTED}
+    found = await list_(registry, replace(request, options=asked))
+    for item in found.items:
+        one = replace(request, name=meta.name(item.obj), namespace=meta.namespace(item.obj))
         try:
-            await delete.execute(registry, one)
+            await delete(registry, one)
         except ApiError as error:
             if error.code != 404:
                 raise
-    resource = request.kind.resource
-    return Result(
-        200,
-        obj={
-            "kind": f"{resource.kind}List",
-            "apiVersion": resource.api_version,
-            "metadata": {"resourceVersion": str(listing.revision)},
-            "items": [orjson.loads(item.raw) for item in listing.items],
-        },
-    )
-
-
-def _options(request: Request) -> dict[str, str]:
-    return {k: v for k, v in request.options.items() if k in ("dryRun", "gracePeriodSeconds", "propagationPolicy")}
+    return found

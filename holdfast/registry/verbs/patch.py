@@ -1,46 +1,94 @@
-"""patch: JSON, merge and strategic-merge patches over the stored object; tried again on conflict."""
+"""patch: JSON, merge and strategic merge patches, applied to the present state and committed like an update.
+
+A patch that names no resourceVersion is applied anew when another writer was faster.
+"""
 
 from __future__ import annotations
 
-import copy
-from typing import TYPE_CHECKING
+import json
+from typing import TYPE_CHECKING, Any
 
+from holdfast.client.api import JSON_PATCH, MERGE_PATCH, STRATEGIC_PATCH
 from holdfast.kinds.kind import Obj
-from holdfast.machinery import errors
+from holdfast.machinery import errors, fielderror
+from holdfast.machinery.errors import ApiError
 from holdfast.machinery.patch import json_patch, merge_patch
+from holdfast.machinery.schema import Schema
 from holdfast.machinery.strategic import strategic_merge
+from holdfast.registry import codec, options
+from holdfast.registry.pipeline import check_type
 from holdfast.registry.request import Request, Result
-from holdfast.registry.verbs.update import change_object
+from holdfast.registry.verbs.common import RETRIES, current, modified
+from holdfast.registry.verbs.update import replace
+from holdfast.store.api import MismatchError
 
 if TYPE_CHECKING:
     from holdfast.registry.registry import Registry
 
-JSON_PATCH = "application/json-patch+json"
-MERGE_PATCH = "application/merge-patch+json"
-STRATEGIC_PATCH = "application/strategic-merge-patch+json"
-ACCEPTED = (JSON_PATCH, MERGE_PATCH, STRATEGIC_PATCH)
+TYPES = (JSON_PATCH, MERGE_PATCH, STRATEGIC_PATCH)
+_APPLY = ("application/apply-patch+yaml", "application/apply-patch+cbor")
+_SHOWN = 2048
 
 
-async def execute(registry: Registry, request: Request) -> Result:
-    if request.content_type not in ACCEPTED:
-        raise errors.unsupported_media_type(ACCEPTED)
+async def patch(registry: Registry, request: Request) -> Result:
+    content_type(request)
+    options.check_write(request)
+    for _ in range(RETRIES):
+        found = current(registry, request)
+        old = codec.serve(request.kind, found).obj
+        body = patched(request, request.kind.schema, old)
+        _check(request, body)
+        version = body["metadata"].get("resourceVersion")
+        if version and version != old["metadata"]["resourceVersion"]:
+            options.revision(str(version))
+            raise modified(request.kind, request.name)
+        try:
+            return await replace(registry, request, body, found)
+        except MismatchError:
+            if _conditional(request):
+                break
+    raise modified(request.kind, request.name)
 
-    async def change(old: Obj) -> Obj:
-        return patched(request, old)
 
-    return await change_object(registry, request, change)
+def content_type(request: Request) -> str:
+    """The patch's type without parameters. Raises ApiError 415."""
+    kind = request.content_type.partition(";")[0].strip().lower()
+    if kind in TYPES:
+        return kind
+    if kind in _APPLY:
+        raise errors.unsupported_media_type(TYPES)
+    raise ApiError(415, "UnsupportedMediaType", "415: Unsupported Media Type", {})
 
 
-def patched(request: Request, old: Obj) -> Obj:
-    """The object a patch makes of ``old``. Raises ApiError."""
-    if request.content_type == JSON_PATCH:
-        new = json_patch(old, request.body)
-    elif not isinstance(request.body, dict):
-        raise errors.bad_request("the patch is not an object")
-    elif request.content_type == MERGE_PATCH:
-        new = merge_patch(old, request.body)
-    else:
-        new = strategic_merge(request.kind.schema, copy.deepcopy(old), request.body)
-    if not isinstance(new, dict) or not isinstance(new.get("metadata"), dict):
-        raise errors.bad_request("the patch leaves no object")
-    return new
+def patched(request: Request, schema: Schema, old: Obj) -> Any:
+    """The object as the patch leaves it. Raises ApiError."""
+    kind, body = content_type(request), request.body
+    if kind == JSON_PATCH:
+        return json_patch(old, body)
+    if not isinstance(body, dict):
+        given = "array" if isinstance(body, list) else type(body).__name__
+        raise errors.bad_request(
+            f"error decoding patch: json: cannot unmarshal {given} into Go value of type map[string]interface {{}}"
+        )
+    if kind == MERGE_PATCH:
+        return merge_patch(old, body)
+    return strategic_merge(schema, old, body)
+
+
+def _check(request: Request, body: Any) -> None:
+    """A patch may leave anything behind: it must still be this object. Faults are the patch's (422)."""
+    resource = request.kind.resource
+    try:
+        check_type(body, resource.api_version, resource.kind)
+        if not isinstance(body.get("metadata"), dict):
+            raise errors.bad_request("metadata must be an object")
+    except ApiError as error:
+        shown = json.dumps(body, separators=(",", ":"))[:_SHOWN]
+        raise errors.invalid("", "", [fielderror.invalid("patch", shown, error.message)]) from None
+
+
+def _conditional(request: Request) -> bool:
+    body = request.body
+    if isinstance(body, dict):
+        return bool((body.get("metadata") or {}).get("resourceVersion"))
+    return any(o.get("path") == "/metadata/resourceVersion" for o in body)

@@ -1,90 +1,104 @@
-"""update: a whole object over the stored one; also the one place where changed objects are committed."""
+"""update: replace an object, or its status, under the resourceVersion that the caller saw.
+
+``replace`` is shared with patch: one attempt on the present state; a conflict with another writer is
+tried again by the caller when the request named no resourceVersion.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING
+from dataclasses import replace as changed
+from typing import TYPE_CHECKING, Any
 
-from holdfast.kinds.kind import Obj
-from holdfast.machinery import errors
-from holdfast.registry import codec
-from holdfast.registry.pipeline import Write, walk
+from holdfast.kinds.kind import Kind, Obj
+from holdfast.machinery import errors, fielderror
+from holdfast.registry import codec, options
+from holdfast.registry.pipeline import STEPS, walk
 from holdfast.registry.request import Request, Result, Stored
-from holdfast.registry.verbs import create
-from holdfast.registry.verbs.get import parse_revision
+from holdfast.registry.verbs.common import RETRIES, absent, modified, stored
+from holdfast.registry.verbs.create import create
+from holdfast.registry.write import Write
 from holdfast.store.api import MismatchError
 
 if TYPE_CHECKING:
     from holdfast.registry.registry import Registry
 
-RETRIES = 16
 
-
-async def execute(registry: Registry, request: Request) -> Result:
+async def update(registry: Registry, request: Request) -> Result:
+    options.check_write(request)
     kind = request.kind
-    body = request.body
-    if not isinstance(body, dict):
-        raise errors.bad_request("the request body is not an object")
-    metadata = body.get("metadata")
-    if not isinstance(metadata, dict):
-        metadata = {}
-    sent = str(metadata.get("resourceVersion") or "")
-    if not sent and not kind.unconditional_update and registry.cache.get(codec.key(kind, request.namespace, request.name)):
-        from holdfast.machinery.fielderror import invalid
-
-        fault = invalid("metadata.resourceVersion", 0, "must be specified for an update")
-        raise errors.invalid(kind.resource.kind, request.name, [fault], kind.resource.group)
-    if kind.create_on_update and registry.cache.get(codec.key(kind, request.namespace, request.name)) is None:
-        return await create.execute(registry, request)
-
-    async def change(_old: Obj) -> Obj:
-        return dict(body)
-
-    return await change_object(registry, request, change, expected=parse_revision(sent))
-
-
-async def change_object(registry: Registry, request: Request, change: Callable[[Obj], Awaitable[Obj]], *, expected: int = 0) -> Result:
-    """Applies ``change`` to the stored object through the pipeline; tried again when another write came between,
-
-    unless the caller expects a revision (its own, or one that its patch carries): then 409.
-    """
-    kind = request.kind
-    resource = kind.resource
-    key = codec.key(kind, request.namespace, request.name)
-    for _ in range(RETRIES):
-        old = registry.live(kind, request.namespace, request.name)
-        new = await change(old.obj)
-        carried = (new.get("metadata") or {}).get("resourceVersion") if isinstance(new, dict) else None
-        wanted = expected or (parse_revision(str(carried)) if carried and str(carried) != str(old.revision) else 0)
-        if wanted and wanted != old.revision:
-            raise errors.conflict(resource.plural, request.name, group=resource.group)
-        write = Write(registry, request, new, old.obj)
-        await walk(write)
-        value = codec.encode(kind, write.new)
-        warnings = tuple(write.warnings)
-        if codec.splice(value, old.revision) == registry.cache_bytes(key):
-            return Result(200, old, warnings=warnings)
-        if create.dry_run(request):
-            return Result(200, codec.serve(kind, Stored(codec.splice(value, old.revision), old.revision)), warnings=warnings)
+    version = _given(request.body)
+    for _ in range(1 if version else RETRIES):
+        found = stored(registry, request)
+        if found is None:
+            if kind.create_on_update and not request.subresource and not version:
+                creating = changed(request, verb="create")
+                registry.authorize(creating)
+                _check_name(request)
+                return await create(registry, creating)
+            raise absent(kind, request.name)
+        if not version and not kind.unconditional_update:
+            resource = kind.resource
+            fault = fielderror.invalid("metadata.resourceVersion", 0, "must be specified for an update")
+            raise errors.invalid(resource.plural, request.name, [fault], resource.group)
+        if version and version != found.revision:
+            await _decoded(registry, request, found)
+            raise modified(kind, request.name)
         try:
-            if finished(write.new):
-                revision = await registry.store.delete(key, old.revision, value)
-            else:
-                revision = await registry.store.update(key, value, old.revision)
-        except MismatchError as error:
-            await registry.cache.wait(error.current.revision if error.current else registry.store.revision)
-            if expected:
-                raise errors.conflict(resource.plural, request.name, group=resource.group) from None
+            return await replace(registry, request, request.body, found)
+        except MismatchError:
             continue
-        return Result(200, await registry.committed(kind, request.namespace, request.name, revision, value), warnings=warnings)
-    raise errors.conflict(resource.plural, request.name, group=resource.group)
+    raise modified(kind, request.name)
 
 
-def finished(obj: Obj) -> bool:
-    """A deleted object whose last finalizer left and whose grace is over: it goes with this write."""
+async def _decoded(registry: Registry, request: Request, found: Stored) -> None:
+    """A body that is no such object is refused as that, before its resourceVersion is looked at."""
+    write = Write(registry, request, request.body, codec.serve(request.kind, found).obj)
+    for step in STEPS[:2]:
+        await step(write)
+
+
+def _check_name(request: Request) -> None:
+    metadata = (request.body.get("metadata") or {}) if isinstance(request.body, dict) else {}
+    if not metadata.get("name"):
+        raise errors.bad_request(f"the name of the object ({request.name} based on URL) was undeterminable: name must be provided")
+
+
+def _given(body: Any) -> int:
+    metadata = body.get("metadata") if isinstance(body, dict) else None
+    version = metadata.get("resourceVersion") if isinstance(metadata, dict) else None
+    return options.revision(str(version)) if version else 0
+
+
+async def replace(registry: Registry, request: Request, body: Obj, found: Stored) -> Result:
+    """One attempt to put ``body`` in the place of ``found``. Raises MismatchError when another writer was faster."""
+    old = codec.serve(request.kind, found).obj
+    write = Write(registry, request, body, old)
+    dry = options.dry_run(request)
+    try:
+        await walk(write)
+        warnings = tuple(write.warnings)
+        if finished(request.kind, write.new):
+            gone = await registry.committer.delete(request.kind, write.new, found, dry_run=dry)
+            return Result(stored=gone, warnings=warnings)
+        if _same(write.new, old):
+            return Result(stored=codec.serve(request.kind, found), warnings=warnings)
+        return Result(stored=await registry.committer.update(write, found, dry_run=dry), warnings=warnings)
+    finally:
+        write.release()
+
+
+def finished(kind: Kind, obj: Obj) -> bool:
+    """Whether a deletion that waits has nothing left to wait for."""
     metadata = obj["metadata"]
     if not metadata.get("deletionTimestamp") or metadata.get("finalizers"):
         return False
-    if (obj.get("spec") or {}).get("finalizers") and obj["kind"] == "Namespace":
-        return False
+    if (kind.resource.group, kind.resource.plural) == ("", "namespaces"):
+        return not (obj.get("spec") or {}).get("finalizers")
     return not metadata.get("deletionGracePeriodSeconds")
+
+
+def _same(new: Obj, old: Obj) -> bool:
+    def bare(obj: Obj) -> Obj:
+        return obj | {"metadata": {n: v for n, v in obj["metadata"].items() if n != "resourceVersion"}}
+
+    return bare(new) == bare(old)

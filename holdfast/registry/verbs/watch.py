@@ -1,126 +1,185 @@
-"""watch: events of a collection after a revision, as the selector sees them.
+"""watch: what happened after a revision, then what happens, in order, each once, until the time is up.
 
-Without a revision (or at 0) the current state comes first as ADDED. An object that leaves the selector
-is DELETED, one that enters is ADDED. Bookmarks only ever name a revision that was delivered.
+The watcher subscribes first, then reads what lies between its revision and that moment from the cache's
+window or, when that is too short, from the store's log; the queue holds what comes after. A watcher that
+is too slow is cut (its stream ends): it resumes by resourceVersion and loses nothing.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+import contextlib
+import random
+from collections.abc import AsyncGenerator, AsyncIterator
 from typing import TYPE_CHECKING
 
 import orjson
 
-from holdfast.kinds.kind import Kind
-from holdfast.machinery import errors, fielderror
-from holdfast.registry import codec
+from holdfast.kinds.kind import Kind, Obj
+from holdfast.machinery import errors
+from holdfast.registry import codec, options
 from holdfast.registry.cache import CacheEvent, Subscription
 from holdfast.registry.request import Event, Request, Stored
 from holdfast.registry.selection import Predicate, predicate
-from holdfast.registry.verbs.get import parse_revision
+from holdfast.registry.verbs.common import not_older_than
+from holdfast.store.api import Change, CompactedError
 
 if TYPE_CHECKING:
     from holdfast.registry.registry import Registry
 
 BOOKMARK_SECONDS = 60.0
+BEFORE_END = 2.0
+"""A last bookmark goes out this long before the end, so that the next watch starts close."""
+MIN_SECONDS = 1800
+REPLAY_SECONDS = 30.0
+_SENT = {"create": "ADDED", "update": "MODIFIED", "delete": "DELETED"}
 
 
-async def execute(registry: Registry, request: Request) -> AsyncIterator[Event]:
-    """Raises ApiError before the first event for a refused request, and 410 for a revision that is too old."""
-    registry.rbac.authorize(request)
-    options = request.options
-    initial = options.get("sendInitialEvents", "").lower() in ("true", "1")
-    _check(request, initial)
+def watch(registry: Registry, request: Request) -> AsyncIterator[Event]:
+    """Checks the request at once (ApiError); an expired revision is raised by the first step of the iterator."""
+    options.check_list(request.options, watch=True)
     selected = predicate(request)
-    version = options.get("resourceVersion", "")
-    revision = parse_revision(version)
-    bookmarks = options.get("allowWatchBookmarks", "").lower() in ("true", "1")
-    prefix = codec.prefix(request.kind, request.namespace)
-    subscription = registry.cache.subscribe(prefix)
-    try:
-        seen = registry.cache.revision
-        if revision == 0 or initial:
-            for item in registry.cache.list(prefix):
-                served = codec.serve(request.kind, item)
-                if selected is None or selected(served.obj):
-                    yield Event("ADDED", served)
-            if initial and bookmarks:
-                yield bookmark(request.kind, seen, initial=True)
-        else:
-            past = registry.cache.since(prefix, revision)
-            if past is None:
-                raise errors.expired(f"too old resource version: {revision} ({registry.cache.oldest})")
-            for change in past:
-                if change.revision <= seen and (event := translate(request.kind, change, selected)):
-                    yield event
-            seen = max(seen, revision)
-        async for event in _follow(registry, request.kind, subscription, selected, seen, bookmarks=bookmarks):
-            yield event
-    finally:
-        registry.cache.unsubscribe(subscription)
+    revision = options.revision(request.options.get("resourceVersion", ""))
+    seconds = options.integer(request.options, "timeoutSeconds") or random.SystemRandom().uniform(MIN_SECONDS, 2 * MIN_SECONDS)
+    return _Watch(registry, request, selected, revision, float(seconds)).run()
 
 
-def _check(request: Request, initial: bool) -> None:
-    match = request.options.get("resourceVersionMatch", "")
-    found = []
-    if "sendInitialEvents" in request.options:
-        if match != "NotOlderThan":
-            text = "sendInitialEvents requires setting resourceVersionMatch to NotOlderThan"
-            found.append(fielderror.forbidden("resourceVersionMatch", text))
-    elif match:
-        found.append(
-            fielderror.forbidden(
-                "resourceVersionMatch", "resourceVersionMatch is forbidden for watch unless sendInitialEvents is provided"
-            )
-        )
-    if found:
-        raise errors.invalid("ListOptions", "", found, "meta.k8s.io")
+class _Watch:
+    def __init__(self, registry: Registry, request: Request, selected: Predicate | None, revision: int, seconds: float) -> None:
+        self.registry = registry
+        self.kind: Kind = request.kind
+        self.prefix = codec.prefix(request.kind, request.namespace)
+        self.selected = selected
+        self.revision = revision
+        self.bookmarks = options.flag(request.options, "allowWatchBookmarks")
+        self.given = request.options.get("resourceVersion", "")
+        self.initial = "sendInitialEvents" in request.options
+        self.send_initial = options.flag(request.options, "sendInitialEvents")
+        loop = asyncio.get_running_loop()
+        self.now = loop.time
+        self.end = self.now() + seconds
+        self.next_bookmark = self.now() + BOOKMARK_SECONDS
+        self.last_bookmark = False
 
-
-async def _follow(
-    registry: Registry, kind: Kind, subscription: Subscription, selected: Predicate | None, seen: int, *, bookmarks: bool
-) -> AsyncIterator[Event]:
-    while not subscription.cut:
-        while subscription.events:
-            change = subscription.events.popleft()
-            if change.revision > seen:
-                seen = change.revision
-                if event := translate(kind, change, selected):
-                    yield event
-        subscription.wake.clear()
-        if subscription.events:
-            continue
+    async def run(self) -> AsyncIterator[Event]:
+        if self.send_initial:
+            await not_older_than(self.registry, self.revision)
+        subscription = self.registry.cache.subscribe(self.prefix)
         try:
-            async with asyncio.timeout(BOOKMARK_SECONDS):
-                await subscription.wake.wait()
+            async for event in self._begin():
+                yield event
+            async for event in self._follow(subscription):
+                yield event
+        finally:
+            self.registry.cache.unsubscribe(subscription)
+
+    async def _begin(self) -> AsyncIterator[Event]:
+        """What was before the subscription; ``self.revision`` then says up to where the watcher has seen."""
+        cache = self.registry.cache
+        if self.send_initial or (not self.initial and self.given in ("", "0")):
+            upto = cache.revision
+            items = cache.list(self.prefix)
+            for item in items:
+                if self.selected is None or self.selected(item.obj):
+                    yield Event("ADDED", codec.serve(self.kind, item))
+            self.revision = upto
+            if self.send_initial and self.bookmarks:
+                yield self._bookmark(upto, annotations={"k8s.io/initial-events-end": "true"})
+            return
+        if self.given in ("", "0"):
+            self.revision = cache.revision
+        upto = cache.revision
+        if self.revision >= upto:
+            return
+        known = cache.since(self.prefix, self.revision)
+        if known is not None:
+            for event in known:
+                if (shown := self._show(event)) is not None:
+                    yield shown
+        else:
+            for event in await self._log(upto):
+                if (shown := self._show(event)) is not None:
+                    yield shown
+        self.revision = upto
+
+    async def _log(self, upto: int) -> list[CacheEvent]:
+        """Events after ``self.revision`` up to ``upto`` from the store."""
+        found: list[CacheEvent] = []
+        try:
+            async with asyncio.timeout(REPLAY_SECONDS), contextlib.aclosing(self._changes()) as changes:
+                async for change in changes:
+                    if change.revision <= upto and change.record.key.startswith(self.prefix):
+                        old = codec.stored(change.previous) if change.previous else None
+                        found.append(CacheEvent(change.type, change.record.key, codec.stored(change.record), old))
+                    if change.revision >= upto:
+                        break
+        except CompactedError as error:
+            raise errors.expired(f"too old resource version: {self.revision} ({error.oldest})") from None
         except TimeoutError:
-            # Nothing waits in the queue, so everything up to the cache's revision was delivered.
-            if bookmarks and not subscription.events:
-                seen = max(seen, registry.cache.revision)
-                yield bookmark(kind, seen)
+            raise errors.expired("The resourceVersion for the provided watch is too old.") from None
+        return found
 
+    async def _changes(self) -> AsyncGenerator[Change, None]:
+        async for batch in self.registry.store.watch("", self.revision):
+            for change in batch:
+                yield change
 
-def translate(kind: Kind, change: CacheEvent, selected: Predicate | None) -> Event | None:
-    """The event a watcher with this selector sees of a write; None when it sees nothing."""
-    new = codec.serve(kind, change.new)
-    old = codec.serve(kind, change.old) if change.old else None
-    now = change.type != "delete" and (selected is None or selected(new.obj))
-    before = old is not None and (selected is None or selected(old.obj))
-    if now:
-        return Event("MODIFIED" if before else "ADDED", new)
-    if not before:
-        return None
-    if change.type == "delete" or old is None:
-        return Event("DELETED", new)
-    # It left the selector: watchers see its last state that fitted, at the revision at which it left.
-    obj = dict(old.obj, metadata=dict(old.obj["metadata"], resourceVersion=str(change.revision)))
-    return Event("DELETED", Stored(orjson.dumps(obj), change.revision))
+    async def _follow(self, subscription: Subscription) -> AsyncIterator[Event]:
+        while True:
+            while subscription.events:
+                event = subscription.events.popleft()
+                if event.revision > self.revision:
+                    shown = self._show(event)
+                    if shown is not None:
+                        yield shown
+            if subscription.cut:
+                return
+            subscription.wake.clear()
+            wait = self._due() - self.now()
+            if wait > 0:
+                try:
+                    async with asyncio.timeout(wait):
+                        await subscription.wake.wait()
+                    continue
+                except TimeoutError:
+                    pass
+            if subscription.events:
+                continue
+            if self.now() >= self.end:
+                return
+            if self.bookmarks and self.now() >= self._bookmark_due():
+                # Nothing is queued, so everything of the collection up to the cache's revision has been shown.
+                self.last_bookmark = self.now() >= self.end - BEFORE_END
+                self.next_bookmark = self.now() + BOOKMARK_SECONDS
+                yield self._bookmark(max(self.registry.cache.revision, self.revision))
 
+    def _bookmark_due(self) -> float:
+        if self.last_bookmark:
+            return self.end
+        return min(self.next_bookmark, self.end - BEFORE_END)
 
-def bookmark(kind: Kind, revision: int, *, initial: bool = False) -> Event:
-    metadata: dict[str, object] = {"resourceVersion": str(revision), "creationTimestamp": None}
-    if initial:
-        metadata["annotations"] = {"k8s.io/initial-events-end": "true"}
-    obj = {"kind": kind.resource.kind, "apiVersion": kind.resource.api_version, "metadata": metadata}
-    return Event("BOOKMARK", Stored(orjson.dumps(obj), revision))
+    def _due(self) -> float:
+        return min(self.end, self._bookmark_due()) if self.bookmarks else self.end
+
+    def _show(self, event: CacheEvent) -> Event | None:
+        """The event as this watcher sees it: leaving the selector is DELETED, entering it ADDED."""
+        if self.selected is None:
+            return Event(_SENT[event.type], codec.serve(self.kind, event.new))
+        before = event.old is not None and self.selected(event.old.obj)
+        after = event.type != "delete" and self.selected(event.new.obj)
+        if before and after:
+            return Event("MODIFIED", codec.serve(self.kind, event.new))
+        if after:
+            return Event("ADDED", codec.serve(self.kind, event.new))
+        if not before or event.old is None:
+            return None
+        last = event.new if event.type == "delete" else codec.at_revision(event.old, event.revision)
+        return Event("DELETED", codec.serve(self.kind, last))
+
+    def _bookmark(self, revision: int, annotations: dict[str, str] | None = None) -> Event:
+        resource = self.kind.resource
+        metadata: Obj = {"resourceVersion": str(revision)}
+        if annotations:
+            metadata["annotations"] = annotations
+        body = {"kind": resource.kind, "apiVersion": resource.api_version, "metadata": metadata}
+        return Event("BOOKMARK", Stored(orjson.dumps(body), revision))

@@ -13,7 +13,7 @@ from holdfast.kinds.builtin import builtin_table
 from holdfast.kinds.kind import Obj
 from holdfast.kinds.resources import CONFIGMAPS, EVENTS, EVENTS_V1, NAMESPACES, PODS, SERVICEACCOUNTS, SERVICES, STATEFULSETS
 from holdfast.machinery.errors import ApiError
-from holdfast.registry.bootstrap import MASTER, bootstrap
+from holdfast.registry.bootstrap import SERVER, bootstrap
 from holdfast.registry.local import LocalClient
 from holdfast.registry.registry import Registry
 from holdfast.registry.request import Listing, Request, User
@@ -27,7 +27,7 @@ async def registry() -> AsyncIterator[Registry]:
     opened = Registry(store, builtin_table())
     await opened.start()
     await bootstrap(opened)
-    await opened.client(MASTER).create(SERVICEACCOUNTS, {"metadata": {"name": "default"}}, "default")
+    await opened.client(SERVER).create(SERVICEACCOUNTS, {"metadata": {"name": "default"}}, "default")
     yield opened
     await opened.close()
     await store.close()
@@ -35,7 +35,7 @@ async def registry() -> AsyncIterator[Registry]:
 
 @pytest.fixture
 def client(registry: Registry) -> LocalClient:
-    return registry.client(MASTER)
+    return registry.client(SERVER)
 
 
 def config(name: str, **data: str) -> Obj:
@@ -132,11 +132,11 @@ async def test_scale(registry: Registry, client: LocalClient) -> None:
 async def test_strict_decoding_names_the_path(registry: Registry) -> None:
     body = {**stateful_set(), "apiVersion": "apps/v1", "kind": "StatefulSet"}
     body["spec"]["foo"] = 1
-    request = Request(MASTER, "create", registry.kinds.of(STATEFULSETS), "default", options={"fieldValidation": "Strict"}, body=body)
+    request = Request(SERVER, "create", registry.kinds.of(STATEFULSETS), "default", options={"fieldValidation": "Strict"}, body=body)
     error = await refused(registry.execute(request), 400)
     assert 'strict decoding error: unknown field "spec.foo"' in error.message
     mistyped = {**body, "spec": {**body["spec"], "replicas": "two"}}
-    error = await refused(registry.execute(Request(MASTER, "create", request.kind, "default", body=mistyped)), 400)
+    error = await refused(registry.execute(Request(SERVER, "create", request.kind, "default", body=mistyped)), 400)
     assert "spec.replicas" in error.message
 
 
@@ -182,7 +182,7 @@ async def test_pages_share_one_revision(registry: Registry, client: LocalClient)
     kind = registry.kinds.of(CONFIGMAPS)
     names, token = [], ""
     while True:
-        page = await registry.execute(Request(MASTER, "list", kind, "default", options={"limit": "2", "continue": token}))
+        page = await registry.execute(Request(SERVER, "list", kind, "default", options={"limit": "2", "continue": token}))
         assert isinstance(page, Listing)
         names += [item.obj["metadata"]["name"] for item in page.items]
         if not token:
@@ -238,7 +238,7 @@ async def test_rbac_denies_by_default_with_the_text(registry: Registry) -> None:
     error = await refused(nobody.list(PODS, "default"), 403, "Forbidden")
     assert error.message == 'pods is forbidden: User "u" cannot list resource "pods" in API group "" in the namespace "default"'
     review = {"spec": {"resourceAttributes": {"verb": "list", "resource": "pods", "namespace": "default"}}}
-    answer = await registry.review(User("u"), "selfsubjectaccessreviews", review)
+    answer = await registry.review(User("u", ("system:authenticated",)), "selfsubjectaccessreviews", review)
     assert answer["status"]["allowed"] is False
     controller = User("system:serviceaccount:kube-system:statefulset-controller", ("system:serviceaccounts",))
     assert await registry.client(controller).list(PODS, "default")

@@ -1,0 +1,96 @@
+"""What every new pod is given: a ServiceAccount with its token, tolerations of a short node failure, a priority."""
+
+from __future__ import annotations
+
+from holdfast.kinds.kind import Obj
+from holdfast.machinery import errors, meta, names
+from holdfast.registry.write import Write
+
+TOKEN_SECONDS = 3607
+MOUNT = "/var/run/secrets/kubernetes.io/serviceaccount"
+TOLERATION_SECONDS = 300
+_NODE_TAINTS = ("node.kubernetes.io/not-ready", "node.kubernetes.io/unreachable")
+_PRIORITIES = {"system-cluster-critical": 2_000_000_000, "system-node-critical": 2_000_001_000}
+
+
+def _new_pod(write: Write) -> Obj | None:
+    """The spec of a pod that is being created; None for any other write."""
+    resource = write.kind.resource
+    if write.old is not None or (resource.group, resource.plural) != ("", "pods"):
+        return None
+    spec = write.new.get("spec")
+    return spec if isinstance(spec, dict) else None
+
+
+async def service_account(write: Write) -> None:
+    spec = _new_pod(write)
+    if spec is None or "kubernetes.io/config.mirror" in meta.annotations_of(write.new):
+        return
+    name = spec.get("serviceAccountName") or spec.get("serviceAccount") or "default"
+    spec["serviceAccountName"] = spec["serviceAccount"] = name
+    namespace = write.request.namespace
+    found = write.cache.get(f"/registry/serviceaccounts/{namespace}/{name}")
+    if found is None:
+        why = f'error looking up service account {namespace}/{name}: serviceaccount "{name}" not found'
+        raise errors.forbidden("pods", meta.name(write.new), why)
+    wanted = spec.get("automountServiceAccountToken")
+    if wanted is None:
+        wanted = found.obj.get("automountServiceAccountToken", True)
+    if wanted:
+        _mount_token(spec)
+    pull = found.obj.get("imagePullSecrets")
+    if pull and not spec.get("imagePullSecrets"):
+        spec["imagePullSecrets"] = [dict(entry) for entry in pull]
+
+
+def _mount_token(spec: Obj) -> None:
+    volumes = spec.get("volumes") or []
+    present = {v.get("name", "") for v in volumes if str(v.get("name", "")).startswith("kube-api-access-") and v.get("projected")}
+    name = next(iter(sorted(present)), "") or names.generate_name("kube-api-access-")
+    used = False
+    for container in (spec.get("initContainers") or []) + (spec.get("containers") or []):
+        mounts = container.get("volumeMounts") or []
+        if any(mount.get("mountPath") == MOUNT for mount in mounts):
+            continue
+        container["volumeMounts"] = [*mounts, {"name": name, "readOnly": True, "mountPath": MOUNT}]
+        used = True
+    if used and not present:
+        spec["volumes"] = [*volumes, _volume(name)]
+
+
+def _volume(name: str) -> Obj:
+    field = {"apiVersion": "v1", "fieldPath": "metadata.namespace"}
+    sources = [
+        {"serviceAccountToken": {"expirationSeconds": TOKEN_SECONDS, "path": "token"}},
+        {"configMap": {"name": "kube-root-ca.crt", "items": [{"key": "ca.crt", "path": "ca.crt"}]}},
+        {"downwardAPI": {"items": [{"path": "namespace", "fieldRef": field}]}},
+    ]
+    return {"name": name, "projected": {"sources": sources, "defaultMode": 420}}
+
+
+async def tolerations(write: Write) -> None:
+    spec = _new_pod(write)
+    if spec is None:
+        return
+    given = spec.get("tolerations") or []
+    for taint in _NODE_TAINTS:
+        covered = any(t.get("key") in (None, "", taint) and t.get("effect") in (None, "", "NoExecute") for t in given)
+        if not covered:
+            entry = {"key": taint, "operator": "Exists", "effect": "NoExecute", "tolerationSeconds": TOLERATION_SECONDS}
+            given = [*given, entry]
+    spec["tolerations"] = given
+
+
+async def priority(write: Write) -> None:
+    spec = _new_pod(write)
+    if spec is None:
+        return
+    name = spec.get("priorityClassName")
+    if name and name not in _PRIORITIES:
+        raise errors.forbidden("pods", meta.name(write.new), f"no PriorityClass with name {name} was found")
+    value = _PRIORITIES.get(name or "", 0)
+    if spec.get("priority") not in (None, value):
+        why = "the integer value of priority must not be provided in pod spec; priority admission controller computed "
+        raise errors.forbidden("pods", meta.name(write.new), f"{why}{value} from the given PriorityClass name")
+    spec["priority"] = value
+    spec.setdefault("preemptionPolicy", "PreemptLowerPriority")

@@ -1,0 +1,71 @@
+"""The commit: from a walked Write to the store and through the watch cache, or, in a dry run, nowhere.
+
+The store compares and swaps; nothing here does. A write's answer waits for the cache, so reads that
+follow it see it (DESIGN rule 7).
+"""
+
+from __future__ import annotations
+
+from holdfast.kinds.kind import Kind, Obj
+from holdfast.machinery import errors
+from holdfast.registry import codec, options
+from holdfast.registry.cache import WatchCache
+from holdfast.registry.request import Stored
+from holdfast.registry.write import Write
+from holdfast.store.api import KeyExistsError, Record, Store
+
+LIMIT = 1536 * 1024
+
+
+class Committer:
+    def __init__(self, store: Store, cache: WatchCache) -> None:
+        self._store = store
+        self._cache = cache
+        self.writes = 0
+
+    async def create(self, write: Write) -> Stored:
+        """Raises KeyExistsError."""
+        metadata = write.new["metadata"]
+        key = codec.key(write.kind, metadata.get("namespace", ""), metadata["name"])
+        value = _encode(write.kind, write.new)
+        if options.dry_run(write.request):
+            if self._cache.get(key) is not None:
+                raise KeyExistsError(key)
+            return codec.serve(write.kind, codec.unversioned(value))
+        return await self._applied(write.kind, key, value, await self._store.create(key, value))
+
+    async def update(self, write: Write, current: Stored, *, dry_run: bool) -> Stored:
+        """Raises MismatchError when ``current`` is no longer what is stored."""
+        metadata = write.new["metadata"]
+        key = codec.key(write.kind, metadata.get("namespace", ""), metadata["name"])
+        value = _encode(write.kind, write.new)
+        if dry_run:
+            return codec.serve(write.kind, codec.stored(Record(key, value, current.revision, 0)))
+        return await self._applied(write.kind, key, value, await self._store.update(key, value, current.revision))
+
+    async def delete(self, kind: Kind, obj: Obj, current: Stored, *, dry_run: bool) -> Stored:
+        """``obj`` is the last state that watchers are shown. Raises MismatchError."""
+        metadata = obj["metadata"]
+        key = codec.key(kind, metadata.get("namespace", ""), metadata["name"])
+        value = _encode(kind, obj)
+        if dry_run:
+            return codec.serve(kind, codec.stored(Record(key, value, current.revision, 0)))
+        revision = await self._store.delete(key, current.revision, value)
+        self.writes += 1
+        await self._cache.wait(revision)
+        return codec.serve(kind, codec.stored(Record(key, value, revision, 0)))
+
+    async def _applied(self, kind: Kind, key: str, value: bytes, revision: int) -> Stored:
+        self.writes += 1
+        await self._cache.wait(revision)
+        found = self._cache.get(key)
+        if found is None or found.revision != revision:
+            found = codec.stored(Record(key, value, revision, 0))
+        return codec.serve(kind, found)
+
+
+def _encode(kind: Kind, obj: Obj) -> bytes:
+    value = codec.encode(kind, obj)
+    if len(value) > LIMIT:
+        raise errors.too_large(LIMIT)
+    return value

@@ -1,0 +1,55 @@
+"""What several verbs need: the present state of one object, and waiting for a revision that is yet to come."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+from holdfast.kinds.kind import Kind
+from holdfast.machinery import errors
+from holdfast.machinery.errors import ApiError
+from holdfast.registry import codec
+from holdfast.registry.request import Request, Stored
+
+if TYPE_CHECKING:
+    from holdfast.registry.registry import Registry
+
+FUTURE_WAIT = 3.0
+RETRIES = 6
+
+
+def stored(registry: Registry, request: Request) -> Stored | None:
+    """The object of a request as it is stored. Reads here see every write that was answered."""
+    return registry.cache.get(codec.key(request.kind, request.namespace, request.name))
+
+
+def current(registry: Registry, request: Request) -> Stored:
+    """As ``stored``, but absence is ApiError 404."""
+    found = stored(registry, request)
+    if found is None:
+        raise absent(request.kind, request.name)
+    return found
+
+
+def absent(kind: Kind, name: str) -> ApiError:
+    return errors.not_found(kind.resource.plural, name, kind.resource.group)
+
+
+def modified(kind: Kind, name: str, why: str = "") -> ApiError:
+    return errors.conflict(kind.resource.plural, name, why, kind.resource.group)
+
+
+def too_new(revision: int, newest: int) -> ApiError:
+    details = {"causes": [{"reason": "ResourceVersionTooLarge", "message": "Too large resource version"}], "retryAfterSeconds": 1}
+    return ApiError(504, "Timeout", f"Timeout: Too large resource version: {revision}, current: {newest}", details)
+
+
+async def not_older_than(registry: Registry, revision: int) -> None:
+    """Waits a little for a revision that has not happened yet. Raises ApiError 504."""
+    if revision <= registry.cache.revision:
+        return
+    try:
+        async with asyncio.timeout(FUTURE_WAIT):
+            await registry.cache.wait(revision)
+    except TimeoutError:
+        raise too_new(revision, registry.cache.revision) from None

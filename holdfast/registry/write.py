@@ -1,0 +1,44 @@
+"""One object on its way to the store: what the pipeline's steps and the admission plugins are handed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from holdfast.kinds.kind import Kind, Obj
+from holdfast.registry.request import Request
+
+if TYPE_CHECKING:
+    from holdfast.registry.cache import WatchCache
+    from holdfast.registry.registry import Registry
+
+
+@dataclass
+class Write:
+    """``old`` is None on create and shared with readers; ``new`` becomes the pipeline's own copy once decoded."""
+
+    registry: Registry
+    request: Request
+    new: Obj
+    old: Obj | None = None
+    warnings: list[str] = field(default_factory=list)
+    releases: list[Callable[[], None]] = field(default_factory=list)
+    """Run when the write is over, however it ended (reservations of addresses)."""
+
+    @property
+    def kind(self) -> Kind:
+        return self.request.kind
+
+    @property
+    def cache(self) -> WatchCache:
+        return self.registry.cache
+
+    @property
+    def status_only(self) -> bool:
+        return self.request.subresource == "status"
+
+    def release(self) -> None:
+        for act in self.releases:
+            act()
+        self.releases.clear()
