@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from holdfast.kinds.columns import AGE, NAME, NONE, at, joined
 from holdfast.kinds.definitions.overlay import CORE
+from holdfast.kinds.definitions.plain import node_defaults
 from holdfast.kinds.kind import Column, Kind, Obj, Subresource
 from holdfast.kinds.resources import NODES
 from holdfast.kinds.schemas import schema_of
@@ -60,12 +61,19 @@ def _check(new: Obj, old: Obj | None, _path: str) -> list[FieldError]:
     return found
 
 
+def _prepare(new: Obj, old: Obj | None) -> None:
+    """A node joins with its status, or with an empty one that its agent fills."""
+    if old is None:
+        node_defaults(new)
+
+
 KIND = Kind(
     resource=NODES,
     schema=schema_of(CORE + "Node"),
     singular="node",
     short_names=("no",),
     storage="nodes",
+    prepare=(_prepare,),
     checks=(_check,),
     subresources={"status": Subresource("status", ("get", "patch", "update"))},
     columns=(

@@ -10,6 +10,8 @@ from holdfast.kinds.resources import ENDPOINTS, SERVICES
 from holdfast.kinds.schemas import schema_of
 from holdfast.machinery.fielderror import FieldError, invalid
 
+_ALLOCATED = ("clusterIP", "clusterIPs", "ipFamilies", "ipFamilyPolicy")
+
 
 def _check_update(new: Obj, old: Obj | None, _path: str) -> list[FieldError]:
     """The VIP stays while the Service has one: clients remember it."""
@@ -21,16 +23,40 @@ def _check_update(new: Obj, old: Obj | None, _path: str) -> list[FieldError]:
     return [invalid("spec.clusterIPs[0]", new["spec"].get("clusterIPs") or [after], "may not change once set")]
 
 
-def _kept_addresses(new: Obj, old: Obj | None) -> None:
+def _prepare(new: Obj, old: Obj | None) -> None:
+    if old is None:
+        new["status"] = {"loadBalancer": {}}
+    elif isinstance(new.get("spec"), dict):
+        _release(new["spec"], old["spec"])
+        if new["spec"].get("type") != "ExternalName":
+            _keep(new["spec"], old["spec"])
+
+
+def _release(spec: Obj, before: Obj) -> None:
+    """A change of type lets go of what the new type cannot have and the author did not touch."""
+    exposed = ("NodePort", "LoadBalancer")
+    untouched = spec.get("clusterIP") in (None, "", before.get("clusterIP"))
+    if spec.get("type") == "ExternalName" != before.get("type") and untouched:
+        for field in (*_ALLOCATED, "internalTrafficPolicy"):
+            spec.pop(field, None)
+    if before.get("type") in exposed and spec.get("type") not in exposed:
+        held = {port.get("nodePort") for port in before.get("ports") or []}
+        for port in spec.get("ports") or []:
+            if port.get("nodePort") in held:
+                del port["nodePort"]
+    if before.get("type") == "LoadBalancer" != spec.get("type"):
+        for field in ("allocateLoadBalancerNodePorts", "healthCheckNodePort", "loadBalancerClass"):
+            if spec.get(field) == before.get(field):
+                spec.pop(field, None)
+    if not spec.get("externalIPs") and spec.get("type") not in exposed:
+        spec.pop("externalTrafficPolicy", None)
+
+
+def _keep(spec: Obj, before: Obj) -> None:
     """An update that leaves allocated fields out keeps them."""
-    if old is None or not isinstance(new.get("spec"), dict) or new["spec"].get("type") == "ExternalName":
-        if old is None:
-            new["status"] = {"loadBalancer": {}}
-        return
-    spec, before = new["spec"], old["spec"]
     if spec.get("clusterIP") and not spec.get("clusterIPs"):
         spec["clusterIPs"] = [spec["clusterIP"]]
-    for field in ("clusterIP", "clusterIPs", "ipFamilies", "ipFamilyPolicy"):
+    for field in _ALLOCATED:
         if not spec.get(field) and before.get(field):
             spec[field] = before[field]
     if spec.get("type") in ("NodePort", "LoadBalancer"):
@@ -72,7 +98,7 @@ KIND = Kind(
     short_names=("svc",),
     categories=("all",),
     storage="services",
-    prepare=(_kept_addresses,),
+    prepare=(_prepare,),
     checks=(_check_update,),
     name_check=lambda name, path: label(path, name),
     subresources={"status": Subresource("status", ("get", "patch", "update"))},

@@ -69,7 +69,7 @@ def _new_event_defaults(event: dict[str, Any]) -> None:
         event.setdefault(name, None)
 
 
-def _node_defaults(node: dict[str, Any]) -> None:
+def node_defaults(node: dict[str, Any]) -> None:
     fill_absent(node, spec={}, status={})
     spec, status = node["spec"], node["status"]
     if spec.get("podCIDR") and not spec.get("podCIDRs"):
@@ -88,6 +88,6 @@ overlay(EVENTS + "Event", defaulter=_new_event_defaults, optional=("eventTime",)
 overlay(COORDINATION + "Lease", defaults={"spec": {}})
 overlay(COORDINATION + "LeaseSpec", checks=(_check_lease,))
 overlay(STORAGE + "StorageClass", defaulter=_class_defaults, checks=(_check_class,), optional=("provisioner",))
-overlay(CORE + "Node", defaulter=_node_defaults)
+overlay(CORE + "Node", defaulter=node_defaults)
 overlay(CORE + "NodeSystemInfo", optional=NODE_INFO)
 overlay(CORE + "Namespace", defaults={"spec": {}})

@@ -286,6 +286,16 @@ def test_services() -> None:
     assert changed(SERVICES, has, spec__clusterIP=None, spec__clusterIPs=None) == []
 
 
+def test_a_service_lets_go_of_what_its_new_type_cannot_have() -> None:
+    exposed = {"type": "NodePort", "ports": [{"port": 80, "nodePort": 30080}], "clusterIP": "10.96.0.9", "clusterIPs": ["10.96.0.9"]}
+    assert changed(SERVICES, {"spec": exposed}, spec__type="ClusterIP") == []
+    assert changed(SERVICES, {"spec": exposed}, spec__type="ExternalName", spec__externalName="a.example") == []
+    kept = {"spec": {"type": "NodePort", "ports": [{"port": 80}]}}
+    TABLE.of(SERVICES).prepare[0](kept, {"spec": exposed})
+    assert kept["spec"]["ports"] == [{"port": 80, "nodePort": 30080}]
+    assert kept["spec"]["clusterIP"] == "10.96.0.9"
+
+
 CLAIM = {"spec": {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Gi"}}, "storageClassName": "sc"}}
 
 
