@@ -6,6 +6,8 @@ import copy
 from typing import Any
 
 import pytest
+from hypothesis import given as draw
+from hypothesis import strategies as st
 
 from holdfast.kinds.builtin import builtin_table
 from holdfast.kinds.definitions.amounts import canonical
@@ -27,6 +29,7 @@ from holdfast.kinds.resources import (
     STATEFULSETS,
     STORAGECLASSES,
 )
+from holdfast.machinery import quantity
 from holdfast.machinery.default import apply_defaults
 
 TABLE = builtin_table()
@@ -234,3 +237,11 @@ def test_small_kinds() -> None:
 )
 def test_canonical_quantities(given: Any, expected: str) -> None:
     assert canonical(given) == expected
+
+
+@draw(st.integers(-(10**15), 10**15), st.sampled_from(["", "m", "k", "M", "G", "Ki", "Mi", "Gi", "e3", "n"]))
+def test_canonical_form_keeps_the_amount_and_is_final(number: int, suffix: str) -> None:
+    text = f"{number}{suffix}"
+    once = canonical(text)
+    assert quantity.parse(once) == quantity.parse(text)
+    assert canonical(once) == once
