@@ -10,7 +10,8 @@ from typing import Any
 
 import orjson
 
-MEDIA_TYPE = "application/com.github.proto-openapi.spec.v2@v1.0+protobuf"
+MEDIA_TYPE = "application/com.github.proto-openapi.spec.v2.v1.0+protobuf"
+"""As answered: the @ of the name that clients ask for is not allowed in a Content-Type."""
 
 
 def _varint(value: int) -> bytes:

@@ -19,7 +19,7 @@ import yaml
 from aiohttp import web
 
 from holdfast.lib.clock import Clock
-from holdfast.machinery import errors
+from holdfast.machinery import errors, wire
 from holdfast.machinery.decode import duplicate_fields, parse_json
 from holdfast.machinery.errors import ApiError
 from holdfast.registry.authorize import reviews
@@ -136,7 +136,7 @@ class Edge:
         how = options.get("fieldValidation") or "Warn"
         if how == "Ignore" or target.verb not in ("create", "update"):
             return body, []
-        doubled = [f'duplicate field "{path}"' for path in duplicate_fields(raw)] if b"{" in raw else []
+        doubled = [f'duplicate field "{path}"' for path in duplicate_fields(raw)] if raw.startswith(b"{") else []
         if doubled and how == "Strict":
             resource = target.kind.resource
             where = f'{resource.kind} in version "{resource.version}" cannot be handled as a {resource.kind}'
@@ -161,8 +161,10 @@ class Edge:
         media = request.content_type if request.headers.get("Content-Type") else "application/json"
         if media == "application/yaml":
             return _yaml(raw)
-        if media == "application/vnd.kubernetes.protobuf" or not (media == "application/json" or media.endswith("+json")):
-            raise errors.unsupported_media_type(BODY_TYPES[:2])
+        if media == wire.MEDIA_TYPE:
+            return wire.decode_body(raw)
+        if not (media == "application/json" or media.endswith("+json")):
+            raise errors.unsupported_media_type(BODY_TYPES)
         return parse_json(raw)
 
     async def _watch(self, request: web.BaseRequest, call: Request, form: render.Form) -> web.StreamResponse:
