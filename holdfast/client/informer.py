@@ -8,6 +8,7 @@ picture are shared: never change them. An absence here proves nothing about the 
 from __future__ import annotations
 
 import asyncio
+import builtins
 import logging
 import random
 from collections.abc import Callable, Iterable, Mapping
@@ -52,7 +53,7 @@ class Informer:
     def get(self, name: str, namespace: str = "") -> Obj | None:
         return self._objects.get(f"{namespace}/{name}" if namespace else name)
 
-    def list(self, namespace: str = "") -> list[Obj]:
+    def list(self, namespace: str = "") -> builtins.list[Obj]:
         if not namespace:
             return [*self._objects.values()]
         return [obj for obj in self._objects.values() if meta.namespace(obj) == namespace]
@@ -62,7 +63,7 @@ class Informer:
         self._indexes[name] = index
         self._indexed[name] = {}
 
-    def by_index(self, name: str, key: str) -> list[Obj]:
+    def by_index(self, name: str, key: str) -> builtins.list[Obj]:
         return [self._objects[k] for k in sorted(self._indexed[name].get(key, ()))]
 
     def on_change(self, handler: Handler) -> None:

@@ -32,6 +32,8 @@ _SERVER_OWNED = (
     "managedFields",
 )
 
+_OMITTED_EMPTY = ("labels", "annotations", "finalizers", "ownerReferences", "generateName")
+
 
 async def walk(write: Write) -> None:
     for step in STEPS:
@@ -48,8 +50,8 @@ async def _decode(write: Write) -> None:
     except ApiError as error:
         raise errors.bad_request(f"{_unhandled(resource.kind, resource.version, resource.kind)}: {error.message}") from None
     new["kind"], new["apiVersion"] = resource.kind, resource.api_version
-    if new.get("metadata") is None:
-        new["metadata"] = {}
+    metadata = new.get("metadata") or {}
+    new["metadata"] = {name: value for name, value in metadata.items() if value or name not in _OMITTED_EMPTY}
     if unknown:
         how = request.options.get("fieldValidation") or "Warn"
         texts = [f'unknown field "{path}"' for path in sorted(unknown)]

@@ -81,11 +81,20 @@ class LogFile:
                 pass
         self._open()
 
-    def close(self) -> None:
-        """What is left of unfinished lines is written as a part: the reader then adds no newline."""
+    @property
+    def unfinished(self) -> bool:
+        """Whether the start of a line waits for its end."""
+        return any(self.rests.values())
+
+    def flush(self) -> None:
+        """Unfinished lines are written as parts: the reader adds no newline after those."""
         for stream, rest in self.rests.items():
             if rest:
                 self._put(f"{self._stamp()} {stream} P ".encode() + rest + b"\n")
+                self.rests[stream] = b""
+
+    def close(self) -> None:
+        self.flush()
         if self.fd >= 0:
             os.close(self.fd)
             self.fd = -1

@@ -93,7 +93,7 @@ class Shim:
                 drained_by = drained_by or time.monotonic() + DRAIN_SECONDS
                 if not self.outputs or time.monotonic() > drained_by:
                     return
-            self._turn(0.05 if self.status is not None or self._stalled() else None)
+            self._turn(0.05 if self.status is not None or self._stalled() or (self.log is not None and self.log.unfinished) else None)
 
     def _turn(self, timeout: float | None) -> None:
         poll = select.poll()
@@ -110,7 +110,10 @@ class Shim:
                 masks[fd] |= select.POLLIN
         for fd, mask in masks.items():
             poll.register(fd, mask)
-        for fd, events in poll.poll(None if timeout is None else timeout * 1000):
+        ready = poll.poll(None if timeout is None else timeout * 1000)
+        if not ready and self.log is not None:
+            self.log.flush()  # a prompt without newline is in the log once the instance pauses
+        for fd, events in ready:
             if fd == self.wake:
                 os.read(fd, 512)
             elif fd == self.server.fileno():

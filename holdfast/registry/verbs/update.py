@@ -79,7 +79,7 @@ async def replace(registry: Registry, request: Request, body: Obj, found: Stored
         warnings = tuple(write.warnings)
         if finished(request.kind, write.new):
             gone = await registry.committer.delete(request.kind, write.new, found, dry_run=dry)
-            return Result(stored=gone, warnings=warnings)
+            return Result(stored=codec.at_revision(gone, found.revision), warnings=warnings)
         if _same(write.new, old):
             return Result(stored=codec.serve(request.kind, found), warnings=warnings)
         return Result(stored=await registry.committer.update(write, found, dry_run=dry), warnings=warnings)
