@@ -1,0 +1,38 @@
+"""What the streams ask of the agent, which knows the pods of this node."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+
+class Refused(Exception):
+    """The request cannot be served: ``status`` is the HTTP status, ``message`` what kubectl shows."""
+
+    def __init__(self, status: int, message: str) -> None:
+        super().__init__(message)
+        self.status = status
+        self.message = message
+
+
+@dataclass(frozen=True)
+class Target:
+    """An attempt of a container: its runtime id ("" when its instance was removed) and its log file."""
+
+    instance: str
+    log_path: str
+
+
+class Lookup(Protocol):
+    """Implemented by the agent (``node.agent`` or ``node.pods``); all from memory."""
+
+    def instance(self, namespace: str, pod: str, container: str, previous: bool = False) -> Target:
+        """The container's newest attempt, or the one before it. "" for the pod's default container.
+
+        Raises Refused: 404 when there is no such pod or container here (``pod "p" not found``), 400 when it has
+        not started (``container "c" in pod "p" is waiting to start: ContainerCreating``) or when there is no
+        previous attempt (``previous terminated container "c" in pod "p" not found``).
+        """
+
+    def netns(self, namespace: str, pod: str) -> str:
+        """Path of the pod's network namespace ("" for the host's). Raises Refused (404, or 400 when it does not run)."""
