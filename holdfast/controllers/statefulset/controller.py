@@ -1,0 +1,247 @@
+"""The outside of the StatefulSet controller: events to keys, plans to API writes, one request an intent.
+
+Before it acts it waits until its picture shows its own last write of the set (SCEN-17); adoption asks
+the server itself; every delete carries the uid that was decided about.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+
+from holdfast.client.api import Client
+from holdfast.client.events import EventRecorder
+from holdfast.client.informer import InformerSet
+from holdfast.client.reconciler import Reconciler
+from holdfast.controllers.statefulset import decide as plans
+from holdfast.controllers.statefulset import objects, revisions
+from holdfast.controllers.statefulset.decide import Plan, Seen, decide
+from holdfast.kinds.kind import Obj
+from holdfast.kinds.resources import CONTROLLERREVISIONS, PERSISTENTVOLUMECLAIMS, PODS, STATEFULSETS
+from holdfast.machinery import meta, selectors
+from holdfast.machinery.errors import ApiError
+
+log = logging.getLogger("holdfast.controllers")
+
+
+class StatefulSetController:
+    def __init__(self, client: Client, informers: InformerSet, recorder: EventRecorder, now: Callable[[], float]) -> None:
+        self._client = client
+        self._recorder = recorder
+        self._now = now
+        self._sets = informers[STATEFULSETS]
+        self._pods = informers[PODS]
+        self._claims = informers[PERSISTENTVOLUMECLAIMS]
+        self._revisions = informers[CONTROLLERREVISIONS]
+        watched = (self._sets, self._pods, self._claims, self._revisions)
+        self.reconciler = Reconciler("statefulset", watched, self._sync)
+        self._written: dict[str, int] = {}
+        self._deleted: dict[str, set[str]] = {}
+        self._sets.on_change(lambda old, new: self._enqueue(new or old))
+        self._pods.on_change(self._pod_changed)
+        self._claims.on_change(self._claim_changed)
+
+    async def run(self) -> None:
+        await self.reconciler.run()
+
+    # Events to keys
+
+    def _enqueue(self, obj: Obj | None) -> None:
+        if obj is not None:
+            self.reconciler.queue.add(meta.key(obj))
+
+    def _pod_changed(self, old: Obj | None, new: Obj | None) -> None:
+        for pod in (old, new):
+            owner = meta.controller_of(pod) if pod else None
+            if pod and owner and owner["kind"] == "StatefulSet":
+                self.reconciler.queue.add(f"{meta.namespace(pod)}/{owner['name']}")
+            elif pod and owner is None:
+                for candidate in self._sets.list(meta.namespace(pod)):
+                    if objects.is_member(candidate, pod):
+                        self._enqueue(candidate)
+
+    def _claim_changed(self, old: Obj | None, new: Obj | None) -> None:
+        claim = new or old
+        if claim is None or (old is not None and new is not None):
+            return
+        for candidate in self._sets.list(meta.namespace(claim)):
+            if f"-{meta.name(candidate)}-" in meta.name(claim):
+                self._enqueue(candidate)
+
+    # Keys to writes
+
+    async def _sync(self, key: str) -> None:
+        namespace, name = meta.split_key(key)
+        owner = self._sets.get(name, namespace)
+        if owner is None:
+            self._written.pop(key, None)
+            self._deleted.pop(key, None)
+            return
+        if not self._caught_up(key):
+            self.reconciler.queue.add_after(key, 1.0)  # the event of our own write will wake it sooner
+            return
+        pods = await self._claimed_pods(owner)
+        history = await self._history(owner)
+        update, collisions = await self._update_revision(owner, history)
+        history = {meta.name(r): r for r in [*history.values(), update]}
+        current = history.get((owner.get("status") or {}).get("currentRevision") or "", update)
+        claims = {meta.name(c): c for c in self._claims.list(namespace)}
+        templates = {meta.name(r): revisions.template_of(r) for r in (current, update)}
+        seen = Seen(owner, pods, claims, meta.name(current), meta.name(update), templates, collisions)
+        plan = decide(seen, self._now())
+        await self._write_status(owner, plan.status)
+        await self._act(key, owner, plan)
+        live = {meta.name(current), meta.name(update), *map(objects.revision_of, pods)}
+        limit = int(owner["spec"].get("revisionHistoryLimit", 10))
+        for old in revisions.surplus([*history.values()], live, limit):
+            await self._client.delete(CONTROLLERREVISIONS, meta.name(old), namespace, uid=meta.uid(old))
+        if plan.again_after:
+            self.reconciler.queue.add_after(key, plan.again_after)
+
+    def _caught_up(self, key: str) -> bool:
+        """Whether the picture shows every pod write we made for this set."""
+        if int(self._pods.revision or 0) < self._written.get(key, 0):
+            return False
+        gone = self._deleted.get(key, set())
+        gone &= {meta.uid(pod) for pod in self._pods.list(meta.split_key(key)[0]) if not meta.is_terminating(pod)}
+        return not gone
+
+    def _wrote(self, key: str, answer: Obj) -> None:
+        version = (answer.get("metadata") or {}).get("resourceVersion")
+        if version:
+            self._written[key] = max(self._written.get(key, 0), int(version))
+
+    async def _act(self, key: str, owner: Obj, plan: Plan) -> None:
+        """One request after another; the first that fails ends the sync, and the key comes back."""
+        for intent in plan.intents:
+            match intent:
+                case plans.CreateMember(pod, claims):
+                    await self._create_claims(owner, pod, claims)
+                    await self._create_pod(key, owner, pod)
+                case plans.CreateClaims(pod, claims):
+                    await self._create_claims(owner, pod, claims)
+                case plans.DeleteMember(pod, why):
+                    await self._delete_pod(key, owner, pod, why)
+                case plans.RepairMember(pod, patch):
+                    answer = await self._client.patch(PODS, meta.name(pod), meta.namespace(pod), patch)
+                    self._wrote(key, answer)
+                case plans.OwnClaim(claim, owners):
+                    patch = {"metadata": {"resourceVersion": claim["metadata"]["resourceVersion"], "ownerReferences": owners}}
+                    await self._client.patch(PERSISTENTVOLUMECLAIMS, meta.name(claim), meta.namespace(claim), patch)
+
+    async def _create_claims(self, owner: Obj, pod: Obj, claims: list[Obj]) -> None:
+        for claim in claims:
+            where = f"Claim {meta.name(claim)}"
+            try:
+                await self._client.create(PERSISTENTVOLUMECLAIMS, claim, meta.namespace(owner))
+            except ApiError as error:
+                if error.reason == "AlreadyExists":
+                    continue
+                text = f"create {where} for Pod {meta.name(pod)} in StatefulSet {meta.name(owner)} failed error: {error.message}"
+                self._recorder.event(owner, "Warning", "FailedCreate", text)
+                raise
+            text = f"create {where} Pod {meta.name(pod)} in StatefulSet {meta.name(owner)} success"
+            self._recorder.event(owner, "Normal", "SuccessfulCreate", text)
+
+    async def _create_pod(self, key: str, owner: Obj, pod: Obj) -> None:
+        what = f"create Pod {meta.name(pod)} in StatefulSet {meta.name(owner)}"
+        try:
+            self._wrote(key, await self._client.create(PODS, pod, meta.namespace(owner)))
+        except ApiError as error:
+            text = f"{what} failed error: {error.message}"
+            foreign = self._pods.get(meta.name(pod), meta.namespace(pod))
+            if error.reason != "AlreadyExists" or (foreign and not meta.is_controlled_by(foreign, owner)):
+                self._recorder.event(owner, "Warning", "FailedCreate", text)
+            raise
+        self._recorder.event(owner, "Normal", "SuccessfulCreate", f"{what} successful")
+
+    async def _delete_pod(self, key: str, owner: Obj, pod: Obj, why: str) -> None:
+        what = f"delete Pod {meta.name(pod)} in StatefulSet {meta.name(owner)}"
+        log.info("%s: %s", what, why)
+        try:
+            await self._client.delete(PODS, meta.name(pod), meta.namespace(pod), uid=meta.uid(pod))
+        except ApiError as error:
+            if error.code in (404, 409):
+                return  # it is gone, or another one has its name: the event of that brings us back
+            self._recorder.event(owner, "Warning", "FailedDelete", f"{what} failed error: {error.message}")
+            raise
+        self._deleted.setdefault(key, set()).add(meta.uid(pod))
+        self._recorder.event(owner, "Normal", "SuccessfulDelete", f"{what} successful")
+
+    async def _write_status(self, owner: Obj, status: Obj) -> None:
+        if (owner.get("status") or {}) == status:
+            return
+        body = {**owner, "status": status}
+        await self._client.update(STATEFULSETS, body, subresource="status")
+
+    # Adoption and history
+
+    async def _claimed_pods(self, owner: Obj) -> list[Obj]:
+        """Members that are ours; orphans that fit are adopted, ours that no longer fit are let go."""
+        wanted = selectors.from_object(owner["spec"].get("selector"))
+        found = []
+        for pod in self._pods.list(meta.namespace(owner)):
+            if not objects.is_member(owner, pod):
+                continue
+            reference = meta.controller_of(pod)
+            fits = wanted.matches(meta.labels_of(pod))
+            if reference is not None:
+                if reference["uid"] != meta.uid(owner):
+                    continue
+                if fits:
+                    found.append(pod)
+                elif not meta.is_terminating(owner):
+                    await self._release(pod, owner)
+            elif fits and not meta.is_terminating(owner) and not meta.is_terminating(pod):
+                found.append(await self._adopt(PODS, pod, owner))
+        return found
+
+    async def _adopt(self, resource: object, obj: Obj, owner: Obj) -> Obj:
+        """After a live look at the set: a cached one may be deleted already (upstream: recheck before adopting)."""
+        live = await self._client.get(STATEFULSETS, meta.name(owner), meta.namespace(owner))
+        if meta.uid(live) != meta.uid(owner) or meta.is_terminating(live):
+            raise ApiError(409, "Conflict", f"{meta.name(owner)} is not what it was: nothing is adopted")
+        owners = [*(obj["metadata"].get("ownerReferences") or []), meta.owner_reference(owner)]
+        patch = {"metadata": {"uid": meta.uid(obj), "ownerReferences": owners}}
+        assert resource in (PODS, CONTROLLERREVISIONS)
+        target = PODS if resource == PODS else CONTROLLERREVISIONS
+        return await self._client.patch(target, meta.name(obj), meta.namespace(obj), patch)
+
+    async def _release(self, pod: Obj, owner: Obj) -> None:
+        owners = [r for r in pod["metadata"]["ownerReferences"] if r["uid"] != meta.uid(owner)]
+        patch = {"metadata": {"uid": meta.uid(pod), "ownerReferences": owners or None}}
+        await self._client.patch(PODS, meta.name(pod), meta.namespace(pod), patch)
+
+    async def _history(self, owner: Obj) -> dict[str, Obj]:
+        wanted = selectors.from_object(owner["spec"].get("selector"))
+        found = {}
+        for revision in self._revisions.list(meta.namespace(owner)):
+            reference = meta.controller_of(revision)
+            if reference is None and wanted.matches(meta.labels_of(revision)) and not meta.is_terminating(owner):
+                found[meta.name(revision)] = await self._adopt(CONTROLLERREVISIONS, revision, owner)
+            elif reference is not None and reference["uid"] == meta.uid(owner):
+                found[meta.name(revision)] = revision
+        return found
+
+    async def _update_revision(self, owner: Obj, history: dict[str, Obj]) -> tuple[Obj, int]:
+        """The revision of the present template: found, renumbered (a rollback), or created."""
+        collisions = int((owner.get("status") or {}).get("collisionCount") or 0)
+        ordered = revisions.in_order([*history.values()])
+        newest = ordered[-1]["revision"] if ordered else 0
+        while True:
+            wanted = revisions.build(owner, newest + 1, collisions)
+            same = [r for r in ordered if revisions.equal(r, wanted)]
+            if same and same[-1] is ordered[-1]:
+                return same[-1], collisions
+            if same:
+                patch = {"revision": newest + 1}
+                return await self._client.patch(CONTROLLERREVISIONS, meta.name(same[-1]), meta.namespace(owner), patch), collisions
+            try:
+                return await self._client.create(CONTROLLERREVISIONS, wanted, meta.namespace(owner)), collisions
+            except ApiError as error:
+                if error.reason != "AlreadyExists":
+                    raise
+            taken = await self._client.get(CONTROLLERREVISIONS, meta.name(wanted), meta.namespace(owner))
+            if revisions.equal(taken, wanted) and meta.is_controlled_by(taken, owner):
+                return taken, collisions
+            collisions += 1

@@ -1,0 +1,248 @@
+"""The algorithm (upstream's updateStatefulSet, in its order): what to write next for one set. Pure.
+
+Create and repair ascending, scale down descending, update descending; scaling goes before updating.
+OrderedReady stops at the first member that is not as it should be; Parallel does not wait.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from holdfast.controllers.statefulset import objects, status
+from holdfast.kinds.kind import Obj
+from holdfast.machinery import meta
+
+
+@dataclass(frozen=True)
+class CreateMember:
+    """Claims first (those that are missing), then the pod."""
+
+    pod: Obj
+    claims: list[Obj]
+
+
+@dataclass(frozen=True)
+class CreateClaims:
+    """For a Pending pod whose claim went missing."""
+
+    pod: Obj
+    claims: list[Obj]
+
+
+@dataclass(frozen=True)
+class DeleteMember:
+    pod: Obj
+    why: str
+
+
+@dataclass(frozen=True)
+class RepairMember:
+    """``patch`` restores identity labels."""
+
+    pod: Obj
+    patch: Obj
+
+
+@dataclass(frozen=True)
+class OwnClaim:
+    """Sets a claim's owner references as the retention policy says."""
+
+    claim: Obj
+    owners: list[Obj]
+
+
+Intent = CreateMember | CreateClaims | DeleteMember | RepairMember | OwnClaim
+
+
+@dataclass
+class Seen:
+    """What was observed: the set, its pods (claimed, by name), all claims of the namespace by name, revisions."""
+
+    owner: Obj
+    pods: list[Obj]
+    claims: dict[str, Obj]
+    current: str
+    update: str
+    templates: dict[str, Obj]
+    """Pod template by revision name, at least of current and update."""
+    collisions: int = 0
+
+
+@dataclass
+class Plan:
+    intents: list[Intent] = field(default_factory=list)
+    status: Obj = field(default_factory=dict)
+    wait: str = ""
+    """Why nothing more is done now, in words for people."""
+    again_after: float = 0.0
+    """Look again after so many seconds (minReadySeconds); 0 = an event will tell."""
+
+
+def decide(seen: Seen, now: float) -> Plan:
+    plan = Plan()
+    plan.status = status.count(seen.owner, seen.pods, seen.current, seen.update, seen.collisions, now)
+    if meta.is_terminating(seen.owner):
+        plan.wait = "the set is being deleted"
+        return plan
+    _Members(seen, now, plan).walk()
+    return plan
+
+
+class _Members:
+    def __init__(self, seen: Seen, now: float, plan: Plan) -> None:
+        self.seen, self.now, self.plan = seen, now, plan
+        owner = self.owner = seen.owner
+        spec = owner["spec"]
+        start, count = objects.first_ordinal(owner), objects.replicas(owner)
+        self.range = range(start, start + count)
+        self.ordered = spec.get("podManagementPolicy") != "Parallel"
+        self.strategy = spec.get("updateStrategy") or {}
+        by_ordinal = {objects.ordinal(pod): pod for pod in seen.pods}
+        self.wanted = [(number, by_ordinal.get(number)) for number in self.range]
+        condemned = [(number, pod) for number, pod in by_ordinal.items() if number >= 0 and number not in self.range]
+        self.condemned = sorted(condemned, key=lambda pair: -pair[0])
+
+    def walk(self) -> None:
+        if self._create_and_repair() and self._scale_down():
+            self._update()
+
+    def _wait(self, text: str) -> bool:
+        self.plan.wait = self.plan.wait or text
+        return False
+
+    def _revision_for(self, number: int) -> str:
+        """Below the partition (or, without rolling settings, among the current ones) members stay on the old revision."""
+        index = number - self.range.start
+        rolling = self.strategy.get("rollingUpdate")
+        if self.strategy.get("type") == "OnDelete":
+            return self.seen.update
+        if rolling is None:
+            kept = int((self.owner.get("status") or {}).get("currentReplicas") or 0)
+            return self.seen.current if index < kept else self.seen.update
+        return self.seen.current if index < int(rolling.get("partition") or 0) else self.seen.update
+
+    # 5. ascending: each member there, alive and well
+
+    def _create_and_repair(self) -> bool:
+        for number, pod in self.wanted:
+            done = self._member(number, pod)
+            if not done and self.ordered:
+                return False
+        # In parallel an unfinished member holds back neither its siblings nor scaling down.
+        return True
+
+    def _member(self, number: int, pod: Obj | None) -> bool:
+        name = objects.pod_name(self.owner, number)
+        if pod is None:
+            return self._create(number, name)
+        if objects.phase(pod) in ("Failed", "Succeeded"):
+            if not meta.is_terminating(pod):
+                self.plan.intents.append(DeleteMember(pod, f"it has {objects.phase(pod).lower()}"))
+            return self._wait(f"{name} has ended and is being replaced")
+        missing = self._missing_claims(number)
+        if objects.phase(pod) == "Pending" and missing and not meta.is_terminating(pod):
+            self.plan.intents.append(CreateClaims(pod, missing))
+        if meta.is_terminating(pod):
+            return self._wait(f"{name} is terminating")
+        patch = objects.repaired(self.owner, pod)
+        if patch is not None:
+            self.plan.intents.append(RepairMember(pod, patch))
+        self._own_claims(number, pod, condemned=False)
+        if not objects.is_ready(pod):
+            return self._wait(f"{name} is not Ready")
+        if not objects.is_available(self.owner, pod, self.now):
+            left = int(self.owner["spec"].get("minReadySeconds") or 0) - objects.ready_for(pod, self.now)
+            self.plan.again_after = min(filter(None, (self.plan.again_after, max(left, 0) + 0.1)))
+            return self._wait(f"{name} is Ready, but not long enough to be available")
+        return True
+
+    def _create(self, number: int, name: str) -> bool:
+        dying = [c for c in self._claims(number) if c and meta.is_terminating(c)]
+        if dying:
+            return self._wait(f"{name} waits: claim {meta.name(dying[0])} is being deleted")
+        revision = self._revision_for(number)
+        template = self.seen.templates[revision]
+        pod = objects.build_pod(self.owner, template, revision, number)
+        self.plan.intents.append(CreateMember(pod, self._missing_claims(number)))
+        return self._wait(f"{name} is being created")
+
+    def _claims(self, number: int) -> list[Obj | None]:
+        return [self.seen.claims.get(meta.name(claim)) for claim in objects.build_claims(self.owner, number)]
+
+    def _missing_claims(self, number: int) -> list[Obj]:
+        claims = [c for c in objects.build_claims(self.owner, number) if meta.name(c) not in self.seen.claims]
+        for claim in claims:
+            owners = self._owners(None, None)
+            if owners:
+                claim["metadata"]["ownerReferences"] = owners
+        return claims
+
+    # Retention of claims: only ever by owner references, which the garbage collector acts on.
+
+    def _owners(self, claim: Obj | None, pod: Obj | None) -> list[Obj]:
+        """Owner references a claim should have; ``pod`` is given when it is condemned."""
+        policy = self.owner["spec"].get("persistentVolumeClaimRetentionPolicy") or {}
+        ours = (meta.uid(self.owner), "Pod", "StatefulSet")
+        kept = [
+            r
+            for r in ((claim or {}).get("metadata", {}).get("ownerReferences") or [])
+            if r["uid"] != ours[0] and not (r["kind"] == "Pod" and r["name"] in self._names())
+        ]
+        if pod is not None and policy.get("whenScaled") == "Delete":
+            return [*kept, meta.owner_reference(pod, block=False)]
+        if policy.get("whenDeleted") == "Delete":
+            return [*kept, meta.owner_reference(self.owner, block=False)]
+        return kept
+
+    def _names(self) -> set[str]:
+        return {meta.name(pod) for pod in self.seen.pods}
+
+    def _own_claims(self, number: int, pod: Obj, *, condemned: bool) -> None:
+        for claim in self._claims(number):
+            if claim is None or meta.is_terminating(claim):
+                continue
+            before = claim["metadata"].get("ownerReferences") or []
+            if any(r.get("controller") and r["uid"] not in (meta.uid(self.owner), meta.uid(pod)) for r in before):
+                continue
+            owners = self._owners(claim, pod if condemned else None)
+            if owners != before:
+                self.plan.intents.append(OwnClaim(claim, owners))
+
+    # 6. descending: who is too many
+
+    def _scale_down(self) -> bool:
+        healthy = [pod for _, pod in self.wanted if pod is not None]
+        unhealthy = [pod for pod in healthy if not objects.is_healthy(self.owner, pod, self.now)]
+        sick = unhealthy + [pod for _, pod in reversed(self.condemned) if not objects.is_healthy(self.owner, pod, self.now)]
+        first_sick = sick[0] if sick else None
+        for number, pod in self.condemned:
+            self._own_claims(number, pod, condemned=True)
+            if meta.is_terminating(pod):
+                if self.ordered:
+                    return self._wait(f"{meta.name(pod)} is terminating")
+                continue
+            if self.ordered and not objects.is_healthy(self.owner, pod, self.now) and pod is not first_sick:
+                return self._wait(f"scaling down waits: {meta.name(first_sick or pod)} is not healthy")
+            self.plan.intents.append(DeleteMember(pod, "the set was scaled down"))
+            if self.ordered:
+                return self._wait(f"{meta.name(pod)} is being deleted")
+        return True
+
+    # 8. descending: who is of an old revision
+
+    def _update(self) -> None:
+        if self.strategy.get("type") == "OnDelete":
+            return
+        partition = int((self.strategy.get("rollingUpdate") or {}).get("partition") or 0)
+        for number, pod in reversed(self.wanted):
+            if number - self.range.start < partition:
+                return
+            if pod is None:
+                return
+            if objects.revision_of(pod) != self.seen.update and not meta.is_terminating(pod):
+                self.plan.intents.append(DeleteMember(pod, "it is of an older revision"))
+                self._wait(f"{meta.name(pod)} is being replaced by revision {self.seen.update}")
+                return
+            if not objects.is_healthy(self.owner, pod, self.now):
+                self._wait(f"the update waits: {meta.name(pod)} is not healthy")
+                return
