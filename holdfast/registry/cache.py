@@ -187,8 +187,13 @@ class WatchCache:
             raise errors.unavailable("the watch cache has ended")
         if revision > self.revision:
             future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-            self._waiters.append((revision, future))
-            await future
+            entry = (revision, future)
+            self._waiters.append(entry)
+            try:
+                await future
+            finally:
+                if entry in self._waiters:  # given up waiting
+                    self._waiters.remove(entry)
 
     def get(self, key: str) -> Stored | None:
         return self._collection(key).items.get(key)

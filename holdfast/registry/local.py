@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import AsyncIterator, Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -101,8 +102,9 @@ class LocalClient:
         self, resource: Resource, namespace: str = "", *, labels: str = "", fields: str = "", resource_version: str = ""
     ) -> AsyncIterator[WatchEvent]:
         options = _selection(labels, fields, resource_version) | {"allowWatchBookmarks": "true"}
-        async for event in self._registry.watch(self._request("watch", resource, options, namespace=namespace)):
-            yield WatchEvent(event.type, event.stored.obj)
+        async with contextlib.aclosing(self._registry.watch(self._request("watch", resource, options, namespace=namespace))) as events:
+            async for event in events:
+                yield WatchEvent(event.type, event.stored.obj)
 
 
 def _selection(labels: str, fields: str, resource_version: str) -> dict[str, str]:

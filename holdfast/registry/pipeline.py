@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import Any
 
+import orjson
+
 from holdfast.kinds.kind import Kind, Obj
 from holdfast.machinery import errors, names
 from holdfast.machinery.decode import decode
@@ -32,6 +34,7 @@ _SERVER_OWNED = (
     "managedFields",
 )
 
+_SHOWN = 2048
 _OMITTED_EMPTY = ("labels", "annotations", "finalizers", "ownerReferences", "generateName")
 
 
@@ -48,7 +51,7 @@ async def _decode(write: Write) -> None:
     try:
         new, unknown = decode(write.kind.schema, body)
     except ApiError as error:
-        raise errors.bad_request(f"{_unhandled(resource.kind, resource.version, resource.kind)}: {error.message}") from None
+        raise _undecodable(request, body, error.message) from None
     new["kind"], new["apiVersion"] = resource.kind, resource.api_version
     metadata = new.get("metadata") or {}
     new["metadata"] = {name: value for name, value in metadata.items() if value or name not in _OMITTED_EMPTY}
@@ -56,12 +59,20 @@ async def _decode(write: Write) -> None:
         how = request.options.get("fieldValidation") or "Warn"
         texts = [f'unknown field "{path}"' for path in sorted(unknown)]
         if how == "Strict":
-            lead = _unhandled(resource.kind, resource.version, resource.kind)
-            raise errors.bad_request(f"{lead}: strict decoding error: {', '.join(texts)}")
+            raise _undecodable(request, body, f"strict decoding error: {', '.join(texts)}")
         if how == "Warn":
             write.warnings += texts
     _address(request, new)
     write.new = new
+
+
+def _undecodable(request: Request, body: Any, text: str) -> ApiError:
+    """400 for a body; 422 for a patch, which is judged by what it leaves behind."""
+    resource = request.kind.resource
+    if request.verb != "patch":
+        return errors.bad_request(f"{_unhandled(resource.kind, resource.version, resource.kind)}: {text}")
+    shown = orjson.dumps(body, option=orjson.OPT_SORT_KEYS).decode()[:_SHOWN]
+    return errors.invalid("", "", [invalid("patch", shown, text)])
 
 
 def _unhandled(given: str, version: str, wanted: str) -> str:

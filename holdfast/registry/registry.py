@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import uuid
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from typing import TYPE_CHECKING
 
 from holdfast.kinds.kind import Kind, Obj
@@ -123,7 +123,7 @@ class Registry:
         self.authorize(request)
         return await handler(self, request)
 
-    def watch(self, request: Request) -> AsyncIterator[Event]:
+    def watch(self, request: Request) -> AsyncGenerator[Event, None]:
         """Raises ApiError at once for a request that is refused or malformed; the iterator's first step for a revision too old."""
         self._route(request)
         self.authorize(request)

@@ -13,7 +13,7 @@ from holdfast.registry import codec, options
 from holdfast.registry.options import delete_options
 from holdfast.registry.pipeline import check_type
 from holdfast.registry.request import Request, Result
-from holdfast.registry.verbs.common import RETRIES, current, modified
+from holdfast.registry.verbs.common import RETRIES, catch_up, current, modified
 from holdfast.registry.verbs.delete import check_preconditions, delete
 from holdfast.registry.write import Write
 from holdfast.store.api import MismatchError
@@ -112,6 +112,7 @@ async def _change(registry: Registry, request: Request, act: Callable[[Obj], Non
         try:
             await registry.committer.update(Write(registry, request, new, old), found, dry_run=options.dry_run(request))
         except MismatchError:
+            await catch_up(registry)
             continue
         return
     raise modified(request.kind, request.name)

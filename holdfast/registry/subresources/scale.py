@@ -12,7 +12,7 @@ from holdfast.machinery.decode import decode
 from holdfast.registry import codec, options
 from holdfast.registry.pipeline import check_type
 from holdfast.registry.request import Request, Result
-from holdfast.registry.verbs.common import RETRIES, current, modified
+from holdfast.registry.verbs.common import RETRIES, catch_up, current, modified
 from holdfast.registry.verbs.patch import patched
 from holdfast.registry.verbs.update import replace
 from holdfast.store.api import MismatchError
@@ -47,6 +47,7 @@ async def write(registry: Registry, request: Request) -> Result:
         try:
             result = await replace(registry, changed(request, verb="update", subresource="", options=_kept(request)), new, found)
         except MismatchError:
+            await catch_up(registry)
             if request.verb == "update" and version:
                 break
             continue

@@ -15,7 +15,8 @@ if TYPE_CHECKING:
     from holdfast.registry.registry import Registry
 
 FUTURE_WAIT = 3.0
-RETRIES = 6
+RETRIES = 64
+"""Each lost race is somebody's won one: many may write the same object and all get through."""
 
 
 def stored(registry: Registry, request: Request) -> Stored | None:
@@ -53,3 +54,8 @@ async def not_older_than(registry: Registry, revision: int) -> None:
             await registry.cache.wait(revision)
     except TimeoutError:
         raise too_new(revision, registry.cache.revision) from None
+
+
+async def catch_up(registry: Registry) -> None:
+    """After a lost race: the winner's write is committed but perhaps not in the cache yet. Read only once it is."""
+    await registry.cache.wait(registry.store.revision)

@@ -9,6 +9,7 @@ from holdfast.machinery.errors import ApiError
 from holdfast.registry import codec, options
 from holdfast.registry.pipeline import walk
 from holdfast.registry.request import Request, Result
+from holdfast.registry.verbs.common import catch_up
 from holdfast.registry.write import Write
 from holdfast.store.api import KeyExistsError
 
@@ -29,6 +30,7 @@ async def create(registry: Registry, request: Request) -> Result:
             warnings = write.warnings if request.kind.acted_on else [*write.warnings, _idle(request)]
             return Result(201, stored=await registry.committer.create(write), warnings=tuple(warnings))
         except KeyExistsError:
+            await catch_up(registry)
             refused = _exists(registry, write, generated=generated)
         finally:
             write.release()

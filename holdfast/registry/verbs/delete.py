@@ -18,7 +18,7 @@ from holdfast.registry import codec, options
 from holdfast.registry.admission.namespace import check_delete
 from holdfast.registry.options import DeleteOptions
 from holdfast.registry.request import Request, Result, Stored
-from holdfast.registry.verbs.common import RETRIES, current, modified
+from holdfast.registry.verbs.common import RETRIES, catch_up, current, modified
 from holdfast.registry.verbs.update import finished
 from holdfast.registry.write import Write
 from holdfast.store.api import MismatchError
@@ -42,6 +42,7 @@ async def delete(registry: Registry, request: Request) -> Result:
         try:
             return await _attempt(registry, request, found, wanted)
         except MismatchError:
+            await catch_up(registry)
             continue
     raise modified(request.kind, request.name)
 
@@ -65,7 +66,9 @@ async def _attempt(registry: Registry, request: Request, found: Stored, wanted: 
     old = codec.serve(kind, found).obj
     new = begun(kind, old, wanted, registry.clock.now())
     if finished(kind, new):
-        gone = await registry.committer.delete(kind, new, found, dry_run=wanted.dry_run)
+        # Only a grace period leaves its marks on the last state; anything else was simply there, then not.
+        last = new if kind.default_grace or meta.is_terminating(old) else old
+        gone = await registry.committer.delete(kind, last, found, dry_run=wanted.dry_run)
         answers = kind.resource.plural in ANSWERED_WITH_OBJECT or meta.is_terminating(old)
         return Result(stored=gone) if answers else Result(obj=_success(kind, old))
     if new == old:

@@ -156,8 +156,12 @@ def _decode(token: str, prefix: str) -> tuple[int, str]:
     try:
         raw = base64.urlsafe_b64decode(token + "=" * (-len(token) % 4))
         found = json.loads(raw)
-    except (binascii.Error, ValueError) as error:
-        raise errors.bad_request(f"{_INVALID}{error}") from None
+    except binascii.Error:
+        raise errors.bad_request(f"{_INVALID}illegal base64 data") from None
+    except ValueError:
+        first = raw[:1].decode("latin-1")
+        shown = first if first.isprintable() and first.isascii() else f"\\u{ord(first or chr(0)):04x}"
+        raise errors.bad_request(f"{_INVALID}invalid character '{shown}' looking for beginning of value") from None
     if not isinstance(found, dict) or found.get("v") != VERSION:
         version = found.get("v") if isinstance(found, dict) else None
         raise errors.bad_request(f"{_INVALID}server does not recognize this encoded version {version}")

@@ -18,7 +18,7 @@ from holdfast.machinery.strategic import strategic_merge
 from holdfast.registry import codec, options
 from holdfast.registry.pipeline import check_type
 from holdfast.registry.request import Request, Result
-from holdfast.registry.verbs.common import RETRIES, current, modified
+from holdfast.registry.verbs.common import RETRIES, catch_up, current, modified
 from holdfast.registry.verbs.update import replace
 from holdfast.store.api import MismatchError
 
@@ -45,6 +45,7 @@ async def patch(registry: Registry, request: Request) -> Result:
         try:
             return await replace(registry, request, body, found)
         except MismatchError:
+            await catch_up(registry)
             if _conditional(request):
                 break
     raise modified(request.kind, request.name)

@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING, Any
 
 from holdfast.kinds.kind import Kind, Obj
 from holdfast.machinery import errors, fielderror
+from holdfast.machinery.errors import ApiError
 from holdfast.registry import codec, options
 from holdfast.registry.pipeline import STEPS, walk
 from holdfast.registry.request import Request, Result, Stored
-from holdfast.registry.verbs.common import RETRIES, absent, modified, stored
+from holdfast.registry.verbs.common import RETRIES, absent, catch_up, modified, stored
 from holdfast.registry.verbs.create import create
 from holdfast.registry.write import Write
 from holdfast.store.api import MismatchError
@@ -34,7 +35,12 @@ async def update(registry: Registry, request: Request) -> Result:
                 creating = changed(request, verb="create")
                 registry.authorize(creating)
                 _check_name(request)
-                return await create(registry, creating)
+                try:
+                    return await create(registry, creating)
+                except ApiError as error:
+                    if error.reason != "AlreadyExists":
+                        raise
+                    continue  # somebody was faster: now it is an update
             raise absent(kind, request.name)
         if not version and not kind.unconditional_update:
             resource = kind.resource
@@ -46,6 +52,7 @@ async def update(registry: Registry, request: Request) -> Result:
         try:
             return await replace(registry, request, request.body, found)
         except MismatchError:
+            await catch_up(registry)
             continue
     raise modified(kind, request.name)
 

@@ -35,7 +35,7 @@ REPLAY_SECONDS = 30.0
 _SENT = {"create": "ADDED", "update": "MODIFIED", "delete": "DELETED"}
 
 
-def watch(registry: Registry, request: Request) -> AsyncIterator[Event]:
+def watch(registry: Registry, request: Request) -> AsyncGenerator[Event, None]:
     """Checks the request at once (ApiError); an expired revision is raised by the first step of the iterator."""
     options.check_list(request.options, watch=True)
     selected = predicate(request)
@@ -61,7 +61,7 @@ class _Watch:
         self.next_bookmark = self.now() + BOOKMARK_SECONDS
         self.last_bookmark = False
 
-    async def run(self) -> AsyncIterator[Event]:
+    async def run(self) -> AsyncGenerator[Event, None]:
         if self.send_initial:
             await not_older_than(self.registry, self.revision)
         subscription = self.registry.cache.subscribe(self.prefix)

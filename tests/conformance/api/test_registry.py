@@ -104,8 +104,9 @@ async def test_stateful_set_defaults_and_immutable_fields(client: LocalClient) -
     assert "enableServiceLinks" not in spec["template"]["spec"]
     error = await refused(client.patch(STATEFULSETS, "web", "default", {"spec": {"serviceName": "x"}}), 422, "Invalid")
     assert error.message == (
-        "StatefulSet.apps \"web\" is invalid: spec: Forbidden: updates to statefulset spec for fields other than 'replicas', 'ordinals',"
-        " 'template', 'updateStrategy', 'revisionHistoryLimit', 'persistentVolumeClaimRetentionPolicy' and 'minReadySeconds' are forbidden"
+        "StatefulSet.apps \"web\" is invalid: spec: Forbidden: updates to statefulset spec for fields other than 'replicas',"
+        " 'ordinals', 'template', 'updateStrategy', 'revisionHistoryLimit', 'persistentVolumeClaimRetentionPolicy'"
+        " and 'minReadySeconds' are forbidden"
     )
     scaled = await client.patch(STATEFULSETS, "web", "default", {"spec": {"replicas": 3}})
     assert scaled["metadata"]["generation"] == 2
