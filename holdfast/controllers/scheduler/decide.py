@@ -1,0 +1,166 @@
+"""Which nodes a pod fits, and why not the others. Pure. Texts are upstream's, as FailedScheduling shows them."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from fractions import Fraction
+from typing import Any
+
+from holdfast.kinds.kind import Obj
+from holdfast.machinery import meta, quantity, selectors
+
+Amounts = dict[str, Fraction]
+
+
+@dataclass
+class Choice:
+    """``node`` is "" when none fits; ``message`` then says why."""
+
+    node: str = ""
+    message: str = ""
+
+
+@dataclass
+class Cluster:
+    nodes: list[Obj]
+    pods: list[Obj]
+    """Pods that have a node and are not finished."""
+    volumes: Mapping[str, Obj] = field(default_factory=dict)
+    """Bound PersistentVolumes of the pod's claims, by claim name."""
+
+
+def requests(pod: Obj) -> Amounts:
+    """What a pod asks for: the sum of its containers, or the largest init container where that is more."""
+    spec = pod["spec"]
+    total: Amounts = {}
+    for container in spec.get("containers") or []:
+        for name, amount in _requested(container).items():
+            total[name] = total.get(name, Fraction(0)) + amount
+    for container in spec.get("initContainers") or []:
+        for name, amount in _requested(container).items():
+            if container.get("restartPolicy") == "Always":
+                total[name] = total.get(name, Fraction(0)) + amount
+            else:
+                total[name] = max(total.get(name, Fraction(0)), amount)
+    return total
+
+
+def _requested(container: Obj) -> Amounts:
+    found = (container.get("resources") or {}).get("requests") or {}
+    return {name: quantity.parse(value) for name, value in found.items()}
+
+
+def decide(pod: Obj, cluster: Cluster) -> Choice:
+    used: dict[str, Amounts] = {}
+    counts: Counter[str] = Counter()
+    ports: dict[str, set[tuple[str, int]]] = {}
+    for other in cluster.pods:
+        where = other["spec"]["nodeName"]
+        counts[where] += 1
+        ports.setdefault(where, set()).update(_host_ports(other))
+        for name, amount in requests(other).items():
+            table = used.setdefault(where, {})
+            table[name] = table.get(name, Fraction(0)) + amount
+    reasons: Counter[str] = Counter()
+    fitting: list[tuple[Fraction, str]] = []
+    for node in cluster.nodes:
+        name = meta.name(node)
+        why = _unfit(pod, node, cluster, used.get(name, {}), counts[name], ports.get(name, set()))
+        if why:
+            reasons.update(why)
+        else:
+            fitting.append((_load(node, used.get(name, {})), name))
+    if fitting:
+        return Choice(min(fitting)[1])
+    if not cluster.nodes:
+        return Choice(message="no nodes available to schedule pods")
+    listed = ", ".join(f"{count} {reason}" for reason, count in sorted(reasons.items()))
+    return Choice(message=f"0/{len(cluster.nodes)} nodes are available: {listed}.")
+
+
+def _load(node: Obj, used: Amounts) -> Fraction:
+    """The fuller of cpu and memory, as a share: the emptiest node is taken."""
+    allocatable = (node.get("status") or {}).get("allocatable") or {}
+    shares = [used.get(r, Fraction(0)) / (quantity.parse(allocatable[r]) or 1) for r in ("cpu", "memory") if r in allocatable]
+    return max(shares, default=Fraction(0))
+
+
+def _host_ports(pod: Obj) -> set[tuple[str, int]]:
+    return {
+        (port.get("protocol", "TCP"), port["hostPort"])
+        for container in pod["spec"].get("containers") or []
+        for port in container.get("ports") or []
+        if port.get("hostPort")
+    }
+
+
+def _unfit(pod: Obj, node: Obj, cluster: Cluster, used: Amounts, count: int, ports: set[tuple[str, int]]) -> list[str]:
+    """Reasons why the pod cannot go there; none when it can."""
+    spec = pod["spec"]
+    if (node.get("spec") or {}).get("unschedulable") and not _tolerates(
+        spec, {"key": "node.kubernetes.io/unschedulable", "effect": "NoSchedule"}
+    ):
+        return ["node(s) were unschedulable"]
+    for taint in (node.get("spec") or {}).get("taints") or []:
+        if taint["effect"] in ("NoSchedule", "NoExecute") and not _tolerates(spec, taint):
+            value = f": {taint['value']}" if taint.get("value") else ": "
+            return [f"node(s) had untolerated taint {{{taint['key']}{value}}}"]
+    labels = meta.labels_of(node)
+    if any(labels.get(k) != v for k, v in (spec.get("nodeSelector") or {}).items()) or not _affine(spec, node):
+        return ["node(s) didn't match Pod's node affinity/selector"]
+    if _host_ports(pod) & ports:
+        return ["node(s) didn't have free ports for the requested pod ports"]
+    for volume in cluster.volumes.values():
+        required = ((volume["spec"].get("nodeAffinity") or {}).get("required") or {}).get("nodeSelectorTerms")
+        if required and not _terms(required, node):
+            return ["node(s) had volume node affinity conflict"]
+    return _short(pod, node, used, count)
+
+
+def _short(pod: Obj, node: Obj, used: Amounts, count: int) -> list[str]:
+    allocatable = (node.get("status") or {}).get("allocatable") or {}
+    found = []
+    if "pods" in allocatable and count + 1 > quantity.parse(allocatable["pods"]):
+        found.append("Too many pods")
+    for name, amount in sorted(requests(pod).items()):
+        if amount and used.get(name, Fraction(0)) + amount > quantity.parse(allocatable.get(name, "0")):
+            found.append(f"Insufficient {name}")
+    return found
+
+
+def _tolerates(spec: Obj, taint: Obj) -> bool:
+    for toleration in spec.get("tolerations") or []:
+        if toleration.get("effect") not in (None, "", taint["effect"]):
+            continue
+        key = toleration.get("key")
+        if not key:
+            if toleration.get("operator") == "Exists":
+                return True
+            continue
+        if key == taint["key"] and (toleration.get("operator") == "Exists" or toleration.get("value", "") == taint.get("value", "")):
+            return True
+    return False
+
+
+def _affine(spec: Obj, node: Obj) -> bool:
+    affinity = (spec.get("affinity") or {}).get("nodeAffinity") or {}
+    required = affinity.get("requiredDuringSchedulingIgnoredDuringExecution")
+    return required is None or _terms(required.get("nodeSelectorTerms") or [], node)
+
+
+def _terms(terms: list[Obj], node: Obj) -> bool:
+    """Any of the terms; within one, all expressions."""
+    fields = {"metadata.name": meta.name(node)}
+    for term in terms:
+        expressions, by_field = term.get("matchExpressions") or [], term.get("matchFields") or []
+        if not expressions and not by_field:
+            continue
+        if _all(expressions, meta.labels_of(node)) and _all(by_field, fields):
+            return True
+    return False
+
+
+def _all(expressions: list[Any], values: Mapping[str, str]) -> bool:
+    return all(selectors.Requirement(e["key"], e["operator"], tuple(e.get("values") or ())).matches(values) for e in expressions)

@@ -1,0 +1,97 @@
+"""Finalizers of claims and volumes in use: taken off only after the server itself says that nobody uses them (P-15)."""
+
+from __future__ import annotations
+
+from holdfast.client.api import Client
+from holdfast.client.informer import InformerSet
+from holdfast.client.reconciler import Reconciler
+from holdfast.kinds.kind import Obj, Resource
+from holdfast.kinds.resources import PERSISTENTVOLUMECLAIMS, PERSISTENTVOLUMES, PODS
+from holdfast.machinery import meta
+from holdfast.machinery.errors import ApiError
+
+CLAIM_FINALIZER = "kubernetes.io/pvc-protection"
+VOLUME_FINALIZER = "kubernetes.io/pv-protection"
+
+
+def claims_of(pod: Obj) -> list[str]:
+    return [v["persistentVolumeClaim"]["claimName"] for v in pod["spec"].get("volumes") or [] if v.get("persistentVolumeClaim")]
+
+
+class ClaimProtection:
+    def __init__(self, client: Client, informers: InformerSet) -> None:
+        self._client = client
+        self._claims = informers[PERSISTENTVOLUMECLAIMS]
+        pods = informers[PODS]
+        self.reconciler = Reconciler("pvc-protection", (self._claims, pods), self._sync)
+        self._claims.on_change(lambda _old, new: self._consider(new))
+        pods.on_change(self._pod_changed)
+
+    def _consider(self, claim: Obj | None) -> None:
+        if claim is not None and meta.is_terminating(claim):
+            self.reconciler.queue.add(meta.key(claim))
+
+    def _pod_changed(self, old: Obj | None, new: Obj | None) -> None:
+        for pod in (old, new):
+            for name in claims_of(pod) if pod else ():
+                assert pod is not None
+                self._consider(self._claims.get(name, meta.namespace(pod)))
+
+    async def _sync(self, key: str) -> None:
+        namespace, name = meta.split_key(key)
+        claim = self._claims.get(name, namespace)
+        if claim is None or not meta.is_terminating(claim) or CLAIM_FINALIZER not in (claim["metadata"].get("finalizers") or []):
+            return
+        live = await self._client.list(PODS, namespace)
+        if any(name in claims_of(pod) and not _harmless(pod) for pod in live["items"]):
+            return
+        await remove_finalizer(self._client, PERSISTENTVOLUMECLAIMS, claim, CLAIM_FINALIZER)
+
+
+def _harmless(pod: Obj) -> bool:
+    """Finished pods use nothing; one that was never given a node cannot start any more once its claim is going."""
+    return (pod.get("status") or {}).get("phase") in ("Succeeded", "Failed") or not pod["spec"].get("nodeName")
+
+
+class VolumeProtection:
+    def __init__(self, client: Client, informers: InformerSet) -> None:
+        self._client = client
+        self._volumes = informers[PERSISTENTVOLUMES]
+        self.reconciler = Reconciler("pv-protection", (self._volumes,), self._sync)
+        self._volumes.on_change(lambda _old, new: self._consider(new))
+
+    def _consider(self, volume: Obj | None) -> None:
+        if volume is not None and meta.is_terminating(volume):
+            self.reconciler.queue.add(meta.name(volume))
+
+    async def _sync(self, name: str) -> None:
+        volume = self._volumes.get(name)
+        if volume is None or not meta.is_terminating(volume) or VOLUME_FINALIZER not in (volume["metadata"].get("finalizers") or []):
+            return
+        live = await self._client.get(PERSISTENTVOLUMES, name)
+        reference = live["spec"].get("claimRef")
+        if reference and (live.get("status") or {}).get("phase") == "Bound":
+            try:
+                claim = await self._client.get(PERSISTENTVOLUMECLAIMS, reference["name"], reference["namespace"])
+                if meta.uid(claim) == reference.get("uid"):
+                    return
+            except ApiError as error:
+                if error.code != 404:
+                    raise
+        await remove_finalizer(self._client, PERSISTENTVOLUMES, live, VOLUME_FINALIZER)
+
+
+async def remove_finalizer(client: Client, resource: Resource, obj: Obj, finalizer: str) -> None:
+    left = [f for f in obj["metadata"].get("finalizers") or [] if f != finalizer]
+    patch = {
+        "metadata": {
+            "uid": meta.uid(obj),
+            "resourceVersion": obj["metadata"]["resourceVersion"],
+            "finalizers": left or None,
+        }
+    }
+    try:
+        await client.patch(resource, meta.name(obj), meta.namespace(obj), patch)
+    except ApiError as error:
+        if error.code != 404:
+            raise
