@@ -8,6 +8,7 @@ reads again. A connection that could not even be made is ``UnreachableError``: n
 from __future__ import annotations
 
 import asyncio
+import socket
 import ssl
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -47,11 +48,13 @@ class HttpClient:
 
     def _open(self) -> aiohttp.ClientSession:
         if self._session is None or self._session.closed:
-            connector = aiohttp.TCPConnector(ssl=self._tls, limit=0, keepalive_timeout=30)
+            connector = aiohttp.TCPConnector(ssl=self._tls, limit=0, keepalive_timeout=30, socket_factory=_socket)
             timeout = aiohttp.ClientTimeout(total=TIMEOUT_SECONDS, sock_connect=10)
             self._session = aiohttp.ClientSession(
                 connector=connector, headers=self._headers, timeout=timeout, read_bufsize=2**16, auto_decompress=True
             )
+            # aiohttp sends PUT and DELETE again when a kept connection turns out dead; the first may have been stored.
+            self._session._retry_connection = False
         return self._session
 
     async def close(self) -> None:
@@ -64,19 +67,29 @@ class HttpClient:
     ) -> bytes:
         """The answer's bytes. Raises ApiError, UnknownOutcomeError, UnreachableError."""
         data = orjson.dumps(body) if body is not None else None
-        headers = {"Content-Type": content_type} if data is not None else {}
         try:
-            async with self._open().request(method, self.server + path, data=data, params=params, headers=headers) as answer:
-                text = await answer.read()
-                if answer.status >= 400:
-                    raise _refusal(answer.status, text)
-                return text
+            try:
+                return await self._send(method, path, data, params, content_type)
+            except aiohttp.ServerDisconnectedError:
+                if method != "GET":
+                    raise
+                return await self._send(method, path, data, params, content_type)
         except aiohttp.ClientConnectorError as error:
             raise UnreachableError(f"{self.server}: {error}") from error
         except (aiohttp.ClientError, TimeoutError) as error:
             if method == "GET":
                 raise UnreachableError(f"{self.server}: {error!r}") from error
             raise UnknownOutcomeError(f"{method} {path}: {error!r}") from error
+
+    async def _send(self, method: str, path: str, data: bytes | None, params: dict[str, str] | None, content_type: str) -> bytes:
+        headers = {"Content-Type": content_type} if data is not None else {}
+        url = self.server + path
+        # A redirect would carry our identity to an address nobody named: it is an answer like any other.
+        async with self._open().request(method, url, data=data, params=params, headers=headers, allow_redirects=False) as answer:
+            text = await answer.read()
+            if answer.status >= 300:
+                raise _refusal(answer.status, text)
+            return text
 
     async def _object(self, method: str, path: str, body: Any = None, **more: Any) -> Obj:
         decoded: Obj = orjson.loads(await self.raw(method, path, body, **more))
@@ -140,8 +153,10 @@ class HttpClient:
         params |= {"watch": "true", "allowWatchBookmarks": "true"}
         timeout = aiohttp.ClientTimeout(total=None, sock_connect=10, sock_read=None)
         try:
-            async with self._open().get(self.server + resource.path(namespace), params=params, timeout=timeout) as answer:
-                if answer.status >= 400:
+            async with self._open().get(
+                self.server + resource.path(namespace), params=params, timeout=timeout, allow_redirects=False
+            ) as answer:
+                if answer.status >= 300:
                     raise _refusal(answer.status, await answer.read())
                 async for line in _lines(answer.content):
                     event = orjson.loads(line)
@@ -152,6 +167,15 @@ class HttpClient:
             raise UnreachableError(f"{self.server}: {error}") from error
         except (aiohttp.ClientError, asyncio.IncompleteReadError) as error:
             raise UnreachableError(f"{self.server}: the watch of {resource.plural} ended: {error!r}") from error
+
+
+def _socket(address: aiohttp.AddrInfoType) -> socket.socket:
+    """With probes: a watch may be silent for long, and a peer that vanished says nothing."""
+    made = socket.socket(*address[:3])
+    made.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    for option, value in ((socket.TCP_KEEPIDLE, 15), (socket.TCP_KEEPINTVL, 5), (socket.TCP_KEEPCNT, 3)):
+        made.setsockopt(socket.IPPROTO_TCP, option, value)
+    return made
 
 
 async def _lines(content: aiohttp.StreamReader) -> AsyncIterator[bytes]:

@@ -24,6 +24,21 @@ class Duplex:
     writer: asyncio.StreamWriter
 
 
+class _Early:
+    """Shaped like a parser of aiohttp's: hands on what the client sent right behind its request."""
+
+    def __init__(self, reader: asyncio.StreamReader) -> None:
+        self._reader = reader
+
+    def feed_data(self, data: bytes) -> tuple[bool, bytes]:
+        if data:
+            self._reader.feed_data(data)
+        return False, b""
+
+    def feed_eof(self) -> None:
+        self._reader.feed_eof()
+
+
 @asynccontextmanager
 async def take_over(request: web.BaseRequest, head: bytes) -> AsyncIterator[Duplex]:
     """Writes ``head`` (the raw 101 response) and yields the connection; afterwards it is closed."""
@@ -33,6 +48,7 @@ async def take_over(request: web.BaseRequest, head: bytes) -> AsyncIterator[Dupl
     loop = asyncio.get_running_loop()
     old = request.protocol
     reader = asyncio.StreamReader(limit=2**20, loop=loop)
+    old.set_parser(_Early(reader))  # type: ignore[arg-type]
     protocol = asyncio.StreamReaderProtocol(reader, loop=loop)
     transport.set_protocol(protocol)
     protocol.connection_made(transport)

@@ -1,22 +1,27 @@
 """The HTTP edge: the one module that knows aiohttp's server. Everything behind it takes and gives our own records.
 
-A request: authenticate > route > decode the body > ``Registry`` > render. Each refusal leaves as a
+A request: authenticate > impersonate > route > decode the body > ``Registry`` > render. Each refusal leaves as a
 Status; what nobody foresaw leaves as a 500 that says so, with the traceback in the log only.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import gzip
 import logging
 import random
+import re
 import uuid
+from collections.abc import AsyncIterator, Iterator
+from dataclasses import replace
 from typing import Any
 from urllib.parse import parse_qsl
 
 import orjson
 import yaml
 from aiohttp import web
+from aiohttp.web_protocol import RequestHandler
 
 from holdfast.lib.clock import Clock
 from holdfast.machinery import errors, wire
@@ -24,9 +29,10 @@ from holdfast.machinery.decode import duplicate_fields, parse_json
 from holdfast.machinery.errors import ApiError
 from holdfast.registry.authorize import reviews
 from holdfast.registry.registry import Registry
-from holdfast.registry.request import Listing, Request, Result, User
+from holdfast.registry.request import Event, Listing, Request, Result, User
 from holdfast.server import render, routes
 from holdfast.server.authentication import OPEN_PATHS, Authenticator
+from holdfast.server.impersonation import impersonated
 from holdfast.server.pages import Pages
 from holdfast.server.routes import STREAMS, Target
 from holdfast.server.streams import Streams
@@ -37,6 +43,40 @@ BODY_LIMIT = 3 * 1024 * 1024
 GZIP_FROM = 128 * 1024
 MIN_WATCH_SECONDS = 1800
 BODY_TYPES = ("application/json", "application/yaml", "application/vnd.kubernetes.protobuf")
+HEAD_LIMIT = 256 * 1024
+"""Of a request line and of a header: exec carries its command in the URL, selectors may be long."""
+KEEPALIVE_SECONDS = 75
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+
+
+class Connections(web.Server):
+    """aiohttp's server, which also ends a stream whose client has gone: it may have nothing to write for hours.
+
+    Other requests run to their end without their client: a write half way is never cancelled.
+    """
+
+    def __init__(self, edge: Edge) -> None:
+        limits = {"max_line_size": HEAD_LIMIT, "max_field_size": HEAD_LIMIT}
+        super().__init__(edge.handle, access_log=None, keepalive_timeout=KEEPALIVE_SECONDS, **limits)
+        self._streams: dict[RequestHandler, asyncio.Task[Any]] = {}
+        edge.connections = self
+
+    @contextlib.contextmanager
+    def streaming(self, request: web.BaseRequest) -> Iterator[None]:
+        """Within it the current task is cancelled when the client of ``request`` goes."""
+        task, protocol = asyncio.current_task(), request.protocol
+        assert task is not None
+        self._streams[protocol] = task
+        try:
+            yield
+        finally:
+            self._streams.pop(protocol, None)
+
+    def connection_lost(self, handler: RequestHandler, exc: BaseException | None = None) -> None:
+        super().connection_lost(handler, exc)
+        task = self._streams.pop(handler, None)
+        if task is not None:
+            task.cancel()
 
 
 class Edge:
@@ -46,23 +86,35 @@ class Edge:
         self._streams = streams
         self._pages = pages
         self._clock = clock
+        self.connections: Connections
+        """Set by the server that this edge answers for."""
 
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
         """aiohttp's handler of every request."""
-        audit = request.headers.get("Audit-ID") or str(uuid.uuid4())
+        request[render.HEADERS] = common = {
+            "Audit-ID": request.headers.get("Audit-ID") or str(uuid.uuid4()),
+            "X-Content-Type-Options": "nosniff",
+            "Cache-Control": "no-cache, private",
+        }
         try:
             response = await self._answer(request)
-        except ApiError as error:
-            response = _refusal(error)
         except (asyncio.CancelledError, ConnectionError):
             raise
-        except Exception:
-            log.exception("%s %s", request.method, request.path)
-            response = _refusal(errors.internal("an unexpected condition; the server's log has the details"))
+        except Exception as error:
+            if not isinstance(error, ApiError):
+                log.exception("%s %s", request.method, request.path)
+            if request.writer.output_size:
+                # Half an answer is out: cut it off, so that nobody takes it for a whole one.
+                if request.transport:
+                    request.transport.abort()
+                raise ConnectionResetError("the answer broke off") from error
+            hidden = errors.internal("an unexpected condition; the server's log has the details")
+            response = _refusal(error if isinstance(error, ApiError) else hidden)
         if not response.prepared:
-            response.headers["Audit-ID"] = audit
-            response.headers["X-Content-Type-Options"] = "nosniff"
-            response.headers.setdefault("Cache-Control", "no-cache, private")
+            for name, value in common.items():
+                response.headers.setdefault(name, value)
+            if "Upgrade" in request.headers and response.status != 101:
+                response.force_close()
         return response
 
     async def _answer(self, request: web.BaseRequest) -> web.StreamResponse:
@@ -70,6 +122,7 @@ class Edge:
         transport = request.transport
         certificate = transport.get_extra_info("peercert") if transport else None
         user = await self._authenticator.authenticate(certificate, request.headers, path)
+        user = impersonated(user, request.headers.items(), self._registry.authorize_resource)
         parts = routes.segments(request.raw_path.partition("?")[0]) if path.strip("/") else []
         if len(parts) >= 2 and parts[0] in ("api", "apis") and (parts[0] == "api" or len(parts) >= 3):
             resource = len(parts) > (2 if parts[0] == "api" else 3)
@@ -104,14 +157,22 @@ class Edge:
         )
         if target.subresource in STREAMS:
             self._registry.authorize(call)
-            return await self._streams.serve(request, target, query)
+            if target.subresource != "log":
+                return await self._streams.tunnel(request, target, query)
+            with self.connections.streaming(request):
+                return await self._streams.log(request, target, query)
         form = render.negotiate(request.headers.get("Accept", ""), options.get("includeObject", ""))
         if target.verb == "watch":
-            return await self._watch(request, call, form)
+            with self.connections.streaming(request):
+                return await self._watch(request, call, form)
         body, warnings = await self._decoded(request, target, options)
-        outcome = await self._registry.execute(_with_body(call, body))
+        outcome = await self._registry.execute(replace(call, body=body))
         if isinstance(outcome, Listing):
-            return _json(render.many(target.kind, outcome, form, self._clock.now()), 200, gzipped=_takes_gzip(request))
+            data = render.many(target.kind, outcome, form, self._clock.now())
+            if len(data) > GZIP_FROM and _takes_gzip(request):
+                packed = await asyncio.to_thread(gzip.compress, data, 1)
+                return _json(packed, 200, {"Content-Encoding": "gzip", "Vary": "Accept-Encoding"})
+            return _json(data, 200)
         return self._result(target, outcome, form, warnings)
 
     def _result(self, target: Target, result: Result, form: render.Form, warnings: list[str]) -> web.Response:
@@ -121,7 +182,7 @@ class Edge:
             data = orjson.dumps(result.obj)
         response = _json(data, result.code)
         for text in (*warnings, *result.warnings):
-            quoted = text.replace("\\", "\\\\").replace('"', '\\"')
+            quoted = _CONTROL.sub(" ", text).replace("\\", "\\\\").replace('"', '\\"')
             response.headers.add("Warning", f'299 - "{quoted}"')
         return response
 
@@ -173,25 +234,16 @@ class Edge:
         seconds = float(asked) if asked.isdigit() and asked != "0" else MIN_WATCH_SECONDS * random.uniform(1, 2)
         events = self._registry.watch(call)
         rendered = render.events(call.kind, form, self._clock.now)
-        response = web.StreamResponse(headers={"Content-Type": "application/json", "Cache-Control": "no-cache, private"})
+        response = web.StreamResponse(headers={**request[render.HEADERS], "Content-Type": "application/json"})
         try:
-            async with asyncio.timeout(seconds):
-                # A refusal comes before the first event, but the first event may take for ever: answer on the first of the two.
-                pending = asyncio.ensure_future(anext(events, None))
-                try:
-                    await asyncio.wait({pending}, timeout=0.01)
-                    if pending.done() and (refused := pending.exception()):
-                        raise refused
-                    await response.prepare(request)
-                    event = await pending
-                    while event is not None:
-                        await response.write(rendered(event))
-                        event = await anext(events, None)
-                finally:
-                    pending.cancel()
-        except TimeoutError:
-            if not response.prepared:
+            async with asyncio.timeout(seconds), _first(events) as pending:
                 await response.prepare(request)
+                event = await pending
+                while event is not None:
+                    await response.write(rendered(event))
+                    event = await anext(events, None)
+        except TimeoutError:
+            pass
         except ApiError as error:
             if not response.prepared and error.code != 410:
                 raise
@@ -202,14 +254,30 @@ class Edge:
             return response
         finally:
             await events.aclose()  # type: ignore[attr-defined]
+        if not response.prepared:
+            await response.prepare(request)
         await response.write_eof()
         return response
 
 
-def _with_body(call: Request, body: Any) -> Request:
-    from dataclasses import replace
+@contextlib.asynccontextmanager
+async def _first(events: AsyncIterator[Event]) -> AsyncIterator[asyncio.Task[Event | None]]:
+    """The step to the first event, begun. A refusal comes before it and is raised; the event itself may take for ever."""
 
-    return replace(call, body=body)
+    async def step() -> Event | None:
+        return await anext(events, None)
+
+    pending = asyncio.ensure_future(step())
+    try:
+        await asyncio.wait({pending}, timeout=0.01)
+        if pending.done():
+            pending.result()
+        yield pending
+    finally:
+        pending.cancel()
+        await asyncio.wait({pending})
+        if not pending.cancelled():
+            pending.exception()
 
 
 class _Loader(yaml.CSafeLoader):
@@ -243,9 +311,5 @@ def _takes_gzip(request: web.BaseRequest) -> bool:
     return "gzip" in request.headers.get("Accept-Encoding", "")
 
 
-def _json(data: bytes, code: int, *, gzipped: bool = False) -> web.Response:
-    headers = {"Content-Type": "application/json"}
-    if gzipped and len(data) > GZIP_FROM:
-        data = gzip.compress(data, 1)
-        headers |= {"Content-Encoding": "gzip", "Vary": "Accept-Encoding"}
-    return web.Response(body=data, status=code, headers=headers)
+def _json(data: bytes, code: int, headers: dict[str, str] | None = None) -> web.Response:
+    return web.Response(body=data, status=code, headers={"Content-Type": "application/json", **(headers or {})})

@@ -38,8 +38,8 @@ class Pages:
         if request.method not in ("GET", "HEAD"):
             raise routes.not_there()
         first = parts[0] if parts else ""
-        if first in HEALTH:
-            return self._health(first)
+        if first in HEALTH and len(parts) == 1:
+            return self._health(first, verbose="verbose" in request.query)
         if parts == ["version"]:
             return _json(self._version())
         if first in ("api", "apis"):
@@ -58,10 +58,14 @@ class Pages:
             )
         raise routes.not_there()
 
-    def _health(self, name: str) -> web.Response:
-        if name == "readyz" and not self.ready:
-            return web.Response(status=500, text="the server is starting")
-        return web.Response(text="ok")
+    def _health(self, name: str, *, verbose: bool) -> web.Response:
+        checks = {"ping": True, **({"started": self.ready} if name == "readyz" else {})}
+        well = all(checks.values())
+        if well and not verbose:
+            return web.Response(text="ok")
+        lines = [f"[+]{check} ok" if passed else f"[-]{check} failed: the server is starting" for check, passed in checks.items()]
+        lines.append(f"{name} check {'passed' if well else 'failed'}")
+        return web.Response(status=200 if well else 500, text="\n".join(lines) + "\n")
 
     def _version(self) -> dict[str, str]:
         return {

@@ -16,6 +16,8 @@ from holdfast.machinery import errors, tables
 from holdfast.registry.request import Event, Listing, Stored
 
 JSON = "application/json"
+HEADERS = "holdfast.headers"
+"""Key under which a request carries the headers that each answer to it has."""
 ACCEPTED = (JSON, "application/yaml", "application/vnd.kubernetes.protobuf")
 
 

@@ -20,6 +20,7 @@ from holdfast.lib.upgrade import CHUNK, Duplex, splice, take_over
 from holdfast.machinery import errors
 from holdfast.machinery.errors import ApiError
 from holdfast.registry.registry import Registry
+from holdfast.server.render import HEADERS
 from holdfast.server.routes import Target
 
 DIAL_SECONDS = 10
@@ -38,17 +39,14 @@ class Streams:
         self._registry = registry
         self._tls = tls
 
-    async def serve(self, request: web.BaseRequest, target: Target, query: list[tuple[str, str]]) -> web.StreamResponse:
+    def _locate(self, target: Target, query: list[tuple[str, str]]) -> tuple[Node, str]:
+        """The pod's node and the path to ask it for. Raises ApiError."""
         found = self._registry.cache.get(f"/registry/pods/{target.namespace}/{target.name}")
         if found is None:
             raise errors.not_found("pods", target.name)
         pod = found.obj
         container = _container(pod, dict(query).get("container", "")) if target.subresource != "portforward" else ""
-        node = self._node(pod)
-        path = _path(target, container, query)
-        if target.subresource == "log":
-            return await self._log(request, node, path)
-        return await self._tunnel(request, node, path)
+        return self._node(pod), _path(target, container, query)
 
     def _node(self, pod: Obj) -> Node:
         name = pod["spec"].get("nodeName")
@@ -88,7 +86,9 @@ class Streams:
             backend.writer.close()
             raise ApiError(500, "InternalError", f"error dialing backend: {error}", {}) from error
 
-    async def _tunnel(self, request: web.BaseRequest, node: Node, path: str) -> web.StreamResponse:
+    async def tunnel(self, request: web.BaseRequest, target: Target, query: list[tuple[str, str]]) -> web.StreamResponse:
+        """exec, attach, portforward: the connection is the node's and the client's own until one of them ends it."""
+        node, path = self._locate(target, query)
         if "upgrade" not in request.headers.get("Connection", "").lower():
             raise errors.bad_request("Upgrade request required")
         headers = {k: v for k, v in request.headers.items() if k.lower() in _PASSED}
@@ -105,12 +105,13 @@ class Streams:
             backend.writer.close()
         return web.Response()
 
-    async def _log(self, request: web.BaseRequest, node: Node, path: str) -> web.StreamResponse:
+    async def log(self, request: web.BaseRequest, target: Target, query: list[tuple[str, str]]) -> web.StreamResponse:
+        node, path = self._locate(target, query)
         backend, status, head = await self._ask(node, "GET", path, {"Connection": "close"})
         try:
             if status != 200:
                 return await _pass_on(backend, status, head)
-            response = web.StreamResponse(headers={"Content-Type": "text/plain"})
+            response = web.StreamResponse(headers={**request[HEADERS], "Content-Type": "text/plain"})
             await response.prepare(request)
             async for chunk in _body(backend.reader, head):
                 await response.write(chunk)

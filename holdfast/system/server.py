@@ -29,7 +29,7 @@ from holdfast.registry.local import LocalClient
 from holdfast.registry.registry import Registry
 from holdfast.registry.request import User
 from holdfast.server.authentication import Authenticator
-from holdfast.server.edge import Edge
+from holdfast.server.edge import Connections, Edge
 from holdfast.server.pages import Pages
 from holdfast.server.streams import Streams
 from holdfast.server.tokens import Tokens
@@ -99,8 +99,7 @@ async def _serve(
 def _runner(registry: Registry, tokens: Tokens, backend: ssl.SSLContext) -> tuple[web.ServerRunner, Pages]:
     pages = Pages(registry, tokens, "")
     edge = Edge(registry, Authenticator(tokens), Streams(registry, backend), pages, registry.clock)
-    server = web.Server(edge.handle, access_log=None, keepalive_timeout=75)
-    return web.ServerRunner(server, shutdown_timeout=1), pages
+    return web.ServerRunner(Connections(edge), shutdown_timeout=1), pages
 
 
 async def _listen(runner: web.ServerRunner, settings: Settings, tls: ssl.SSLContext) -> int:
@@ -170,13 +169,19 @@ async def _until_stopped(registry: Registry, keys: pki.Pki, stop: asyncio.Event)
         groups = ("system:serviceaccounts", "system:serviceaccounts:kube-system", "system:authenticated")
         return registry.client(User(f"system:serviceaccount:kube-system:{name}", groups))
 
-    controllers = asyncio.create_task(run_all(client, ca_pem=keys.ca.certificate.decode(), clock=registry.clock))
-    stopped = asyncio.create_task(stop.wait())
+    controllers = asyncio.create_task(run_all(client, ca_pem=keys.ca.certificate.decode(), clock=registry.clock), name="controllers")
+    # The registry's own work ends only by failing (the store is gone): then nothing true can be served any more.
+    working = asyncio.create_task(registry.join(), name="registry")
+    stopped = asyncio.create_task(stop.wait(), name="stop")
+    tasks = {controllers, working, stopped}
     try:
-        await asyncio.wait({controllers, stopped}, return_when=asyncio.FIRST_COMPLETED)
-        if controllers.done():
-            controllers.result()
+        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        for task in (working, controllers):
+            if task.done():
+                task.result()
+                if not stop.is_set():
+                    raise RuntimeError(f"the {task.get_name()} ended: the server cannot go on; start it again and see its log")
     finally:
-        for task in (controllers, stopped):
+        for task in tasks:
             task.cancel()
-        await asyncio.gather(controllers, stopped, return_exceptions=True)
+        await asyncio.gather(*tasks, return_exceptions=True)

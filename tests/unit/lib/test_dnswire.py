@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from ipaddress import IPv6Address
+
+import dns.flags
 import dns.message
 import dns.rdatatype
 import pytest
@@ -37,6 +40,7 @@ def test_answers_are_read_by_dnspython(name: str, target: str, four: object, six
     soa = Record(target, dnswire.SOA, 5, (f"ns.{target}", f"h.{target}", 1, 2, 3, 4, 5))
     message = dns.message.from_wire(dnswire.encode_answer(query, 0, records, [soa], [Record(target, dnswire.A, 5, str(four))]))
     read = {dns.rdatatype.to_text(group.rdtype): [item.to_text() for item in group] for group in message.answer}
+    read["AAAA"] = [str(IPv6Address(text)) for text in read["AAAA"]]
     assert read == {
         "A": [str(four)],
         "AAAA": [str(six)],
