@@ -11,7 +11,7 @@ import asyncio
 import builtins
 import logging
 import random
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 
 from holdfast.client.api import Client
 from holdfast.kinds.kind import Obj, Resource
@@ -169,6 +169,9 @@ class InformerSet:
         if found is None:
             found = self._informers[resource] = Informer(self._client, resource)
         return found
+
+    def __iter__(self) -> Iterator[Informer]:
+        return iter([*self._informers.values()])
 
     async def run(self) -> None:
         async with asyncio.TaskGroup() as tasks:

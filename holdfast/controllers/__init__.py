@@ -1,1 +1,77 @@
-"""One package a controller; all are API clients only."""
+"""All controllers of the server, on shared informers, each with the identity and the rights of its own.
+
+A controller's way: informer event > key in a queue > ``decide`` > API writes. None knows the registry or the
+store: they are clients, here in the server's process, and would be the same against any other API server.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+from holdfast.client.api import Client
+from holdfast.client.events import EventRecorder
+from holdfast.client.informer import InformerSet
+from holdfast.client.reconciler import Reconciler
+from holdfast.controllers.accounts.controller import RootCaPublisher, ServiceAccountController
+from holdfast.controllers.endpoints.controller import EndpointsController, EndpointSliceController
+from holdfast.controllers.garbage.controller import GarbageCollector
+from holdfast.controllers.namespace.controller import NamespaceController
+from holdfast.controllers.nodes.lifecycle import NodeLifecycle
+from holdfast.controllers.nodes.pods import PodGarbageCollector
+from holdfast.controllers.scheduler.controller import Scheduler
+from holdfast.controllers.statefulset.controller import StatefulSetController
+from holdfast.controllers.volumes.controller import VolumeBinder
+from holdfast.controllers.volumes.protection import ClaimProtection, VolumeProtection
+from holdfast.kinds.builtin import BUILTIN
+from holdfast.kinds.kind import Resource
+from holdfast.lib.clock import Clock
+
+
+def _resources(*verbs: str) -> list[Resource]:
+    return [kind.resource for kind in BUILTIN if set(verbs) <= set(kind.verbs)]
+
+
+async def run_all(make_client: Callable[[str], Client], *, ca_pem: str, clock: Clock) -> None:
+    """Until cancelled. ``make_client`` gives a client that acts as the named controller."""
+    informers = InformerSet(make_client("kube-controller-manager"))
+    recorders: list[EventRecorder] = []
+
+    def recorder(client: Client, component: str) -> EventRecorder:
+        recorders.append(EventRecorder(client, component, now=clock.now))
+        return recorders[-1]
+
+    def own(name: str) -> tuple[Client, EventRecorder]:
+        client = make_client(name)
+        return client, recorder(client, name)
+
+    # An object of events.k8s.io is the core Event under another name, and events own nothing.
+    graph = [resource for resource in _resources("list", "watch", "delete") if resource.kind != "Event"]
+    garbage = GarbageCollector(make_client("generic-garbage-collector"), informers, graph)
+    sets, set_events = own("statefulset-controller")
+    binder, binder_events = own("persistent-volume-binder")
+    lifecycle, lifecycle_events = own("node-lifecycle-controller")
+    scheduler = make_client("kube-scheduler")
+    volumes = VolumeBinder(binder, informers, binder_events, clock.now)
+    reconcilers: list[Reconciler] = [
+        garbage.reconciler,
+        NamespaceController(make_client("namespace-controller"), informers, _resources("list", "delete"), clock.now).reconciler,
+        ServiceAccountController(make_client("service-account-controller"), informers).reconciler,
+        RootCaPublisher(make_client("root-ca-cert-publisher"), informers, ca_pem).reconciler,
+        EndpointSliceController(make_client("endpointslice-controller"), informers).reconciler,
+        EndpointsController(make_client("endpoint-controller"), informers).reconciler,
+        NodeLifecycle(lifecycle, informers, lifecycle_events, clock.now).reconciler,
+        PodGarbageCollector(make_client("pod-garbage-collector"), informers, clock.now).reconciler,
+        Scheduler(scheduler, informers, recorder(scheduler, "default-scheduler"), clock.now).reconciler,
+        StatefulSetController(sets, informers, set_events, clock.now).reconciler,
+        volumes.claims,
+        volumes.volumes,
+        ClaimProtection(make_client("pvc-protection-controller"), informers).reconciler,
+        VolumeProtection(make_client("pv-protection-controller"), informers).reconciler,
+    ]
+    async with asyncio.TaskGroup() as tasks:
+        tasks.create_task(informers.run(), name="informers")
+        for events in recorders:
+            tasks.create_task(events.run(), name="events")
+        for reconciler in reconcilers:
+            tasks.create_task(reconciler.run(), name=reconciler.name)

@@ -9,8 +9,17 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING
 
+from holdfast.kinds.core import given
 from holdfast.kinds.kind import Obj, Resource
-from holdfast.kinds.resources import CLUSTERROLEBINDINGS, CLUSTERROLES, NAMESPACES, SERVICES, STORAGECLASSES
+from holdfast.kinds.resources import (
+    CLUSTERROLEBINDINGS,
+    CLUSTERROLES,
+    CONFIGMAPS,
+    NAMESPACES,
+    SERVICEACCOUNTS,
+    SERVICES,
+    STORAGECLASSES,
+)
 from holdfast.machinery.errors import ApiError
 from holdfast.registry.authorize import MASTERS
 from holdfast.registry.authorize.roles import bindings, roles
@@ -26,11 +35,14 @@ NAMES = ("default", "kube-system", "kube-public", "kube-node-lease")
 API_PORT = 6443
 
 
-async def bootstrap(registry: Registry, *, api_port: int = API_PORT) -> None:
-    """``api_port`` is where the API server itself listens (the ``kubernetes`` Service's target)."""
+async def bootstrap(registry: Registry, *, api_port: int = API_PORT, ca_pem: str = "") -> None:
+    """``api_port`` is where pods reach the API server (the ``kubernetes`` Service's target), ``ca_pem`` the CA it is known by."""
     client = registry.client(SERVER)
     for name in NAMES:
         await _ensure(client, NAMESPACES, {"metadata": {"name": name}})
+        await _ensure(client, SERVICEACCOUNTS, given.default_account(name), name)
+        if ca_pem:
+            await _ensure(client, CONFIGMAPS, given.root_ca(name, ca_pem), name)
     await _ensure(client, SERVICES, _service(registry.addresses.api, api_port), "default")
     for role in roles():
         await _grant(client, CLUSTERROLES, role, "rules")

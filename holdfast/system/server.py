@@ -61,7 +61,7 @@ async def run_server(settings: Settings, *, ready: Callable[[], None] | None = N
         registry.issue_token, registry.verify_token = tokens.issue, tokens.verify
         await registry.start()
         try:
-            await bootstrap(registry)
+            await bootstrap(registry, ca_pem=keys.ca.certificate.decode())
             await _serve(settings, registry, tokens, keys, stop, ready)
         finally:
             await registry.close()

@@ -116,7 +116,10 @@ class VolumeBinder:
             return
         patch = {"metadata": {"resourceVersion": claim["metadata"]["resourceVersion"], "annotations": annotations}}
         await self._client.patch(PERSISTENTVOLUMECLAIMS, meta.name(claim), meta.namespace(claim), patch)
-        text = f"Waiting for a volume to be created either by the external provisioner '{found['provisioner']}' or manually by the system administrator."
+        text = (
+            f"Waiting for a volume to be created either by the external provisioner '{found['provisioner']}'"
+            " or manually by the system administrator."
+        )
         self._recorder.event(claim, "Normal", "ExternalProvisioning", text)
 
     async def _bind(self, claim: Obj, volume: Obj) -> None:

@@ -1,0 +1,1 @@
+"""What every namespace has from its first moment: the ``default`` ServiceAccount and the CA of the API server."""

@@ -1,0 +1,1 @@
+"""Who stands behind a Service: its EndpointSlices, and the older Endpoints object."""

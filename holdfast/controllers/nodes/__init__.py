@@ -1,0 +1,1 @@
+"""Nodes that fall silent, and pods whose node is gone."""
