@@ -56,8 +56,13 @@ class Connections(web.Server):
     """
 
     def __init__(self, edge: Edge) -> None:
-        limits = {"max_line_size": HEAD_LIMIT, "max_field_size": HEAD_LIMIT}
-        super().__init__(edge.handle, access_log=None, keepalive_timeout=KEEPALIVE_SECONDS, **limits)
+        super().__init__(
+            edge.handle,
+            access_log=None,
+            keepalive_timeout=KEEPALIVE_SECONDS,
+            max_line_size=HEAD_LIMIT,
+            max_field_size=HEAD_LIMIT,
+        )
         self._streams: dict[RequestHandler, asyncio.Task[Any]] = {}
         edge.connections = self
 

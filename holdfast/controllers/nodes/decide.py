@@ -52,9 +52,8 @@ def taints(node: Obj, stamp: str) -> list[Obj]:
     kept = [t for t in held if t["key"] not in _OURS or t["key"] == key]
     if key:
         present = {(t["key"], t["effect"]) for t in kept}
-        for effect in ("NoSchedule", "NoExecute"):
-            if (key, effect) not in present:
-                kept.append({"key": key, "effect": effect} | ({"timeAdded": stamp} if effect == "NoExecute" else {}))
+        wanted: list[Obj] = [{"key": key, "effect": "NoSchedule"}, {"key": key, "effect": "NoExecute", "timeAdded": stamp}]
+        kept += [taint for taint in wanted if (key, taint["effect"]) not in present]
     return kept
 
 
