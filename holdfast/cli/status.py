@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import click
-import orjson
 
 from holdfast.cli import processes
 from holdfast.cli.errors import UserError
@@ -26,8 +25,8 @@ def run(settings: Settings, *, only_kubeconfig: bool) -> None:
     kube = Kube(settings.kubeconfig)
     click.echo(f"API         {kube.server}")
     click.echo(f"kubeconfig  {settings.kubeconfig}")
-    dns = settings.data / "node" / "dns.json"
+    dns = settings.data / "node" / "dns.port"
     if dns.exists():
-        click.echo(f"DNS         127.0.0.1:{orjson.loads(dns.read_bytes())['port']}")
+        click.echo(f"DNS         127.0.0.1:{dns.read_text().strip()}")
     for title, path in (("nodes", "/api/v1/nodes"), ("pods", "/api/v1/pods")):
         click.echo(f"\n{title}\n{kube.table(path)}")

@@ -146,6 +146,14 @@ def _load(directory: Path, name: str) -> Credential | None:
         return None
 
 
+def load(directory: Path, name: str) -> Credential:
+    """What ``save`` wrote. Raises RuntimeError when it is not there."""
+    found = _load(directory, name)
+    if found is None:
+        raise RuntimeError(f"{directory}/{name}.crt or {name}.key is missing: the server writes them when it starts")
+    return found
+
+
 def save(directory: Path, name: str, credential: Credential) -> None:
     write_private(directory / f"{name}.key", credential.key)
     write_private(directory / f"{name}.crt", credential.certificate)

@@ -21,7 +21,7 @@ from pathlib import Path
 
 MS_RDONLY, MS_NOSUID, MS_NODEV, MS_NOEXEC, MS_REMOUNT, MS_BIND, MS_REC, MS_PRIVATE = 1, 2, 4, 8, 32, 4096, 16384, 1 << 18
 _UMOUNT_NOFOLLOW = 8
-_LOOP_SET_FD_FREE, _LOOP_CONFIGURE, _LOOP_GET_STATUS64 = 0x4C82, 0x4C0A, 0x4C05
+_LOOP_SET_FD_FREE, _LOOP_CONFIGURE, _LOOP_GET_STATUS64, _LOOP_SET_CAPACITY = 0x4C82, 0x4C0A, 0x4C05, 0x4C07
 _LO_READ_ONLY, _LO_AUTOCLEAR = 1, 4
 _INFO = struct.Struct("=5Q4I64s64s32s2Q")
 _CONFIG = struct.Struct(f"=2I{_INFO.size}s64x")
@@ -156,6 +156,15 @@ def loops_of(file: str | Path) -> list[str]:
         if inode == wanted.st_ino and device == _kernel_device(wanted.st_dev):
             found.append(path)
     return found
+
+
+def refresh_loop(device: str) -> None:
+    """Makes a loop device see that its file has grown."""
+    handle = os.open(device, os.O_RDWR | os.O_CLOEXEC)
+    try:
+        fcntl.ioctl(handle, _LOOP_SET_CAPACITY)
+    finally:
+        os.close(handle)
 
 
 def _configure(backing: int, name: str, flags: int, block_size: int) -> tuple[int, str]:

@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable
-from pathlib import Path
 from typing import Protocol
 
 from holdfast.kinds.kind import Obj
@@ -22,6 +21,7 @@ from holdfast.node.pods.services import PodServices
 from holdfast.node.pods.worker import PodWorker
 from holdfast.node.proxy import ServiceProxy
 from holdfast.node.registration import Registration
+from holdfast.node.streams import Refused, Target
 
 log = logging.getLogger("holdfast.node")
 
@@ -33,10 +33,6 @@ class Cache(Protocol):
     def list(self) -> list[Obj]: ...
     async def wait_synced(self) -> None: ...
     async def run(self) -> None: ...
-
-
-class NotFound(LookupError):
-    """The streams asked for a pod or container this node does not have; the text says which."""
 
 
 class NodeAgent:
@@ -116,46 +112,33 @@ class NodeAgent:
         self._zone.set_slice(metadata.get("namespace", ""), metadata["name"], new)
         self._proxy.changed()
 
-    def _worker(self, namespace: str, name: str, uid: str = "") -> PodWorker:
-        worker = self._manager.find(namespace, name, uid)
+    def _worker(self, namespace: str, name: str) -> PodWorker:
+        worker = self._manager.find(namespace, name)
         if worker is None:
-            raise NotFound(f'pod "{name}" in namespace "{namespace}" is not on this node')
+            raise Refused(404, f'pod "{name}" not found')
         return worker
 
-    def instance(self, namespace: str, name: str, container: str, uid: str = "") -> str:
-        """Id of a container's running instance. Raises NotFound."""
-        worker = self._worker(namespace, name, uid)
-        last = model.latest(worker.instances().values(), container)
-        if last is None or last.phase != "running":
-            raise NotFound(f'container "{container}" of pod "{name}" is not running')
-        return last.id
+    # What the streams ask (``streams.api.Lookup``)
 
-    def log_path(self, namespace: str, name: str, container: str, *, previous: bool = False) -> Path:
-        """The log file of the latest attempt, or of the one before it. Raises NotFound with kubectl's words."""
-        worker = self._worker(namespace, name)
-        if model.find_container(worker.pod, container) is None:
-            raise NotFound(f"container {container} is not valid for pod {name}")
-        chosen = (model.previous if previous else model.latest)(worker.instances().values(), container)
+    def instance(self, namespace: str, pod: str, container: str, previous: bool = False) -> Target:
+        worker = self._worker(namespace, pod)
+        name = container or worker.pod["spec"]["containers"][0]["name"]
+        if model.find_container(worker.pod, name) is None:
+            raise Refused(404, f"container {name} not found in pod {pod}_{namespace}")
+        chosen = (model.previous if previous else model.latest)(worker.instances().values(), name)
         if chosen is None:
             if previous:
-                raise NotFound(f'previous terminated container "{container}" in pod "{name}" not found')
-            raise NotFound(f'container "{container}" in pod "{name}" is waiting to start: {self._why(worker, container)}')
-        return log_path(worker.logs, container, chosen.attempt)
+                raise Refused(400, f'previous terminated container "{name}" in pod "{pod}" not found')
+            raise Refused(400, f'container "{name}" in pod "{pod}" is waiting to start: {self._why(worker, name)}')
+        return Target(chosen.id, str(log_path(worker.logs, name, chosen.attempt)))
 
     @staticmethod
     def _why(worker: PodWorker, container: str) -> str:
         failure = worker.failures.get(container)
         return failure.reason if failure else "ContainerCreating"
 
-    def is_running(self, namespace: str, name: str, container: str) -> bool:
-        """Whether the latest attempt runs: a follower of its log has more to expect."""
-        worker = self._manager.find(namespace, name)
-        last = model.latest(worker.instances().values(), container) if worker else None
-        return last is not None and last.phase == "running"
-
-    def netns(self, namespace: str, name: str, uid: str = "") -> str:
-        """Network namespace of a pod. Raises NotFound."""
-        worker = self._worker(namespace, name, uid)
+    def netns(self, namespace: str, pod: str) -> str:
+        worker = self._worker(namespace, pod)
         if worker.network is None:
-            raise NotFound(f'pod "{name}" has no network yet')
+            raise Refused(400, f'pod "{pod}" is not running: it has no network yet')
         return worker.network.netns

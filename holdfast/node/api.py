@@ -55,7 +55,8 @@ class Network(Protocol):
 class Volumes(Protocol):
     async def start(self) -> None: ...
 
-    async def close(self) -> None: ...
+    async def close(self, *, remove: bool) -> None:
+        """``remove``: unmount everything (down); data stays. Else pods keep their mounts."""
 
     async def prepare(self, pod: Obj) -> Mapping[str, str]:
         """Volume name -> host path, all mounted and fenced. Idempotent. Raises NotReady (FailedMount ...)."""

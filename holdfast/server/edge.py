@@ -258,7 +258,7 @@ class Edge:
         except ConnectionError:
             return response
         finally:
-            await events.aclose()  # type: ignore[attr-defined]
+            await events.aclose()
         if not response.prepared:
             await response.prepare(request)
         await response.write_eof()

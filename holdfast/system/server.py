@@ -173,15 +173,16 @@ async def _until_stopped(registry: Registry, keys: pki.Pki, stop: asyncio.Event)
     # The registry's own work ends only by failing (the store is gone): then nothing true can be served any more.
     working = asyncio.create_task(registry.join(), name="registry")
     stopped = asyncio.create_task(stop.wait(), name="stop")
-    tasks = {controllers, working, stopped}
+    tasks: set[asyncio.Task[Any]] = {controllers, working, stopped}
     try:
         await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-        for task in (working, controllers):
+        ends: tuple[asyncio.Task[Any], ...] = (working, controllers)
+        for task in ends:
             if task.done():
                 task.result()
                 if not stop.is_set():
                     raise RuntimeError(f"the {task.get_name()} ended: the server cannot go on; start it again and see its log")
     finally:
-        for task in tasks:
-            task.cancel()
+        for each in tasks:
+            each.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)

@@ -138,8 +138,8 @@ def _load_docker(store: ImageStore, source: Source) -> list[Image]:
     loaded = []
     for entry in _json(source, "manifest.json"):
         described = _json(source, entry["Config"])
-        for name in entry.get("RepoTags") or [entry["Config"].split("/")[-1].removesuffix(".json")[:12]]:
-            loaded.append(store.add(name, described, (Layer(source.open(layer)) for layer in entry["Layers"])))
+        names = entry.get("RepoTags") or [entry["Config"].split("/")[-1].removesuffix(".json")[:12]]
+        loaded += [store.add(name, described, (Layer(source.open(layer)) for layer in entry["Layers"])) for name in names]
     return loaded
 
 

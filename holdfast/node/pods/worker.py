@@ -10,7 +10,6 @@ import asyncio
 import dataclasses
 import logging
 import os
-import shutil
 from collections.abc import Coroutine
 from typing import Any
 
@@ -18,6 +17,7 @@ import orjson
 
 from holdfast.kinds.kind import Obj
 from holdfast.kinds.resources import PODS
+from holdfast.lib import privileged
 from holdfast.machinery.errors import ApiError, UnknownOutcomeError
 from holdfast.node.api import NotReady, PodNetwork
 from holdfast.node.pods import model
@@ -343,8 +343,8 @@ class PodWorker:
     async def _forget(self) -> None:
         for id in self.instances():
             await self.services.runtime.remove(id)
-        await asyncio.to_thread(shutil.rmtree, self.directory, True)
-        await asyncio.to_thread(shutil.rmtree, self.logs, True)
+        for directory in (self.directory, self.logs):
+            await asyncio.to_thread(privileged.remove_tree, directory)
         self.forgotten = True
 
     def _is_reported(self) -> bool:

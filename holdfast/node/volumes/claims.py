@@ -1,0 +1,230 @@
+"""PersistentVolumes of a pod: found live, fenced, then mounted; and given back in the reverse order.
+
+The way of a claim: live claim > live volume bound to this very claim > fence written > mounted. What a pod holds is
+kept in a file before anything is mounted, so that a node that was killed knows what to give back.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import stat
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from holdfast.client.api import Client
+from holdfast.kinds.kind import Obj
+from holdfast.kinds.resources import PERSISTENTVOLUMECLAIMS, PERSISTENTVOLUMES, PODS
+from holdfast.machinery import meta
+from holdfast.machinery.errors import ApiError
+from holdfast.node.api import NotReady
+from holdfast.node.volumes import fence as fences
+from holdfast.volumes.api import Engine, VolumeError
+
+RELEASE_TRIES = 10
+
+
+@dataclass(frozen=True)
+class Held:
+    """What a pod holds of one PersistentVolume. ``driver`` is "" for a directory of the host."""
+
+    volume: str
+    driver: str
+    handle: str
+    exclusive: bool
+
+
+def _failed(name: str, why: str) -> NotReady:
+    return NotReady("FailedMount", f'MountVolume.SetUp failed for volume "{name}" : {why}')
+
+
+class ClaimVolumes:
+    """``root``: DATA/volumes. ``holders(pv)``: uids of the pods here that hold a PersistentVolume."""
+
+    def __init__(
+        self,
+        client: Client,
+        engines: Mapping[str, Engine],
+        root: Path,
+        node: str,
+        boot_id: str,
+        holders: Callable[[str], set[str]],
+    ) -> None:
+        self._client = client
+        self._engines = engines
+        self._root = root
+        self._node = node
+        self._boot_id = boot_id
+        self._holders = holders
+
+    def fence_file(self, held: Held) -> str:
+        """The file whose lock every instance on this volume holds; "" for a shared volume."""
+        return str(self._root / "fences" / held.volume) if held.exclusive else ""
+
+    def _target(self, held: Held) -> str:
+        return str(self._root / "mounts" / held.volume)
+
+    async def find(self, pod: Obj, name: str, claim_name: str) -> tuple[Held, Obj]:
+        """What volume ``name`` of the pod means, and its PersistentVolume, both read live. Raises NotReady."""
+        claim = await self._get(PERSISTENTVOLUMECLAIMS.plural, claim_name, meta.namespace(pod))
+        if claim is None:
+            raise _failed(name, f'persistentvolumeclaim "{claim_name}" not found')
+        volume_name = claim["spec"].get("volumeName")
+        if not volume_name or (claim.get("status") or {}).get("phase") != "Bound":
+            raise _failed(name, f'persistentvolumeclaim "{claim_name}" is not bound')
+        volume = await self._get(PERSISTENTVOLUMES.plural, volume_name)
+        if volume is None:
+            raise _failed(name, f'persistentvolume "{volume_name}" not found')
+        reference = volume["spec"].get("claimRef") or {}
+        if reference.get("uid") != meta.uid(claim):
+            owner = f"{reference.get('namespace')}/{reference.get('name')}"
+            raise _failed(name, f'persistentvolume "{volume_name}" belongs to another claim ({owner}, uid {reference.get("uid")})')
+        if (volume["spec"].get("volumeMode") or "Filesystem") != "Filesystem":
+            raise _failed(name, f'persistentvolume "{volume_name}": volumeMode Block is not offered on this node')
+        return self._held(name, volume), volume
+
+    def _held(self, name: str, volume: Obj) -> Held:
+        spec = volume["spec"]
+        exclusive = fences.is_exclusive(volume)
+        if spec.get("csi"):
+            driver = spec["csi"]["driver"]
+            if driver not in self._engines:
+                raise _failed(name, f"driver name {driver} not found in the list of registered CSI drivers")
+            return Held(meta.name(volume), driver, spec["csi"]["volumeHandle"], exclusive)
+        for source in ("local", "hostPath"):
+            if spec.get(source):
+                return Held(meta.name(volume), "", spec[source]["path"], exclusive)
+        raise _failed(name, f'persistentvolume "{meta.name(volume)}": its source is not offered on this node')
+
+    async def _get(self, plural: str, name: str, namespace: str = "") -> Obj | None:
+        resource = {r.plural: r for r in (PERSISTENTVOLUMECLAIMS, PERSISTENTVOLUMES, PODS)}[plural]
+        try:
+            return await self._client.get(resource, name, namespace)
+        except ApiError as error:
+            if error.code == 404:
+                return None
+            raise
+
+    async def mount(self, pod: Obj, name: str, held: Held, volume: Obj) -> str:
+        """Takes the fence, then mounts. Returns the directory members get. Raises NotReady."""
+        if held.exclusive:
+            await self._take(pod, name, held, volume)
+        try:
+            if held.driver:
+                return await self._engines[held.driver].stage(held.handle, self._target(held))
+            return await asyncio.to_thread(_directory, volume)
+        except VolumeError as error:
+            raise _failed(name, str(error)) from error
+
+    async def _take(self, pod: Obj, name: str, held: Held, volume: Obj) -> None:
+        try:
+            present = fences.read(volume)
+        except ValueError as error:
+            raise _failed(name, str(error)) from error
+        others = self._holders(held.volume) - {meta.uid(pod)}
+        if others or (fences.is_held_by_other(present, meta.uid(pod)) and not await self._is_revoked(present)):
+            who = present.pod if present.podUID not in ("", meta.uid(pod)) else ", ".join(sorted(others))
+            text = f'Multi-Attach error for volume "{held.volume}" Volume is already used by pod(s) {who}'
+            raise NotReady("FailedAttachVolume", text)
+        wanted = fences.taken(present, pod, self._node, self._boot_id)
+        if wanted != present:
+            await self._write(volume, wanted)
+        await asyncio.to_thread(_keep, Path(self.fence_file(held)), fences.write(wanted))
+
+    async def _is_revoked(self, fence: fences.Fence) -> bool:
+        """The holder's record is gone from the API: whoever removed it has vouched for its end."""
+        namespace, name = meta.split_key(fence.pod)
+        holder = await self._get(PODS.plural, name, namespace)
+        return holder is None or meta.uid(holder) != fence.podUID
+
+    async def _write(self, volume: Obj, fence: fences.Fence) -> None:
+        metadata = {
+            "uid": meta.uid(volume),
+            "resourceVersion": volume["metadata"]["resourceVersion"],
+            "annotations": {fences.ANNOTATION: fences.write(fence)},
+        }
+        await self._client.patch(PERSISTENTVOLUMES, meta.name(volume), "", {"metadata": metadata})
+
+    async def unmount(self, held: Held) -> None:
+        """Raises VolumeError while something uses it."""
+        if held.driver:
+            await self._engines[held.driver].unstage(held.handle, self._target(held))
+
+    async def release(self, uid: str, held: Held) -> None:
+        """Says in the fence that no instance of pod ``uid`` is left. Raises ApiError, OSError: then nothing was given away."""
+        for _ in range(RELEASE_TRIES if held.exclusive else 0):
+            volume = await self._get(PERSISTENTVOLUMES.plural, held.volume)
+            present = fences.read(volume) if volume is not None else fences.Fence()
+            if volume is None or present.podUID != uid or present.released:
+                return
+            try:
+                return await self._write(volume, fences.released(present))
+            except ApiError as error:
+                if error.code == 404:
+                    return
+                if error.code != 409:
+                    raise
+        if held.exclusive:
+            raise NotReady("FailedUnmount", f"the fence of volume {held.volume} could not be released: it changes all the time")
+
+
+def _keep(path: Path, text: str) -> None:
+    """The fence on this disk, durable before anything starts. Written in place: shims hold locks on this very file."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        data = text.encode()
+        if os.pread(handle, len(data) + 1, 0) != data:
+            os.ftruncate(handle, 0)
+            os.pwrite(handle, data, 0)
+            os.fsync(handle)
+    finally:
+        os.close(handle)
+    directory = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(directory)
+    finally:
+        os.close(directory)
+
+
+_IS = {
+    "Directory": (stat.S_ISDIR, "a directory"),
+    "DirectoryOrCreate": (stat.S_ISDIR, "a directory"),
+    "File": (stat.S_ISREG, "a file"),
+    "FileOrCreate": (stat.S_ISREG, "a file"),
+    "Socket": (stat.S_ISSOCK, "a socket"),
+    "CharDevice": (stat.S_ISCHR, "a character device"),
+    "BlockDevice": (stat.S_ISBLK, "a block device"),
+}
+
+
+def host_path(path: str, kind: str) -> str:
+    """A path of the host, checked or made as its type says. Raises VolumeError."""
+    if not kind:
+        # Upstream leaves it to the runtime, whose bind mount makes the missing directory.
+        os.makedirs(path, exist_ok=True) if not os.path.lexists(path) else None
+        return path
+    if kind == "DirectoryOrCreate":
+        os.makedirs(path, mode=0o755, exist_ok=True)
+    elif kind == "FileOrCreate" and not os.path.lexists(path):
+        os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o644))
+    check, what = _IS[kind]
+    try:
+        found = os.stat(path)
+    except OSError as error:
+        raise VolumeError(f"hostPath type check failed: {path}: {error.strerror}") from None
+    if not check(found.st_mode):
+        raise VolumeError(f"hostPath type check failed: {path} is not {what}")
+    return path
+
+
+def _directory(volume: Obj) -> str:
+    """The host's directory behind a hostPath or local PersistentVolume; a local one must be there already."""
+    spec = volume["spec"]
+    if spec.get("hostPath"):
+        return host_path(spec["hostPath"]["path"], spec["hostPath"].get("type") or "")
+    path = str(spec["local"]["path"])
+    if not os.path.isdir(path):
+        raise VolumeError(f'path "{path}" does not exist')
+    return path

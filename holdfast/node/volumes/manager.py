@@ -1,0 +1,268 @@
+"""The volumes of pods: prepared before anything of the pod starts, released when nothing of it runs (contract: ``node.api.Volumes``).
+
+A pod's own volumes lie in DATA/node/volumes/UID/NAME; beside that directory UID.json says what the pod holds of
+PersistentVolumes. Secrets and tokens only ever touch memory. Nothing is removed through a mount (P-6).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from holdfast.client.api import Client
+from holdfast.kinds.kind import Obj
+from holdfast.kinds.resources import CONFIGMAPS, SECRETS, SERVICEACCOUNTS
+from holdfast.lib import privileged
+from holdfast.lib.clock import Clock, parse_rfc3339
+from holdfast.machinery import meta, quantity
+from holdfast.machinery.errors import ApiError
+from holdfast.node.api import NotReady
+from holdfast.node.volumes import atomic, payload
+from holdfast.node.volumes.claims import ClaimVolumes, Held, host_path
+from holdfast.volumes.api import Engine, VolumeError
+
+_TMPFS = privileged.MS_NODEV | privileged.MS_NOSUID
+_RENEW_AT = 0.8
+"""Tokens are renewed after this part of their life."""
+
+
+class NodeVolumes:
+    """``data``: the data directory of the system."""
+
+    def __init__(
+        self,
+        client: Client,
+        engines: Mapping[str, Engine],
+        data: Path,
+        node: str,
+        boot_id: str,
+        clock: Clock,
+        capacity: Callable[[], Mapping[str, Any]],
+    ) -> None:
+        self._client = client
+        self._engines = engines
+        self._directory = data / "node" / "volumes"
+        self._clock = clock
+        self._claims = ClaimVolumes(client, engines, data / "volumes", node, boot_id, self._holders)
+        self._held: dict[str, dict[str, Held]] = {}
+        self._tokens: dict[tuple[str, str, int], tuple[str, float]] = {}
+        self.capacity = capacity
+
+    async def start(self) -> None:
+        self._directory.mkdir(parents=True, exist_ok=True, mode=0o711)
+        for file in self._directory.glob("*.json"):
+            self._held[file.stem] = {name: Held(**entry) for name, entry in orjson.loads(file.read_bytes()).items()}
+
+    async def close(self, *, remove: bool) -> None:
+        """``remove``: unmounts everything, for pods that have all been stopped; data and records stay."""
+        if not remove:
+            return
+        await asyncio.to_thread(privileged.unmount_below, self._directory)
+        for held in {held.volume: held for pod in self._held.values() for held in pod.values()}.values():
+            await self._claims.unmount(held)
+        for engine in self._engines.values():
+            await engine.close()
+
+    def uids(self) -> set[str]:
+        return set(self._held)
+
+    def statistics(self) -> dict[str, int]:
+        return {"pods": len(self._held), "claims": sum(len(pod) for pod in self._held.values()), "tokens": len(self._tokens)}
+
+    def fence_files(self, uid: str) -> tuple[str, ...]:
+        files = {self._claims.fence_file(held) for held in self._held.get(uid, {}).values()}
+        return tuple(sorted(files - {""}))
+
+    def _holders(self, volume: str) -> set[str]:
+        return {uid for uid, pod in self._held.items() if any(held.volume == volume for held in pod.values())}
+
+    # Preparing
+
+    async def prepare(self, pod: Obj) -> Mapping[str, str]:
+        uid = meta.uid(pod)
+        self._held.setdefault(uid, {})
+        self._record(uid)
+        paths: dict[str, str] = {}
+        for volume in pod["spec"].get("volumes") or []:
+            try:
+                paths[volume["name"]] = await self._prepare(pod, volume)
+            except (VolumeError, OSError) as error:
+                if isinstance(error, ConnectionError):
+                    raise
+                text = f'MountVolume.SetUp failed for volume "{volume["name"]}" : {error}'
+                raise NotReady("FailedMount", text) from error
+        return paths
+
+    async def _prepare(self, pod: Obj, volume: Obj) -> str:
+        name = volume["name"]
+        target = self._directory / meta.uid(pod) / name
+        if volume.get("persistentVolumeClaim"):
+            return await self._claim(pod, name, volume["persistentVolumeClaim"], target)
+        if volume.get("hostPath"):
+            source = volume["hostPath"]
+            return await asyncio.to_thread(host_path, source["path"], source.get("type") or "")
+        if any(volume.get(kind) is not None for kind in payload.RENDERED):
+            await self._render(pod, volume, target)
+            return str(target)
+        if volume.get("emptyDir") is not None:
+            await asyncio.to_thread(_empty_directory, volume["emptyDir"], target, _group(pod))
+            return str(target)
+        kind = next((key for key in volume if key != "name"), "none")
+        raise VolumeError(f"volumes of type {kind} are not offered on this node")
+
+    async def _claim(self, pod: Obj, name: str, source: Obj, target: Path) -> str:
+        uid = meta.uid(pod)
+        held, volume = await self._claims.find(pod, name, source["claimName"])
+        known = self._held[uid].get(name)
+        if known is not None and known != held:
+            raise VolumeError(f"it has been mounted as {known.volume} and is {held.volume} now; the pod must end first")
+        others = self._holders(held.volume) - {uid}
+        if known is None and not (held.exclusive and others):
+            self._held[uid][name] = held
+            self._record(uid)
+        path = await self._claims.mount(pod, name, held, volume)
+        group = _group(pod)
+        if group is not None and held.driver:
+            policy = (pod["spec"].get("securityContext") or {}).get("fsGroupChangePolicy") or "Always"
+            await asyncio.to_thread(_own, path, group, policy)
+        if not source.get("readOnly"):
+            return path
+        await asyncio.to_thread(_bind_read_only, path, target)
+        return str(target)
+
+    async def _render(self, pod: Obj, volume: Obj, target: Path) -> None:
+        found = await payload.render(pod, volume, self)
+        group = _group(pod)
+        files = found.files
+        if group is not None:
+            files = {path: atomic.File(file.data, file.mode | 0o440) for path, file in files.items()}
+        owner = payload.file_owner(pod) if found.private else -1
+
+        def act() -> None:
+            target.mkdir(parents=True, exist_ok=True, mode=0o755)
+            if found.private and privileged.find_mount(target) is None:
+                privileged.mount(
+                    "tmpfs", target, "tmpfs", privileged.MS_NODEV | privileged.MS_NOSUID | privileged.MS_NOEXEC, "mode=0755"
+                )
+            atomic.write(target, files, uid=owner, gid=-1 if group is None else group)
+
+        await asyncio.to_thread(act)
+
+    async def refresh(self, pod: Obj) -> None:
+        for volume in pod["spec"].get("volumes") or []:
+            if any(volume.get(kind) is not None for kind in payload.RENDERED):
+                await self._render(pod, volume, self._directory / meta.uid(pod) / volume["name"])
+
+    # What rendering asks for
+
+    async def get(self, kind: str, namespace: str, name: str) -> Obj | None:
+        try:
+            return await self._client.get(CONFIGMAPS if kind == "ConfigMap" else SECRETS, name, namespace)
+        except ApiError as error:
+            if error.code == 404:
+                return None
+            raise
+
+    async def token(self, pod: Obj, audience: str, seconds: int) -> str:
+        key = (meta.uid(pod), audience, seconds)
+        known = self._tokens.get(key)
+        if known is not None and self._clock.now() < known[1]:
+            return known[0]
+        reference = {"apiVersion": "v1", "kind": "Pod", "name": meta.name(pod), "uid": meta.uid(pod)}
+        spec: Obj = {"expirationSeconds": seconds, "boundObjectRef": reference}
+        if audience:
+            spec["audiences"] = [audience]
+        body = {"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "metadata": {}, "spec": spec}
+        account = pod["spec"].get("serviceAccountName") or "default"
+        try:
+            answer = await self._client.create(SERVICEACCOUNTS, body, meta.namespace(pod), subresource="token", name=account)
+        except ApiError as error:
+            raise NotReady("FailedMount", f'failed to fetch token: serviceaccount "{account}": {error.message}') from error
+        now, ends = self._clock.now(), parse_rfc3339(answer["status"]["expirationTimestamp"])
+        self._tokens[key] = (answer["status"]["token"], now + (ends - now) * _RENEW_AT)
+        return str(answer["status"]["token"])
+
+    # Releasing
+
+    async def release(self, uid: str) -> None:
+        """Raises NotReady, ApiError, OSError: then the pod still holds what it held."""
+        mine = self._directory / uid
+        try:
+            await asyncio.to_thread(privileged.unmount_below, mine)
+            for held in self._held.get(uid, {}).values():
+                if self._holders(held.volume) <= {uid}:
+                    await self._claims.unmount(held)
+                await self._claims.release(uid, held)
+        except (VolumeError, ValueError) as error:
+            raise NotReady("FailedUnmount", str(error)) from error
+        await asyncio.to_thread(privileged.remove_tree, mine)
+        (self._directory / f"{uid}.json").unlink(missing_ok=True)
+        self._held.pop(uid, None)
+        for key in [key for key in self._tokens if key[0] == uid]:
+            del self._tokens[key]
+
+    def _record(self, uid: str) -> None:
+        file = self._directory / f"{uid}.json"
+        text = orjson.dumps({name: asdict(held) for name, held in self._held[uid].items()})
+        if file.exists() and file.read_bytes() == text:
+            return
+        temporary = file.with_suffix(".tmp")
+        with temporary.open("wb") as handle:
+            handle.write(text)
+            handle.flush()
+            os.fsync(handle.fileno())
+        os.replace(temporary, file)
+
+
+def _group(pod: Obj) -> int | None:
+    group = (pod["spec"].get("securityContext") or {}).get("fsGroup")
+    return None if group is None else int(group)
+
+
+def _empty_directory(source: Obj, target: Path, group: int | None) -> None:
+    """Keeps what is there: the pod may only have been restarted."""
+    target.parent.mkdir(parents=True, exist_ok=True, mode=0o755)
+    fresh = not target.exists()
+    target.mkdir(exist_ok=True)
+    if source.get("medium") == "Memory" and privileged.find_mount(target) is None:
+        size = f",size={quantity.to_int(source['sizeLimit'])}" if source.get("sizeLimit") else ""
+        privileged.mount("tmpfs", target, "tmpfs", _TMPFS, f"mode=0777{size}")
+        fresh = True
+    if fresh:
+        if group is not None:
+            os.chown(target, -1, group)
+        target.chmod(0o2777 if group is not None else 0o777)
+
+
+def _bind_read_only(path: str, target: Path) -> None:
+    target.mkdir(parents=True, exist_ok=True)
+    if privileged.find_mount(target) is None:
+        privileged.bind(path, target, read_only=True)
+
+
+def _own(path: str, group: int, policy: str) -> None:
+    """Gives a volume's files to the pod's group (fsGroup); OnRootMismatch looks at the root alone."""
+    root = os.stat(path)
+    if policy == "OnRootMismatch" and root.st_gid == group and root.st_mode & 0o2070 == 0o2070:
+        return
+    for directory, names, files in os.walk(path, topdown=False):
+        for name in files:
+            _give(os.path.join(directory, name), group, 0o660)
+        for name in names:
+            _give(os.path.join(directory, name), group, 0o2770)
+    _give(path, group, 0o2770)
+
+
+def _give(path: str, group: int, mode: int) -> None:
+    found = os.lstat(path)
+    if found.st_gid != group:
+        os.lchown(path, -1, group)
+    wanted = found.st_mode & 0o7777 | mode
+    if not os.path.islink(path) and wanted != found.st_mode & 0o7777:
+        os.chmod(path, wanted)
