@@ -50,7 +50,7 @@ class System:
         self.holdfast("reset", "--yes", "--data", str(self.data))
 
     def build_nginx(self) -> None:
-        self.holdfast("image", "build", str(TUTORIAL / "nginx.image.yaml"), "--data", str(self.data))
+        self.holdfast("image", "build", str(TUTORIAL.parent / "nginx.image.yaml"), "--data", str(self.data))
 
     @property
     def environment(self) -> dict[str, str]:

@@ -54,7 +54,7 @@ def _tell(settings: Settings) -> None:
     _title("The image: nginx from Debian's package, named nginx:1.9.1")
     from holdfast.cli import image
 
-    image.build(settings, tutorial / "nginx.image.yaml", [])
+    image.build(settings, tutorial.parent / "nginx.image.yaml", [])
     found = shutil.which("kubectl")
     hands: Hands = Kubectl(found, settings.kubeconfig) if found else OwnClient(kube)
     if not found:

@@ -44,6 +44,10 @@ def setup_node(bridge: str, gateway: str, prefix: int, service_cidr: str, dns_ad
     # pods send to the gateway what is on their own bridge: no redirects that would teach them otherwise
     write_sysctl("ipv4/conf/all/send_redirects", "0")
     write_sysctl(f"ipv4/conf/{bridge}/send_redirects", "0")
+    # With br_netfilter an address translated on its way into the bridge would be bridged on at once, and a pod that
+    # reached itself by a Service would be sent back through its own port, which bridges drop.
+    if Path("/proc/sys/net/bridge/bridge-nf-call-iptables").exists():
+        write_sysctl("bridge/bridge-nf-call-iptables", "0")
 
 
 def plug(bridge: str, port: str, namespace: str) -> bool:
