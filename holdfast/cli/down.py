@@ -6,6 +6,7 @@ it a node that ends leaves its members running.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 from pathlib import Path
@@ -26,12 +27,26 @@ def run(settings: Settings) -> None:
 
 
 def stop(settings: Settings) -> None:
+    """Ends everything of ours. Where a process was killed it is started again: members end as they should, and it is recorded."""
+    found = [bool(processes.find(settings.data, role)) for role in processes.ROLES]
+    if not all(found) and (any(found) or _has_remains(settings)):
+        from holdfast.cli import up
+
+        up.start(settings)
     marker = settings.data / "run" / "down"
     if processes.find(settings.data, "node"):
         marker.touch()
         processes.end(settings.data, "node", NODE_SECONDS)
         marker.unlink(missing_ok=True)
     processes.end(settings.data, "server", SERVER_SECONDS)
+    for directory in (settings.run, settings.run.parent):
+        with contextlib.suppress(OSError):
+            directory.rmdir()
+
+
+def _has_remains(settings: Settings) -> bool:
+    """Whether a node that was killed left members, mounts or networks behind."""
+    return (settings.run / "netns").exists() or bool(mounted_below(settings.data))
 
 
 def reset(settings: Settings) -> None:

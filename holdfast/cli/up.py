@@ -49,9 +49,11 @@ def start(settings: Settings) -> Kube:
     listen = ["--listen", f"{settings.host}:{settings.port}"] if settings.port is not None else []
     store = ["--store", settings.store] if settings.store else []
     begun = time.time()
-    children = [("server", processes.spawn(settings.data, "server", [*common, *listen, *store]))]
-    if not processes.find(settings.data, "node"):
-        children.append(("node", processes.spawn(settings.data, "node", [*common, "--runtime", settings.runtime])))
+    arguments = {"server": [*common, *listen, *store], "node": [*common, "--runtime", settings.runtime]}
+    missing = [role for role in processes.ROLES if not processes.find(settings.data, role)]
+    children = [(role, processes.spawn(settings.data, role, arguments[role])) for role in missing]
+    if "server" not in missing:
+        begun = 0.0
     try:
         return _wait_ready(settings, children, begun)
     except BaseException:
@@ -67,9 +69,11 @@ _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
 def _refuse_second(settings: Settings) -> None:
-    pid = processes.find(settings.data, "server")
-    if pid:
-        raise UserError(f"holdfast runs already on {settings.data} (server pid {pid}); `holdfast down --data {settings.data}` stops it")
+    """One role that is left over is no second ``up``: the other one was killed, and is started beside it."""
+    pids = {role: processes.find(settings.data, role) for role in processes.ROLES}
+    if all(pids.values()):
+        text = f"holdfast runs already on {settings.data} (server pid {pids['server']}, node pid {pids['node']})"
+        raise UserError(f"{text}; `holdfast down --data {settings.data}` stops it")
 
 
 def _wait_ready(settings: Settings, children: list[tuple[str, subprocess.Popen[bytes]]], begun: float) -> Kube:

@@ -98,9 +98,9 @@ def make_private(target: str | Path) -> None:
     mount("none", target, "none", MS_PRIVATE)
 
 
-def unmount(target: str | Path) -> None:
-    """Blocking. A process that is just ending may hold it for a moment; after that OSError EBUSY is raised."""
-    deadline = time.monotonic() + _BUSY_SECONDS
+def unmount(target: str | Path, *, patience: float = _BUSY_SECONDS) -> None:
+    """Blocking. What is just ending may hold it for a moment; after ``patience`` seconds OSError EBUSY is raised."""
+    deadline = time.monotonic() + patience
     while True:
         if _libc.umount2(os.fsencode(str(target)), _UMOUNT_NOFOLLOW) == 0:
             return

@@ -53,6 +53,7 @@ class NodeAgent:
         self._registration = registration
         self._manager = PodManager(services)
         self._synced = False
+        self._taken_up = asyncio.Event()
         pods.on_change(self._pod_changed)
         kube_services.on_change(self._service_changed)
         slices.on_change(self._slice_changed)
@@ -80,6 +81,7 @@ class NodeAgent:
             for pod in pods:
                 self._manager.update(pod)
             self._manager.take_up(pods)
+            self._taken_up.set()
 
     async def _begin_names(self) -> None:
         """Names and rules from complete lists only: an empty cache would deny what exists."""
@@ -89,8 +91,13 @@ class NodeAgent:
         await self._proxy.run()
 
     async def stop_all(self, seconds: float = 110.0) -> None:
-        """Every pod ends gracefully (``holdfast down``)."""
-        await self._manager.stop_all(seconds)
+        """Every pod ends gracefully (``holdfast down``), those too that were only just found running."""
+        try:
+            async with asyncio.timeout(seconds):
+                await self._taken_up.wait()
+                await self._manager.stop_all()
+        except TimeoutError:
+            log.warning("not stopped after %.0f s: %s", seconds, ", ".join(self._manager.unstopped()) or "the API does not answer")
 
     def _pod_changed(self, old: Obj | None, new: Obj | None) -> None:
         if not self._synced:

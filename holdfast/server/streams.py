@@ -24,6 +24,7 @@ from holdfast.server.render import HEADERS
 from holdfast.server.routes import Target
 
 DIAL_SECONDS = 10
+RESTART_SECONDS = 3
 HEAD_LIMIT = 64 * 1024
 _PASSED = ("upgrade", "connection", "sec-websocket-key", "sec-websocket-version", "sec-websocket-protocol", "sec-websocket-extensions")
 
@@ -65,13 +66,25 @@ class Streams:
     async def _dial(self, node: Node) -> Duplex:
         try:
             async with asyncio.timeout(DIAL_SECONDS):
+                return await self._connect(node)
+        except (OSError, TimeoutError) as error:
+            text = f"error dialing backend: dial tcp {node.address}:{node.port}: {error}"
+            raise ApiError(500, "InternalError", text, {}) from error
+
+    async def _connect(self, node: Node) -> Duplex:
+        """A node that is being started again refuses for a moment: that moment is waited for."""
+        loop = asyncio.get_running_loop()
+        patient_until = loop.time() + RESTART_SECONDS
+        while True:
+            try:
                 reader, writer = await asyncio.open_connection(
                     node.address, node.port, ssl=self._tls, server_hostname=node.address, limit=2**20
                 )
                 return Duplex(reader, writer)
-        except (OSError, TimeoutError) as error:
-            text = f"error dialing backend: dial tcp {node.address}:{node.port}: {error}"
-            raise ApiError(500, "InternalError", text, {}) from error
+            except ConnectionRefusedError:
+                if loop.time() > patient_until:
+                    raise
+                await asyncio.sleep(0.05)
 
     async def _ask(self, node: Node, method: str, path: str, headers: Mapping[str, str]) -> tuple[Duplex, int, bytes]:
         """Sends the request; (connection, status, raw response head)."""

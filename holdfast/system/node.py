@@ -13,8 +13,10 @@ import fcntl
 import logging
 import os
 import signal
+import socket
 import ssl
 from collections.abc import AsyncIterator, Coroutine, Iterator
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -104,13 +106,21 @@ class _Node:
             await self._network.start()
             await self._with_client(stop)
         finally:
-            down = self._is_down
+            down = self._may_remove
             await self._network.close(remove=down)
             await (self._runtime.shutdown() if down else self._runtime.close())
 
     @property
     def _is_down(self) -> bool:
         return (self._settings.data / "run" / "down").exists()
+
+    @property
+    def _may_remove(self) -> bool:
+        """Nothing is taken away from under an instance that would not end."""
+        running = [state.id for state in self._runtime.instances().values() if state.phase == "running"]
+        if self._is_down and running:
+            log.error("still running, so mounts and networks stay: %s", ", ".join(running))
+        return self._is_down and not running
 
     async def _with_client(self, stop: asyncio.Event) -> None:
         if not await self._wait_for_keys(stop):
@@ -128,7 +138,7 @@ class _Node:
         try:
             await volumes.start()
             await self._with_parts(client, volumes, stop)
-            await volumes.close(remove=self._is_down)
+            await volumes.close(remove=self._may_remove)
         finally:
             await client.close()
 
@@ -143,6 +153,22 @@ class _Node:
                     await stop.wait()
                     return False
         raise RuntimeError(f"no keys for this node in {wanted[0].parent} after {KEY_SECONDS:.0f} s: is the server running?")
+
+    @property
+    def _port_file(self) -> Path:
+        return self._settings.data / "node" / "streams.port"
+
+    @property
+    def _kept_port(self) -> int:
+        """The port of the former life, which the API still names; 0 (any) when there is none or it is taken."""
+        try:
+            port = int(self._port_file.read_text())
+            with socket.socket() as probe:
+                probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                probe.bind((ADDRESS, port))
+        except (OSError, ValueError):
+            return 0
+        return port
 
     def _stream_tls(self) -> ssl.SSLContext:
         directory = self._settings.data / "node" / "pki"
@@ -190,9 +216,10 @@ class _Node:
         )
         proxy = ServiceProxy(self._network.node_netns, settings.service_cidr, services.list, slices.list)
         agent = NodeAgent(parts, pods, services, slices, zone, nameserver, proxy, registration)
-        streams = StreamServer(self._runtime, agent, self._network, tls=self._stream_tls(), host=ADDRESS, port=0)
+        streams = StreamServer(self._runtime, agent, self._network, tls=self._stream_tls(), host=ADDRESS, port=self._kept_port)
         provisioner = Provisioner(client, self._engine, settings.node_name, provisioner_events)
         await streams.start()
+        self._port_file.write_text(f"{streams.port}\n")
         log.info("node %s: streams at https://%s:%d", settings.node_name, ADDRESS, streams.port)
         try:
             async with _background(agent.run(), provisioner.run(), events.run(), provisioner_events.run()) as failed:

@@ -101,7 +101,7 @@ def test_a_claim_holds_what_it_says(system: System) -> None:
 
 def test_a_program_in_a_pod_reaches_the_api(system: System) -> None:
     path = "/var/run/secrets/kubernetes.io/serviceaccount"
-    system.create(pod("inside", f"cat {path}/namespace; ls {path}; sleep 3600", terminationGracePeriodSeconds=0))
+    system.create(pod("inside", f"cat {path}/namespace; echo; ls {path}; sleep 3600", terminationGracePeriodSeconds=0))
     system.wait_ready("inside")
     log = system.kubectl("logs", "inside")
     assert log.startswith("default")

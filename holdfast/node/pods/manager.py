@@ -119,16 +119,14 @@ class PodManager:
         if worker is not None:
             worker.exited(state)
 
-    async def stop_all(self, seconds: float) -> None:
-        """Ends every instance gracefully and waits until all are dead (at most ``seconds``)."""
+    async def stop_all(self) -> None:
+        """Ends every instance gracefully and waits until all are dead."""
         self._stopping = True
         workers = list(self._workers.values())
         for worker in workers:
             worker.stop()
-        try:
-            async with asyncio.timeout(seconds):
-                for worker in workers:
-                    await worker.dead.wait()
-        except TimeoutError:
-            late = [model.full_name(worker.pod) for worker in workers if not worker.dead.is_set()]
-            log.warning("not stopped after %.0f s: %s", seconds, ", ".join(late))
+        for worker in workers:
+            await worker.dead.wait()
+
+    def unstopped(self) -> list[str]:
+        return [model.full_name(worker.pod) for worker in self._workers.values() if not worker.dead.is_set()]

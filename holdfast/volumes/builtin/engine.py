@@ -26,6 +26,7 @@ _LEAST_IMAGE = 336 * MIB
 _MARGIN = 8 * MIB
 """Room beyond the asked-for data, for the metadata of the files that will hold it."""
 _POOL_RESERVE = 128 * MIB
+_WRITE_BACK_SECONDS = 90.0
 _HANDLE = re.compile(r"[a-z0-9]([-a-z0-9.]{0,250}[a-z0-9])?")
 
 T = TypeVar("T")
@@ -92,7 +93,8 @@ class BuiltinEngine:
         self._open = True
 
     def _close(self) -> None:
-        mount.detach(self._pool)
+        # An unmounted volume's loop device still writes back what the volume had cached.
+        mount.detach(self._pool, patience=_WRITE_BACK_SECONDS)
         self._open = False
 
     def _images(self) -> Iterator[os.stat_result]:

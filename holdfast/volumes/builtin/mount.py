@@ -69,10 +69,10 @@ def attach(path: Path, target: Path, *, read_only: bool = False) -> None:
     privileged.make_private(target)
 
 
-def detach(target: Path) -> None:
-    """Unmounts; idempotent. Raises VolumeError while something uses it."""
+def detach(target: Path, *, patience: float = 10.0) -> None:
+    """Unmounts; idempotent. Raises VolumeError while something uses it (for longer than ``patience`` seconds)."""
     try:
-        privileged.unmount(target)
+        privileged.unmount(target, patience=patience)
     except OSError as error:
         raise VolumeError(f"{target} is still in use and stays mounted: {error.strerror or error}") from error
     if target.exists():
