@@ -77,20 +77,22 @@ class Informer:
 
     async def run(self) -> None:
         """Until cancelled."""
-        pause = BACKOFF[0]
+        pause, away = BACKOFF[0], False
         while True:
             try:
                 if not self.revision:
                     await self._relist()
-                    pause = BACKOFF[0]
+                    pause, away = BACKOFF[0], False
                 await self._follow()
+                pause, away = BACKOFF[0], False
             except ApiError as error:
                 if error.code == 410:
                     self.revision = ""
                     continue
                 log.warning("%s: %s", self.resource.qualified, error.message)
-            except (OSError, ConnectionError, TimeoutError) as error:
-                log.info("%s: the API server is away: %s", self.resource.qualified, error)
+            except (OSError, TimeoutError) as error:
+                log.log(logging.DEBUG if away else logging.INFO, "%s: the API server is away: %s", self.resource.qualified, error)
+                away = True
             await asyncio.sleep(pause * random.uniform(0.5, 1))
             pause = min(pause * 2, BACKOFF[1])
 

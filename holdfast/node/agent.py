@@ -127,6 +127,9 @@ class NodeAgent:
 
     # What the streams ask (``streams.api.Lookup``)
 
+    async def wait_ready(self) -> None:
+        await self._taken_up.wait()
+
     def instance(self, namespace: str, pod: str, container: str, previous: bool = False) -> Target:
         worker = self._worker(namespace, pod)
         name = container or worker.pod["spec"]["containers"][0]["name"]

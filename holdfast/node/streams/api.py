@@ -24,7 +24,10 @@ class Target:
 
 
 class Lookup(Protocol):
-    """Implemented by the agent (``node.agent`` or ``node.pods``); all from memory."""
+    """Implemented by the agent (``node.agent``); all from memory."""
+
+    async def wait_ready(self) -> None:
+        """Until the pods of this node are known: a node that was just started again has them a moment later."""
 
     def instance(self, namespace: str, pod: str, container: str, previous: bool = False) -> Target:
         """The container's newest attempt, or the one before it. "" for the pod's default container.

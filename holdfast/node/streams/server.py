@@ -25,6 +25,7 @@ log = logging.getLogger("holdfast.node.streams")
 CLIENT_NAME = "kube-apiserver-kubelet-client"
 CLIENT_GROUP = "system:masters"
 HEARTBEAT_SECONDS = 30.0
+READY_SECONDS = 10.0
 CLOSE_SECONDS = 5.0
 
 
@@ -76,6 +77,11 @@ class StreamServer:
     async def _guard(self, request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]) -> web.StreamResponse:
         if not _trusted(request):
             return web.Response(status=403, text="only the API server may call the node")
+        try:
+            async with asyncio.timeout(READY_SECONDS):
+                await self._lookup.wait_ready()
+        except TimeoutError:
+            return web.Response(status=503, text="the node does not know its pods yet: it cannot reach the API server")
         self._sessions += 1
         try:
             return await handler(request)

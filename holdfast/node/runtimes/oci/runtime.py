@@ -154,7 +154,7 @@ class OciRuntime:
             while (await connection.receive())[0] != frames.EXIT:
                 pass
         except OSError as error:
-            log.info("%s: %s", record.id, error)
+            log.debug("%s: %s", record.id, error)
         finally:
             if connection is not None:
                 connection.close()

@@ -62,12 +62,13 @@ async def write(fd: int, data: bytes) -> None:
 
 
 async def receive_line(sock: socket.socket) -> tuple[bytes, list[int]]:
-    """One line and the descriptors that came with it; b"" when the peer closed."""
+    """One line and the descriptors that came with it; b"" when the peer closed. What follows the line stays unread."""
     line = bytearray()
     received: list[int] = []
     while not line.endswith(b"\n"):
         try:
-            data, fds, _, _ = socket.recv_fds(sock, 4096, 4)
+            waiting = sock.recv(CHUNK, socket.MSG_PEEK)
+            data, fds, _, _ = socket.recv_fds(sock, waiting.find(b"\n") + 1 or len(waiting) or 1, 4)
         except BlockingIOError:
             await readable(sock.fileno())
             continue
