@@ -10,9 +10,8 @@ import time
 from pathlib import Path
 from typing import Any
 
-from holdfast.node.images import ImageStore
-
 from bench.common import system
+from holdfast.node.images import ImageStore
 
 ROUNDS = 15
 

@@ -42,7 +42,8 @@ _TAIL = (
 
 
 def _length_prefixed(text: str) -> bytes:
-    return struct.pack(">I", len(text)) + text.encode()
+    data = text.encode()
+    return struct.pack(">I", len(data)) + data
 
 
 DICTIONARY = b"".join(_length_prefixed(word.replace("_", " ")) for word in _WORDS.split()) + _TAIL.encode()

@@ -11,7 +11,7 @@ import pytest
 from holdfast.client.api import STRATEGIC_PATCH, WatchEvent
 from holdfast.kinds.builtin import builtin_table
 from holdfast.kinds.kind import Obj
-from holdfast.kinds.resources import CONFIGMAPS, EVENTS, EVENTS_V1, NAMESPACES, PODS, SERVICEACCOUNTS, SERVICES, STATEFULSETS
+from holdfast.kinds.resources import CONFIGMAPS, EVENTS, EVENTS_V1, NAMESPACES, PODS, SERVICES, STATEFULSETS
 from holdfast.machinery.errors import ApiError
 from holdfast.registry.bootstrap import SERVER, bootstrap
 from holdfast.registry.local import LocalClient
@@ -27,7 +27,6 @@ async def registry() -> AsyncIterator[Registry]:
     opened = Registry(store, builtin_table())
     await opened.start()
     await bootstrap(opened)
-    await opened.client(SERVER).create(SERVICEACCOUNTS, {"metadata": {"name": "default"}}, "default")
     yield opened
     await opened.close()
     await store.close()

@@ -69,7 +69,6 @@ async def registry(store: MemoryStore, clock: Clock) -> AsyncIterator[Registry]:
     opened = Registry(store, builtin_table(), clock, issue_token=issue)
     await opened.start()
     await bootstrap(opened)
-    await opened.client(SERVER).create(SERVICEACCOUNTS, {"metadata": {"name": "default"}}, "default")
     yield opened
     await opened.close()
 
@@ -402,9 +401,11 @@ async def test_claims_get_the_default_class_and_protection(client: LocalClient) 
 
 
 async def test_a_pod_needs_its_service_account(client: LocalClient) -> None:
-    error = await refused(client.create(PODS, pod("p"), "kube-public"), 403)
+    wanted = pod("p")
+    wanted["spec"]["serviceAccountName"] = "nobody"
+    error = await refused(client.create(PODS, wanted, "default"), 403)
     assert error.message == (
-        'pods "p" is forbidden: error looking up service account kube-public/default: serviceaccount "default" not found'
+        'pods "p" is forbidden: error looking up service account default/nobody: serviceaccount "nobody" not found'
     )
 
 

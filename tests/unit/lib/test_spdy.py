@@ -7,9 +7,10 @@ import struct
 import zlib
 
 import pytest
-from holdfast.lib import spdy
 from hypothesis import given
 from hypothesis import strategies as st
+
+from holdfast.lib import spdy
 
 
 class Pair:

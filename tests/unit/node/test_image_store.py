@@ -9,6 +9,7 @@ import tarfile
 from pathlib import Path
 
 import pytest
+
 from holdfast.node.images import ImageStore, normalise
 
 DIGEST = "sha256:" + "a" * 64
@@ -117,7 +118,7 @@ def test_docker_archive(tmp_path: Path) -> None:
 def test_bad_archives_leave_no_image(tmp_path: Path, files: dict[str, bytes]) -> None:
     (tmp_path / "bad.tar").write_bytes(tar(files))
     store = ImageStore(tmp_path / "data")
-    with pytest.raises(ValueError, match="."):
+    with pytest.raises(ValueError, match=r"damaged|leads out|not a sha256|archive|layout|image|json"):
         store.load(tmp_path / "bad.tar")
     assert store.list() == []
     unpacked = tmp_path / "data/images/unpacked"

@@ -9,6 +9,7 @@ import tarfile
 from pathlib import Path
 
 import pytest
+
 from holdfast.node.images.unpack import BadLayer, unpack
 
 
