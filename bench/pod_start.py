@@ -1,4 +1,4 @@
-"""Create request to Running, beside bare ``runc run`` of the same image in a namespace of its own. Bar: ratio 2 at the median."""
+"""Create request to Running, beside bare ``runc run`` with the same namespace, mounts and image. Bar: ratio 2 at the median."""
 
 from __future__ import annotations
 
@@ -11,7 +11,11 @@ from pathlib import Path
 from typing import Any
 
 from bench.common import system
+from holdfast.lib import privileged
 from holdfast.node.images import ImageStore
+from holdfast.node.network import links, namespaces
+from holdfast.system.settings import Settings
+from tests.system import System
 
 ROUNDS = 15
 
@@ -22,37 +26,39 @@ def pod(name: str) -> dict[str, Any]:
     return {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": name}, "spec": spec}
 
 
-def bare(layers: tuple[str, ...], directory: Path, number: int) -> float:
-    """Seconds from nothing to a running process: netns, veth-less, overlay, runc run -d; then removed again."""
+def bare(running: System, template: Path, layers: tuple[str, ...], directory: Path, number: int) -> float:
+    """Seconds of the bare cost: network namespace with its link, overlay and ``runc run -d`` of the same configuration."""
     name = f"holdfast-bench-{number}"
     bundle = directory / name
     for part in ("rootfs", "upper", "work"):
         (bundle / part).mkdir(parents=True)
-    subprocess.run(["runc", "spec", "--bundle", str(bundle)], check=True)
-    spec = json.loads((bundle / "config.json").read_text())
-    spec["process"].update(terminal=False, args=["/bin/sleep", "3600"])
-    spec["root"]["readonly"] = False
+    settings = Settings(running.data)
+    node, pod = settings.run / "netns" / "node", bundle / "netns"
+    spec = json.loads((template / "config.json").read_text())
     for namespace in spec["linux"]["namespaces"]:
         if namespace["type"] == "network":
-            namespace["path"] = f"/run/netns/{name}"
+            namespace["path"] = str(pod)
+    spec["linux"]["cgroupsPath"] = f"/{name}"
     (bundle / "config.json").write_text(json.dumps(spec))
     begun = time.perf_counter()
-    subprocess.run(["ip", "netns", "add", name], check=True)
-    lower = ":".join(reversed(layers))
-    options = f"lowerdir={lower},upperdir={bundle}/upper,workdir={bundle}/work"
-    subprocess.run(["mount", "-t", "overlay", "overlay", "-o", options, str(bundle / "rootfs")], check=True)
-    subprocess.run(
-        ["runc", "run", "-d", "--bundle", str(bundle), name], check=True, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL
-    )
+    namespaces.create(pod)
+    namespaces.visit(str(node), lambda: links.plug(f"hf{settings.instance_id}", name[-12:], str(pod)))
+    namespaces.visit(str(pod), lambda: links.setup_pod("10.244.0.250", "10.244.0.1"))
+    options = f"lowerdir={':'.join(reversed(layers))},upperdir={bundle}/upper,workdir={bundle}/work"
+    privileged.mount("overlay", bundle / "rootfs", "overlay", options=options)
+    command = ["runc", "run", "-d", "--bundle", str(bundle), name]
+    subprocess.run(command, check=True, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
     took = time.perf_counter() - begun
     subprocess.run(["runc", "delete", "-f", name], check=True)
-    subprocess.run(["umount", str(bundle / "rootfs")], check=True)
-    subprocess.run(["ip", "netns", "delete", name], check=True)
+    privileged.unmount(bundle / "rootfs")
+    namespaces.visit(str(node), lambda: links.unplug(name[-12:]))
+    namespaces.remove(pod)
     return took
 
 
 def main() -> None:
     with system() as running, tempfile.TemporaryDirectory() as scratch:
+        running.until(lambda: (running.get("nodes") or {}).get("items"), "the node is registered", 30)
         image = ImageStore(running.data).find("busybox")
         assert image, "busybox is always there"
         kube = running.api
@@ -66,9 +72,10 @@ def main() -> None:
                 if event["object"].get("status", {}).get("phase") == "Running":
                     break
             ours.append(time.perf_counter() - begun)
+            template = next((running.data / "node" / "instances").iterdir())
+            bares.append(bare(running, template, image.layers, Path(scratch), number))
             kube.request("DELETE", f"/api/v1/namespaces/default/pods/{name}")
             running.until(lambda n=name: running.get("pod", n) is None, "pod is gone", 30)  # type: ignore[misc]
-            bares.append(bare(image.layers, Path(scratch), number))
         ratio = statistics.median(a / b for a, b in zip(ours, bares, strict=True))
         pods, runcs = statistics.median(ours) * 1e3, statistics.median(bares) * 1e3
         print(f"pod {pods:.0f} ms, bare runc {runcs:.0f} ms; ratio {ratio:.2f}, bar 2")
