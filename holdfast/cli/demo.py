@@ -18,7 +18,7 @@ from pathlib import Path
 
 import click
 
-from holdfast.cli import down, up
+from holdfast.cli import down, starting
 from holdfast.cli.errors import UserError
 from holdfast.cli.hands import Hands, Kubectl, OwnClient
 from holdfast.system.settings import Settings
@@ -48,7 +48,7 @@ def run(data: Path | None, *, keep: bool) -> None:
 
 def _tell(settings: Settings) -> None:
     _title("Starting the API server and the node")
-    kube = up.start(settings)
+    kube = starting.start(settings)
     click.echo(f"API at {kube.server}, data in {settings.data}")
     tutorial = tutorial_directory()
     _title("The image: nginx from Debian's package, named nginx:1.9.1")

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import click
 
-from holdfast.cli import processes
+from holdfast.cli import processes, starting
 from holdfast.cli.errors import UserError
 from holdfast.system.settings import Settings
 
@@ -30,9 +30,7 @@ def stop(settings: Settings) -> None:
     """Ends everything of ours. Where a process was killed it is started again: members end as they should, and it is recorded."""
     found = [bool(processes.find(settings.data, role)) for role in processes.ROLES]
     if not all(found) and (any(found) or _has_remains(settings)):
-        from holdfast.cli import up
-
-        up.start(settings)
+        starting.start(settings)
     marker = settings.data / "run" / "down"
     if processes.find(settings.data, "node"):
         marker.touch()

@@ -11,6 +11,7 @@ import click
 
 from holdfast.cli.errors import UserError
 from holdfast.node.images import ImageStore
+from holdfast.node.images import archive as archives
 from holdfast.system.settings import Settings
 
 T = TypeVar("T")
@@ -19,7 +20,7 @@ T = TypeVar("T")
 def load(settings: Settings, archive: Path) -> None:
     if not archive.exists():
         raise UserError(f"{archive}: no such file")
-    for image in _guard(lambda: ImageStore(settings.data).load(archive)):
+    for image in _guard(lambda: archives.load(ImageStore(settings.data), archive)):
         click.echo(f"loaded {image.name}")
 
 

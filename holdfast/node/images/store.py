@@ -121,12 +121,6 @@ class ImageStore:
 
     # --- writing
 
-    def load(self, source: Path) -> _Images:
-        """The images of an OCI layout (directory or tar) or of a docker archive. Raises ValueError, OSError."""
-        from holdfast.node.images import archive
-
-        return archive.load(self, source)
-
     def tag(self, source: str, target: str) -> None:
         """Raises LookupError when there is no such image, ValueError for a bad name."""
         image = self.find(source)

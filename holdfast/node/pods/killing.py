@@ -8,14 +8,11 @@ from __future__ import annotations
 import asyncio
 import logging
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
 
 from holdfast.kinds.kind import Obj
 from holdfast.node.pods import hooks, model
 from holdfast.node.pods.probes import Target
-
-if TYPE_CHECKING:
-    from holdfast.node.pods.worker import PodWorker
+from holdfast.node.pods.state import PodState
 
 log = logging.getLogger("holdfast.node.pods")
 
@@ -31,7 +28,7 @@ class _Order:
 
 
 class Killer:
-    def __init__(self, worker: PodWorker) -> None:
+    def __init__(self, worker: PodState) -> None:
         self._worker = worker
         self._orders: dict[str, _Order] = {}
 

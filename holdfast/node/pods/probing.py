@@ -4,23 +4,20 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
 
 from holdfast.kinds.kind import Obj
 from holdfast.node.pods import model
 from holdfast.node.pods.model import KillOrder
 from holdfast.node.pods.probes import ProbeLoop, Target
 from holdfast.node.pods.report import SCHEME
+from holdfast.node.pods.state import PodState
 from holdfast.node.runtimes.api import InstanceState
-
-if TYPE_CHECKING:
-    from holdfast.node.pods.worker import PodWorker
 
 _TITLES = {"startup": "Startup", "liveness": "Liveness", "readiness": "Readiness"}
 
 
 class Probing:
-    def __init__(self, worker: PodWorker) -> None:
+    def __init__(self, worker: PodState) -> None:
         self._worker = worker
         self._loops: dict[str, tuple[ProbeLoop, asyncio.Task[None] | None]] = {}
         # instances found running have had their postStart hook before

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING
 
 from holdfast.kinds.kind import Obj
 from holdfast.machinery.errors import ApiError
@@ -13,10 +12,8 @@ from holdfast.node.pods.config import Places, make_config
 from holdfast.node.pods.env import ConfigError
 from holdfast.node.pods.model import Failure, KillOrder
 from holdfast.node.pods.probes import Target
+from holdfast.node.pods.state import PodState
 from holdfast.node.runtimes.api import RuntimeFailure
-
-if TYPE_CHECKING:
-    from holdfast.node.pods.worker import PodWorker
 
 log = logging.getLogger("holdfast.node.pods")
 
@@ -29,7 +26,7 @@ class _ImageMissing(Exception):
 
 
 class Starter:
-    def __init__(self, worker: PodWorker) -> None:
+    def __init__(self, worker: PodState) -> None:
         self._worker = worker
         self._references: dict[str, dict[tuple[str, str], Obj | None]] = {}
         self._counts: dict[str, int] = {}

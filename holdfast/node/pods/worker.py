@@ -21,15 +21,15 @@ from holdfast.lib import privileged
 from holdfast.machinery.errors import ApiError, UnknownOutcomeError
 from holdfast.node.api import NotReady, PodNetwork
 from holdfast.node.pods import model
-from holdfast.node.pods.backoff import Backoff
 from holdfast.node.pods.config import log_path
 from holdfast.node.pods.decide import decide
 from holdfast.node.pods.files import termination_file, termination_message
 from holdfast.node.pods.killing import Killer
-from holdfast.node.pods.model import Failure, KillOrder, View
+from holdfast.node.pods.model import Failure, View
 from holdfast.node.pods.probing import Probing
 from holdfast.node.pods.services import PodServices
 from holdfast.node.pods.starting import Starter
+from holdfast.node.pods.state import PodState
 from holdfast.node.pods.status import differs
 from holdfast.node.runtimes.api import InstanceState
 
@@ -40,34 +40,18 @@ RETRY_SECONDS = 1.0
 _SETUP = (model.Confirm, model.PrepareVolumes, model.AddNetwork, model.StartContainer)
 
 
-class PodWorker:
+class PodWorker(PodState):
     def __init__(self, services: PodServices, pod: Obj) -> None:
-        self.services = services
-        self.pod = pod
-        self.uid = model.uid(pod)
-        self.directory = services.directory / self.uid
-        self.logs = services.logs / self.uid
-        self.gone = False
+        super().__init__(services, pod)
         self.missing = False
-        self.stopping = False
         self.dead = asyncio.Event()
         """Set while stopping once no instance runs and the API has been told."""
         self.forgotten = False
-        self.backoff = Backoff()
-        self.failures: dict[str, Failure] = {}
         self.setup_failure: Failure | None = None
-        self.kill_orders: dict[str, KillOrder] = {}
-        self.image_ids: dict[str, str] = {}
-        self.volumes: dict[str, str] = {}
         self.volumes_ready = False
-        # found again after a restart: probes go on at once and no status flickers
-        self.network: PodNetwork | None = services.network.get(self.uid)
-        if pod["spec"].get("hostNetwork"):
-            self.network = PodNetwork(services.node_ip, services.node_netns)
         self.confirmed = bool(self.instances())
         self.released = False
         self._setup_failures = 0
-        self._wake = asyncio.Event()
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._group: asyncio.TaskGroup | None = None
         self._messages: dict[str, str] = {}
@@ -85,9 +69,6 @@ class PodWorker:
         temporary = self.directory / "pod.tmp"
         temporary.write_bytes(orjson.dumps(self.pod))
         os.replace(temporary, self.directory / "pod.json")
-
-    def wake(self) -> None:
-        self._wake.set()
 
     def update(self, pod: Obj) -> None:
         """A newer form of this uid."""
@@ -109,17 +90,8 @@ class PodWorker:
         self.stopping = True
         self.wake()
 
-    def instances(self) -> dict[str, InstanceState]:
-        return {i.id: i for i in self.services.runtime.instances().values() if i.pod_uid == self.uid}
-
     def hooked(self, id: str) -> None:
         self._probing.hooked(id)
-
-    def stop_signal(self, id: str, container: Obj) -> str:
-        """What asks this container to end: its own choice, its image's, else TERM."""
-        own = (container.get("lifecycle") or {}).get("stopSignal")
-        image = self.services.images.find(str(container.get("image") or ""))
-        return str(own or (image.stop_signal if image else "") or "SIGTERM")
 
     def fail(self, error: BaseException) -> None:
         """A step before the containers failed: tried again, ever less often."""

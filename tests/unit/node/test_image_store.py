@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from holdfast.node.images import ImageStore, normalise
+from holdfast.node.images import ImageStore, archive, normalise
 
 DIGEST = "sha256:" + "a" * 64
 
@@ -45,11 +45,11 @@ def test_bad_references(bad: str) -> None:
 
 def tar(files: dict[str, bytes]) -> bytes:
     out = io.BytesIO()
-    with tarfile.open(fileobj=out, mode="w") as archive:
+    with tarfile.open(fileobj=out, mode="w") as packed:
         for name, data in files.items():
             info = tarfile.TarInfo(name)
             info.size = len(data)
-            archive.addfile(info, io.BytesIO(data))
+            packed.addfile(info, io.BytesIO(data))
     return out.getvalue()
 
 
@@ -73,7 +73,7 @@ def oci(layer: bytes, *, named: bytes | None = None) -> dict[str, bytes]:
 def test_load_find_tag_remove(tmp_path: Path) -> None:
     (tmp_path / "app.tar").write_bytes(tar(oci(tar({"bin/run": b"#!"}))))
     store = ImageStore(tmp_path / "data")
-    [image] = store.load(tmp_path / "app.tar")
+    [image] = archive.load(store, tmp_path / "app.tar")
     assert (image.name, image.cmd, image.env) == ("docker.io/team/app:v1", ("run",), ("A=1",))
     assert (Path(image.layers[0]) / "bin/run").read_bytes() == b"#!"
     other = ImageStore(tmp_path / "data")
@@ -97,7 +97,7 @@ def test_docker_archive(tmp_path: Path) -> None:
     ).encode()
     manifest = [{"Config": "c.json", "RepoTags": ["app:1", "app:2"], "Layers": ["x/layer.tar"]}]
     (tmp_path / "a.tar").write_bytes(tar({"manifest.json": json.dumps(manifest).encode(), "c.json": config, "x/layer.tar": layer}))
-    images = ImageStore(tmp_path).load(tmp_path / "a.tar")
+    images = archive.load(ImageStore(tmp_path), tmp_path / "a.tar")
     assert [i.name for i in images] == ["docker.io/library/app:1", "docker.io/library/app:2"]
     assert images[0].entrypoint == ("e",)
     assert images[0].id == images[1].id
@@ -119,7 +119,7 @@ def test_bad_archives_leave_no_image(tmp_path: Path, files: dict[str, bytes]) ->
     (tmp_path / "bad.tar").write_bytes(tar(files))
     store = ImageStore(tmp_path / "data")
     with pytest.raises(ValueError, match=r"damaged|leads out|not a sha256|archive|layout|image|json"):
-        store.load(tmp_path / "bad.tar")
+        archive.load(store, tmp_path / "bad.tar")
     assert store.list() == []
     unpacked = tmp_path / "data/images/unpacked"
     assert not unpacked.exists() or list(unpacked.iterdir()) == []
@@ -128,4 +128,4 @@ def test_bad_archives_leave_no_image(tmp_path: Path, files: dict[str, bytes]) ->
 def test_not_an_archive(tmp_path: Path) -> None:
     (tmp_path / "x.tar").write_bytes(b"no tar at all" * 100)
     with pytest.raises(ValueError, match=r"x\.tar"):
-        ImageStore(tmp_path).load(tmp_path / "x.tar")
+        archive.load(ImageStore(tmp_path), tmp_path / "x.tar")

@@ -1,0 +1,77 @@
+"""Starting the roles that do not run, and waiting until the API answers: for ``up``, ``demo``, and for ``down`` after a kill.
+
+The server is ready when /readyz answers; a process that ends before that ends this command, in its own last words.
+"""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import time
+from pathlib import Path
+
+from holdfast.cli import processes
+from holdfast.cli.errors import UserError
+from holdfast.cli.kube import Kube
+from holdfast.system.settings import Settings
+
+READY_SECONDS = 60
+_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+
+
+def start(settings: Settings) -> Kube:
+    """Starts the roles that do not run and returns a client once the API is ready."""
+    _refuse_second(settings)
+    if not (shutil.which("runc", path=_PATH) or shutil.which("crun", path=_PATH)):
+        raise UserError("pods need runc (or crun) and neither is installed: apt-get install runc")
+    (settings.data / "run").mkdir(parents=True, exist_ok=True)
+    (settings.data / "run" / "down").unlink(missing_ok=True)
+    common = ["--node-name", settings.node_name]
+    listen = ["--listen", f"{settings.host}:{settings.port}"] if settings.port is not None else []
+    store = ["--store", settings.store] if settings.store else []
+    begun = time.time()
+    arguments = {"server": [*common, *listen, *store], "node": [*common, "--runtime", settings.runtime]}
+    missing = [role for role in processes.ROLES if not processes.find(settings.data, role)]
+    children = [(role, processes.spawn(settings.data, role, arguments[role])) for role in missing]
+    if "server" not in missing:
+        begun = 0.0
+    try:
+        return _wait_ready(settings, children, begun)
+    except BaseException:
+        for role, child in children:
+            if child.poll() is None:
+                processes.end(settings.data, role, 10)
+            if child.poll() is None:
+                child.terminate()
+        raise
+
+
+def _refuse_second(settings: Settings) -> None:
+    """One role that is left over is no second ``up``: the other one was killed, and is started beside it."""
+    pids = {role: processes.find(settings.data, role) for role in processes.ROLES}
+    if all(pids.values()):
+        text = f"holdfast runs already on {settings.data} (server pid {pids['server']}, node pid {pids['node']})"
+        raise UserError(f"{text}; `holdfast down --data {settings.data}` stops it")
+
+
+def _wait_ready(settings: Settings, children: list[tuple[str, subprocess.Popen[bytes]]], begun: float) -> Kube:
+    deadline = time.monotonic() + READY_SECONDS
+    kube: Kube | None = None
+    while time.monotonic() < deadline:
+        for role, child in children:
+            if child.poll() is not None:
+                raise UserError(processes.last_words(settings.data, role).removeprefix("holdfast: ") or f"the {role} ended at once")
+        if kube is None and _written_since(settings.kubeconfig, begun):
+            kube = Kube(settings.kubeconfig)
+        if kube is not None and kube.ready():
+            return kube
+        time.sleep(0.02)
+    raise UserError(f"the API is not ready after {READY_SECONDS} s; see {settings.data}/log/server.log")
+
+
+def _written_since(path: Path, begun: float) -> bool:
+    """The server writes the kubeconfig at each start, so an older one may name another port."""
+    try:
+        return path.stat().st_mtime >= begun - 0.01
+    except OSError:
+        return False
