@@ -9,13 +9,12 @@ from __future__ import annotations
 
 import ipaddress
 import random
+from collections.abc import Callable
 from functools import partial
 
 from holdfast.kinds.kind import Obj
-from holdfast.machinery import errors, fielderror
-from holdfast.machinery.fielderror import FieldError
+from holdfast.machinery import errors
 from holdfast.registry.cache import CacheEvent, WatchCache
-from holdfast.registry.write import Write
 
 PREFIX = "/registry/services/"
 NODE_PORTS = range(30000, 32768)
@@ -51,14 +50,17 @@ class Addresses:
         """The key of the Service that holds an address or port; "" when it is free."""
         if self._stale:
             self._stale = False
-            self._held = {name: key for item in self._cache.list(PREFIX) for key in (_key(item.obj),) for name in _names(item.obj)}
+            self._held = {
+                name: key for item in self._cache.list(PREFIX) for key in (service_key(item.obj),) for name in _names(item.obj)
+            }
         return self._held.get(name) or self._reserved.get(name) or ""
 
-    def reserve(self, write: Write, name: str) -> None:
-        key = _key(write.new)
-        if name not in self._reserved:
-            self._reserved[name] = key
-            write.releases.append(partial(self._free, name))
+    def reserve(self, name: str, key: str) -> Callable[[], None]:
+        """Until the returned act, which ends what began here and nothing else."""
+        if name in self._reserved:
+            return lambda: None
+        self._reserved[name] = key
+        return partial(self._free, name)
 
     def _free(self, name: str) -> None:
         self._reserved.pop(name, None)
@@ -81,96 +83,21 @@ class Addresses:
         start = random.SystemRandom().choice(NODE_PORTS)
         for step in range(len(NODE_PORTS)):
             port = NODE_PORTS[(start - NODE_PORTS[0] + step) % len(NODE_PORTS)]
-            if not any(self.holder(_port(port, protocol)) for protocol in protocols):
+            if not any(self.holder(port_name(port, protocol)) for protocol in protocols):
                 return port
         raise errors.internal("failed to allocate a nodePort: range is full")
 
 
-def _port(port: int, protocol: str) -> str:
+def port_name(port: int, protocol: str) -> str:
     return f"{port}/{protocol}"
 
 
-def _key(service: Obj) -> str:
+def service_key(service: Obj) -> str:
     return f"{PREFIX}{service['metadata'].get('namespace', '')}/{service['metadata'].get('name', '')}"
 
 
 def _names(service: Obj) -> list[str]:
     spec = service.get("spec") or {}
     found = [a for a in spec.get("clusterIPs") or [spec.get("clusterIP")] if a and a != HEADLESS]
-    found += [_port(p["nodePort"], p.get("protocol", "TCP")) for p in spec.get("ports") or [] if p.get("nodePort")]
-    return found
-
-
-async def allocate(write: Write) -> None:
-    """The pipeline's last step: never suspends between looking and reserving."""
-    resource = write.kind.resource
-    if (resource.group, resource.plural) != ("", "services") or write.request.subresource:
-        return
-    spec = write.new["spec"]
-    if spec.get("type") == "ExternalName":
-        for name in ("clusterIP", "clusterIPs", "ipFamilies", "ipFamilyPolicy", "internalTrafficPolicy"):
-            spec.pop(name, None)
-        _drop_ports(spec)
-        return
-    found = _cluster_ip(write, spec)
-    if spec.get("type") in ("NodePort", "LoadBalancer") and spec.get("allocateLoadBalancerNodePorts") is not False:
-        found += _node_ports(write, spec)
-    elif spec.get("type") == "ClusterIP":
-        _drop_ports(spec)
-        spec.pop("externalTrafficPolicy", None)
-        spec.pop("allocateLoadBalancerNodePorts", None)
-    if found:
-        write.release()
-        raise errors.invalid("Service", write.new["metadata"]["name"], found)
-
-
-def _drop_ports(spec: Obj) -> None:
-    for port in spec.get("ports") or []:
-        port.pop("nodePort", None)
-
-
-def _cluster_ip(write: Write, spec: Obj) -> list[FieldError]:
-    addresses = write.registry.addresses
-    spec.setdefault("ipFamilies", ["IPv4"])
-    spec.setdefault("ipFamilyPolicy", "SingleStack")
-    address = spec.get("clusterIP") or next(iter(spec.get("clusterIPs") or []), "")
-    if address == HEADLESS:
-        spec["clusterIP"], spec["clusterIPs"] = HEADLESS, [HEADLESS]
-        return []
-    if not address:
-        address = addresses.pick_address()
-    else:
-        path, listed = "spec.clusterIPs", [address]
-        try:
-            if ipaddress.IPv4Address(address) not in addresses.network:
-                text = f"failed to allocate IP {address}: the provided IP is not in the valid range. The range of valid IPs is "
-                return [fielderror.invalid(path, listed, text + str(addresses.network))]
-        except ValueError:
-            return [fielderror.invalid(f"{path}[0]", address, "must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)")]
-        if addresses.holder(address) not in ("", _key(write.new)):
-            return [fielderror.invalid(path, listed, f"failed to allocate IP {address}: provided IP is already allocated")]
-    addresses.reserve(write, address)
-    spec["clusterIP"], spec["clusterIPs"] = address, [address]
-    return []
-
-
-def _node_ports(write: Write, spec: Obj) -> list[FieldError]:
-    addresses, key = write.registry.addresses, _key(write.new)
-    before = {
-        (p.get("name", ""), p.get("protocol")): p.get("nodePort") for p in ((write.old or {}).get("spec") or {}).get("ports") or []
-    }
-    found = []
-    for position, port in enumerate(spec.get("ports") or []):
-        protocol = port.get("protocol", "TCP")
-        number = port.get("nodePort") or before.get((port.get("name", ""), protocol)) or addresses.pick_port({protocol})
-        name = _port(number, protocol)
-        path = f"spec.ports[{position}].nodePort"
-        if number not in NODE_PORTS:
-            text = f"provided port is not in the valid range. The range of valid ports is {NODE_PORTS[0]}-{NODE_PORTS[-1]}"
-            found.append(fielderror.invalid(path, number, text))
-        elif addresses.holder(name) not in ("", key):
-            found.append(fielderror.invalid(path, number, "provided port is already allocated"))
-        else:
-            addresses.reserve(write, name)
-            port["nodePort"] = number
+    found += [port_name(p["nodePort"], p.get("protocol", "TCP")) for p in spec.get("ports") or [] if p.get("nodePort")]
     return found

@@ -7,7 +7,6 @@ need a permission that the version before did not.
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING
 
 from holdfast.kinds.core import given
 from holdfast.kinds.kind import Obj, Resource
@@ -23,11 +22,9 @@ from holdfast.kinds.resources import (
 from holdfast.machinery.errors import ApiError
 from holdfast.registry.authorize import MASTERS
 from holdfast.registry.authorize.roles import bindings, roles
+from holdfast.registry.local import LocalClient
+from holdfast.registry.registry import Registry
 from holdfast.registry.request import User
-
-if TYPE_CHECKING:
-    from holdfast.registry.local import LocalClient
-    from holdfast.registry.registry import Registry
 
 log = logging.getLogger("holdfast.registry")
 SERVER = User("system:apiserver", (MASTERS, "system:authenticated"))
@@ -37,7 +34,7 @@ API_PORT = 6443
 
 async def bootstrap(registry: Registry, *, api_port: int = API_PORT, ca_pem: str = "") -> None:
     """``api_port`` is where pods reach the API server (the ``kubernetes`` Service's target), ``ca_pem`` the CA it is known by."""
-    client = registry.client(SERVER)
+    client = LocalClient(registry, SERVER)
     for name in NAMES:
         await _ensure(client, NAMESPACES, {"metadata": {"name": name}})
         await _ensure(client, SERVICEACCOUNTS, given.default_account(name), name)

@@ -1,4 +1,4 @@
-"""The commit: from a walked Write to the store and through the watch cache, or, in a dry run, nowhere.
+"""The commit: from a walked write to the store and through the watch cache, or, in a dry run, nowhere.
 
 The store compares and swaps; nothing here does. A write's answer waits for the cache, so reads that
 follow it see it (DESIGN rule 7).
@@ -7,11 +7,10 @@ follow it see it (DESIGN rule 7).
 from __future__ import annotations
 
 from holdfast.kinds.kind import Kind, Obj
-from holdfast.machinery import errors
-from holdfast.registry import codec, options
+from holdfast.machinery import errors, meta
+from holdfast.registry import codec
 from holdfast.registry.cache import WatchCache
 from holdfast.registry.request import Stored
-from holdfast.registry.write import Write
 from holdfast.store.api import KeyExistsError, Record, Store
 
 LIMIT = 1536 * 1024
@@ -23,31 +22,25 @@ class Committer:
         self._cache = cache
         self.writes = 0
 
-    async def create(self, write: Write) -> Stored:
+    async def create(self, kind: Kind, obj: Obj, *, dry_run: bool) -> Stored:
         """Raises KeyExistsError."""
-        metadata = write.new["metadata"]
-        key = codec.key(write.kind, metadata.get("namespace", ""), metadata["name"])
-        value = _encode(write.kind, write.new)
-        if options.dry_run(write.request):
+        key, value = _keyed(kind, obj), _encode(kind, obj)
+        if dry_run:
             if self._cache.get(key) is not None:
                 raise KeyExistsError(key)
-            return codec.serve(write.kind, codec.unversioned(value))
-        return await self._applied(write.kind, key, value, await self._store.create(key, value))
+            return codec.serve(kind, codec.unversioned(value))
+        return await self._applied(kind, key, value, await self._store.create(key, value))
 
-    async def update(self, write: Write, current: Stored, *, dry_run: bool) -> Stored:
+    async def update(self, kind: Kind, obj: Obj, current: Stored, *, dry_run: bool) -> Stored:
         """Raises MismatchError when ``current`` is no longer what is stored."""
-        metadata = write.new["metadata"]
-        key = codec.key(write.kind, metadata.get("namespace", ""), metadata["name"])
-        value = _encode(write.kind, write.new)
+        key, value = _keyed(kind, obj), _encode(kind, obj)
         if dry_run:
-            return codec.serve(write.kind, codec.stored(Record(key, value, current.revision, 0)))
-        return await self._applied(write.kind, key, value, await self._store.update(key, value, current.revision))
+            return codec.serve(kind, codec.stored(Record(key, value, current.revision, 0)))
+        return await self._applied(kind, key, value, await self._store.update(key, value, current.revision))
 
     async def delete(self, kind: Kind, obj: Obj, current: Stored, *, dry_run: bool) -> Stored:
         """``obj`` is the last state that watchers are shown. Raises MismatchError."""
-        metadata = obj["metadata"]
-        key = codec.key(kind, metadata.get("namespace", ""), metadata["name"])
-        value = _encode(kind, obj)
+        key, value = _keyed(kind, obj), _encode(kind, obj)
         if dry_run:
             return codec.serve(kind, codec.stored(Record(key, value, current.revision, 0)))
         revision = await self._store.delete(key, current.revision, value)
@@ -62,6 +55,10 @@ class Committer:
         if found is None or found.revision != revision:
             found = codec.stored(Record(key, value, revision, 0))
         return codec.serve(kind, found)
+
+
+def _keyed(kind: Kind, obj: Obj) -> str:
+    return codec.key(kind, meta.namespace(obj), meta.name(obj))
 
 
 def _encode(kind: Kind, obj: Obj) -> bytes:

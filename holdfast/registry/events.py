@@ -4,46 +4,43 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from typing import TYPE_CHECKING
 
 from holdfast.kinds.kind import Obj
 from holdfast.lib.clock import parse_rfc3339
 from holdfast.registry import codec
+from holdfast.registry.core import Core
 from holdfast.registry.request import Stored
 from holdfast.store.api import MismatchError
-
-if TYPE_CHECKING:
-    from holdfast.registry.registry import Registry
 
 log = logging.getLogger("holdfast.registry")
 SECONDS = 60.0
 
 
-async def sweep(registry: Registry) -> None:
+async def sweep(core: Core) -> None:
     while True:
         await asyncio.sleep(SECONDS)
-        await sweep_once(registry)
+        await sweep_once(core)
 
 
-async def sweep_once(registry: Registry) -> int:
+async def sweep_once(core: Core) -> int:
     """Returns how many were removed."""
-    ttl = {codec.prefix(kind): kind.event_ttl_seconds for kind in registry.kinds if kind.event_ttl_seconds}
+    ttl = {codec.prefix(kind): kind.event_ttl_seconds for kind in core.kinds if kind.event_ttl_seconds}
     removed = 0
     for prefix, seconds in ttl.items():
-        limit = registry.clock.now() - seconds
-        for item in registry.cache.list(prefix):
-            if _last_seen(item.obj) < limit and await _remove(registry, prefix, item):
+        limit = core.clock.now() - seconds
+        for item in core.cache.list(prefix):
+            if _last_seen(item.obj) < limit and await _remove(core, prefix, item):
                 removed += 1
     return removed
 
 
-async def _remove(registry: Registry, prefix: str, item: Stored) -> bool:
+async def _remove(core: Core, prefix: str, item: Stored) -> bool:
     metadata = item.obj["metadata"]
     try:
-        revision = await registry.store.delete(f"{prefix}{metadata['namespace']}/{metadata['name']}", item.revision)
+        revision = await core.store.delete(f"{prefix}{metadata['namespace']}/{metadata['name']}", item.revision)
     except MismatchError:
         return False  # written again in between: it lives on
-    await registry.cache.wait(revision)
+    await core.cache.wait(revision)
     return True
 
 

@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import AsyncIterator, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from holdfast.client.api import MERGE_PATCH, WatchEvent
 from holdfast.kinds.kind import Obj, Resource
 from holdfast.machinery import meta
 from holdfast.machinery.errors import ApiError
+from holdfast.registry.registry import Registry
 from holdfast.registry.request import Listing, Request, Result, User
-
-if TYPE_CHECKING:
-    from holdfast.registry.registry import Registry
 
 
 class LocalClient:

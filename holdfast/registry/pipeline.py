@@ -1,4 +1,4 @@
-"""The way of a write, as one ordered tuple. Authorization stands before it (``registry.registry``), the commit behind it.
+"""The way of a write, as one ordered tuple. Authorization stands before it (``core.registry``), the commit behind it.
 
 Update and patch walk it again at each conflict retry; ``verbs`` calls ``walk`` and commits what it leaves.
 """
@@ -18,8 +18,8 @@ from holdfast.machinery.errors import ApiError
 from holdfast.machinery.fielderror import FieldError, invalid
 from holdfast.machinery.meta import check_meta
 from holdfast.machinery.validate import validate
-from holdfast.registry import addresses, codec
-from holdfast.registry.admission import MUTATING, VALIDATING
+from holdfast.registry import codec
+from holdfast.registry.admission import MUTATING, VALIDATING, service
 from holdfast.registry.request import Request
 from holdfast.registry.write import Write
 
@@ -123,8 +123,8 @@ async def _identify(write: Write) -> None:
         metadata.pop(name, None)
     if not metadata.get("name") and metadata.get("generateName"):
         metadata["name"] = names.generate_name(metadata["generateName"])
-    metadata["uid"] = write.registry.new_uid()
-    metadata["creationTimestamp"] = write.registry.timestamp()
+    metadata["uid"] = write.core.new_uid()
+    metadata["creationTimestamp"] = write.core.timestamp()
 
 
 def _keep(write: Write, old: Obj) -> None:
@@ -158,7 +158,7 @@ def _refuse_uid(write: Write, given: str, before: Obj) -> None:
     resource, name = write.kind.resource, before["name"]
     if write.request.verb == "patch":
         raise errors.invalid(resource.kind, name, [invalid("metadata.uid", given, "field is immutable")], resource.group)
-    key = write.registry.key(write.kind, before.get("namespace", ""), name)
+    key = write.core.key(write.kind, before.get("namespace", ""), name)
     text = (
         f"StorageError: invalid object, Code: 4, Key: {key}, ResourceVersion: 0, AdditionalErrorMsg: Precondition failed:"
         f" UID in precondition: {given}, UID in object meta: {before['uid']}"
@@ -250,5 +250,5 @@ STEPS: tuple[Step, ...] = (
     _prepare,
     _validate,
     _validating,
-    addresses.allocate,
+    service.allocate,
 )

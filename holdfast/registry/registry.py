@@ -8,35 +8,26 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import uuid
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
-from typing import TYPE_CHECKING
+from typing import Any
 
-from holdfast.kinds.kind import Kind, Obj
+from holdfast.kinds.kind import Obj
 from holdfast.kinds.table import KindTable
-from holdfast.lib.clock import Clock, SystemClock, rfc3339
+from holdfast.lib.clock import Clock
 from holdfast.machinery import errors
 from holdfast.machinery.errors import ApiError
-from holdfast.registry import codec, events
-from holdfast.registry.addresses import Addresses
-from holdfast.registry.authorize import Attributes, Authorizer, attributes_of, refusal, reviews
-from holdfast.registry.authorize.rbac import Rbac
-from holdfast.registry.authorize.reviews import VerifyToken
-from holdfast.registry.cache import WatchCache
-from holdfast.registry.commit import Committer
+from holdfast.registry import events
+from holdfast.registry.authorize import Attributes, refusal, reviews
+from holdfast.registry.core import Core
 from holdfast.registry.request import Event, Listing, Request, Result, User
 from holdfast.registry.subresources import pod, scale, token
-from holdfast.registry.subresources.token import IssueToken
 from holdfast.registry.verbs import create, delete, deletecollection, get, patch, update
 from holdfast.registry.verbs import list as listing
 from holdfast.registry.verbs import watch as watching
 from holdfast.store.api import Store
 
-if TYPE_CHECKING:
-    from holdfast.registry.local import LocalClient
-
 log = logging.getLogger("holdfast.registry")
-_Handler = Callable[["Registry", Request], Awaitable["Result | Listing"]]
+_Handler = Callable[[Core, Request], Awaitable[Result | Listing]]
 
 _VERBS: Mapping[str, _Handler] = {
     "get": get.get,
@@ -61,32 +52,12 @@ _SUBRESOURCES: Mapping[tuple[str, str], _Handler] = {
 }
 
 
-class Registry:
+class Registry(Core):
     """Owned by one event loop. ``start`` before use, ``close`` at the end; ``join`` returns when it fails."""
 
-    def __init__(
-        self,
-        store: Store,
-        kinds: KindTable,
-        clock: Clock | None = None,
-        *,
-        authorizer: Authorizer | None = None,
-        service_cidr: str = "10.96.0.0/12",
-        issue_token: IssueToken | None = None,
-        verify_token: VerifyToken | None = None,
-        new_uid: Callable[[], str] = lambda: str(uuid.uuid4()),
-    ) -> None:
-        self.store = store
-        self.kinds = kinds
-        self.clock: Clock = clock or SystemClock()
-        self.issue_token = issue_token
-        self.verify_token = verify_token
-        self.new_uid = new_uid
-        self.cache = WatchCache(store)
-        self.committer = Committer(store, self.cache)
-        self.rbac = Rbac(self.cache)
-        self.authorizer: Authorizer = authorizer or self.rbac
-        self.addresses = Addresses(self.cache, service_cidr)
+    def __init__(self, store: Store, kinds: KindTable, clock: Clock | None = None, **parts: Any) -> None:
+        """``parts``: as ``Core`` takes them."""
+        super().__init__(store, kinds, clock, **parts)
         self._runner: asyncio.Task[None] | None = None
         self._requests: dict[str, int] = {}
 
@@ -145,13 +116,6 @@ class Registry:
 
     # Permissions.
 
-    def authorize(self, request: Request) -> None:
-        """Raises ApiError 403. For the server's own subresources (exec, log ...) too."""
-        asked = attributes_of(request)
-        decision = self.authorizer.decide(request.user, asked)
-        if not decision.allowed:
-            raise refusal(request.user, asked, decision.reason)
-
     def authorize_resource(self, user: User, asked: Attributes) -> None:
         """As ``authorize``, for resources that are no kinds (reviews, unknown ones). Raises ApiError 403."""
         decision = self.authorizer.decide(user, asked)
@@ -180,20 +144,6 @@ class Registry:
                 raise errors.unavailable("this server reviews no tokens")
             return await reviews.token(self.verify_token, body)
         return reviews.access(self.authorizer, plural, user, body, namespace)
-
-    # What the steps of a request use.
-
-    def client(self, user: User) -> LocalClient:
-        """A client in this process that acts as ``user``, under the same rules as any other."""
-        from holdfast.registry.local import LocalClient
-
-        return LocalClient(self, user)
-
-    def timestamp(self) -> str:
-        return rfc3339(self.clock.now())
-
-    def key(self, kind: Kind, namespace: str, name: str) -> str:
-        return codec.key(kind, namespace, name)
 
     def statistics(self) -> dict[str, dict[str, float]]:
         return {

@@ -4,21 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
 
 from holdfast.kinds.kind import Kind, Obj
+from holdfast.registry.cache import WatchCache
+from holdfast.registry.core import Core
 from holdfast.registry.request import Request
-
-if TYPE_CHECKING:
-    from holdfast.registry.cache import WatchCache
-    from holdfast.registry.registry import Registry
 
 
 @dataclass
 class Write:
     """``old`` is None on create and shared with readers; ``new`` becomes the pipeline's own copy once decoded."""
 
-    registry: Registry
+    core: Core
     request: Request
     new: Obj
     old: Obj | None = None
@@ -32,7 +29,7 @@ class Write:
 
     @property
     def cache(self) -> WatchCache:
-        return self.registry.cache
+        return self.core.cache
 
     @property
     def status_only(self) -> bool:

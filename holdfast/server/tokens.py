@@ -17,8 +17,8 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 from holdfast.kinds.kind import Obj
 from holdfast.lib.clock import Clock
+from holdfast.registry.claims import AUDIENCE, TokenClaims
 from holdfast.registry.request import User
-from holdfast.registry.subresources.token import AUDIENCE, TokenClaims
 
 ISSUER = AUDIENCE
 

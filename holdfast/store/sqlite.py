@@ -211,9 +211,9 @@ class SqliteStore:
         database.execute("COMMIT")
         self._batches += 1
         self._writes += len(changes)
-        self._loop.call_soon_threadsafe(self._committed, changes, revision, outcomes)
-        # The next batch may begin before the loop has run: the counter must already have moved.
+        # First of all: the loop may answer a writer, and it read at this revision, before this thread goes on.
         self._revision = revision
+        self._loop.call_soon_threadsafe(self._committed, changes, revision, outcomes)
         if revision - self._compacted > 2 * HISTORY:
             self._compact(revision - HISTORY)
 

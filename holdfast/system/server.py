@@ -86,7 +86,7 @@ async def _serve(
         address = f"https://{settings.host}:{port}"
         pages.address = address
         _write_files(settings, keys, address)
-        await _publish(registry.client(SERVER), *settings.advertise)
+        await _publish(LocalClient(registry, SERVER), *settings.advertise)
         pages.ready = True
         log.info("API at %s", address)
         if ready:
@@ -165,9 +165,9 @@ async def _until_stopped(registry: Registry, keys: pki.Pki, stop: asyncio.Event)
 
     def client(name: str) -> LocalClient:
         if name in ("kube-scheduler", "kube-controller-manager"):
-            return registry.client(User(f"system:{name}", ("system:authenticated",)))
+            return LocalClient(registry, User(f"system:{name}", ("system:authenticated",)))
         groups = ("system:serviceaccounts", "system:serviceaccounts:kube-system", "system:authenticated")
-        return registry.client(User(f"system:serviceaccount:kube-system:{name}", groups))
+        return LocalClient(registry, User(f"system:serviceaccount:kube-system:{name}", groups))
 
     controllers = asyncio.create_task(run_all(client, ca_pem=keys.ca.certificate.decode(), clock=registry.clock), name="controllers")
     # The registry's own work ends only by failing (the store is gone): then nothing true can be served any more.

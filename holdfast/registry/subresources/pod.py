@@ -4,27 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace as changed
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from holdfast.kinds.kind import Obj
 from holdfast.machinery import errors, fielderror, meta
 from holdfast.machinery.fielderror import FieldError
 from holdfast.registry import codec, options
+from holdfast.registry.core import Core
 from holdfast.registry.options import delete_options
 from holdfast.registry.pipeline import check_type
 from holdfast.registry.request import Request, Result
 from holdfast.registry.verbs.common import RETRIES, catch_up, current, modified
 from holdfast.registry.verbs.delete import check_preconditions, delete
-from holdfast.registry.write import Write
 from holdfast.store.api import MismatchError
-
-if TYPE_CHECKING:
-    from holdfast.registry.registry import Registry
 
 _SUCCESS: Obj = {"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "code": 201}
 
 
-async def bind(registry: Registry, request: Request) -> Result:
+async def bind(core: Core, request: Request) -> Result:
     options.check_write(request)
     body = request.body
     check_type(body, "v1", "Binding")
@@ -53,9 +50,9 @@ async def bind(registry: Registry, request: Request) -> Result:
         for name in ("labels", "annotations"):
             if metadata.get(name):
                 pod["metadata"][name] = {**(pod["metadata"].get(name) or {}), **metadata[name]}
-        _condition(pod, {"type": "PodScheduled", "status": "True"}, registry.timestamp())
+        _condition(pod, {"type": "PodScheduled", "status": "True"}, core.timestamp())
 
-    await _change(registry, request, assign)
+    await _change(core, request, assign)
     return Result(201, obj=dict(_SUCCESS))
 
 
@@ -63,13 +60,13 @@ def _bound(name: str, why: str) -> errors.ApiError:
     return errors.conflict("pods/binding", name, why)
 
 
-async def evict(registry: Registry, request: Request) -> Result:
+async def evict(core: Core, request: Request) -> Result:
     body = request.body
     check_type(body, "policy/v1", "Eviction")
     name = (body.get("metadata") or {}).get("name")
     if name and name != request.name:
         raise errors.bad_request("name in URL does not match name in Eviction object")
-    found = current(registry, request)
+    found = current(core, request)
     delete_body: Any = dict(body.get("deleteOptions") or {})
     if request.options.get("dryRun"):
         delete_body["dryRun"] = [request.options["dryRun"]]
@@ -78,18 +75,18 @@ async def evict(registry: Registry, request: Request) -> Result:
     check_preconditions(request.kind, found, wanted)
 
     def mark(pod: Obj) -> None:
-        check_preconditions(request.kind, current(registry, request), wanted)
+        check_preconditions(request.kind, current(core, request), wanted)
         word = {"reason": "EvictionByEvictionAPI", "message": "Eviction API: evicting"}
-        _condition(pod, {"type": "DisruptionTarget", "status": "True", **word}, registry.timestamp())
+        _condition(pod, {"type": "DisruptionTarget", "status": "True", **word}, core.timestamp())
 
     phase = (found.obj.get("status") or {}).get("phase")
     if not wanted.dry_run and not meta.is_terminating(found.obj) and phase not in ("Succeeded", "Failed"):
         uid = meta.uid(found.obj)
-        await _change(registry, request, mark)
+        await _change(core, request, mark)
         # The mark moved the pod on: from here its uid says that it is still the one.
         body = {n: v for n, v in delete_body.items() if n != "preconditions"} | {"preconditions": {"uid": uid}}
         deleting = changed(deleting, body=body)
-    await delete(registry, deleting)
+    await delete(core, deleting)
     return Result(201, obj=dict(_SUCCESS))
 
 
@@ -103,16 +100,16 @@ def _condition(pod: Obj, entry: Obj, now: str) -> None:
     conditions.append(entry)
 
 
-async def _change(registry: Registry, request: Request, act: Callable[[Obj], None]) -> None:
+async def _change(core: Core, request: Request, act: Callable[[Obj], None]) -> None:
     for _ in range(RETRIES):
-        found = current(registry, request)
+        found = current(core, request)
         old = codec.serve(request.kind, found).obj
         new = codec.copy(old)
         act(new)
         try:
-            await registry.committer.update(Write(registry, request, new, old), found, dry_run=options.dry_run(request))
+            await core.committer.update(request.kind, new, found, dry_run=options.dry_run(request))
         except MismatchError:
-            await catch_up(registry)
+            await catch_up(core)
             continue
         return
     raise modified(request.kind, request.name)

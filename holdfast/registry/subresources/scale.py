@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import replace as changed
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from holdfast.kinds.kind import Kind, Obj
 from holdfast.kinds.schemas import schema_of
 from holdfast.machinery import errors, fielderror, meta, selectors
 from holdfast.machinery.decode import decode
 from holdfast.registry import codec, options
+from holdfast.registry.core import Core
 from holdfast.registry.pipeline import check_type
 from holdfast.registry.request import Request, Result
 from holdfast.registry.verbs.common import RETRIES, catch_up, current, modified
@@ -17,22 +18,19 @@ from holdfast.registry.verbs.patch import patched
 from holdfast.registry.verbs.update import replace
 from holdfast.store.api import MismatchError
 
-if TYPE_CHECKING:
-    from holdfast.registry.registry import Registry
-
 API_VERSION, KIND = "autoscaling/v1", "Scale"
 _SCHEMA = schema_of("io.k8s.api.autoscaling.v1.Scale")
 
 
-async def get(registry: Registry, request: Request) -> Result:
-    return Result(obj=_scale(request.kind, codec.serve(request.kind, current(registry, request)).obj))
+async def get(core: Core, request: Request) -> Result:
+    return Result(obj=_scale(request.kind, codec.serve(request.kind, current(core, request)).obj))
 
 
-async def write(registry: Registry, request: Request) -> Result:
+async def write(core: Core, request: Request) -> Result:
     """update and patch."""
     options.check_write(request)
     for _ in range(RETRIES):
-        found = current(registry, request)
+        found = current(core, request)
         obj = codec.serve(request.kind, found).obj
         body = request.body if request.verb == "update" else patched(request, _SCHEMA, _scale(request.kind, obj))
         replicas, version = _wanted(request, body)
@@ -45,9 +43,9 @@ async def write(registry: Registry, request: Request) -> Result:
             place = place.setdefault(step, {})
         place[last] = replicas
         try:
-            result = await replace(registry, changed(request, verb="update", subresource="", options=_kept(request)), new, found)
+            result = await replace(core, changed(request, verb="update", subresource="", options=_kept(request)), new, found)
         except MismatchError:
-            await catch_up(registry)
+            await catch_up(core)
             if request.verb == "update" and version:
                 break
             continue

@@ -2,48 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from holdfast.kinds.kind import Obj
 from holdfast.lib.clock import rfc3339
 from holdfast.machinery import errors, fielderror, meta
 from holdfast.registry import codec, options
+from holdfast.registry.claims import AUDIENCE, TokenClaims
+from holdfast.registry.core import Core
 from holdfast.registry.pipeline import check_type
 from holdfast.registry.request import Request, Result
 from holdfast.registry.verbs.common import current
 
-if TYPE_CHECKING:
-    from holdfast.registry.registry import Registry
-
-AUDIENCE = "https://kubernetes.default.svc.cluster.local"
 SECONDS = 3600
 _BOUND = {("v1", "Pod"): "pods", ("v1", "Secret"): "secrets", ("v1", "Node"): "nodes"}
 
 
-@dataclass(frozen=True)
-class TokenClaims:
-    """What a token says. ``bound_kind`` is Pod, Secret, Node or ""; ``node`` where a bound pod runs."""
-
-    namespace: str
-    name: str
-    uid: str
-    audiences: tuple[str, ...]
-    seconds: int
-    bound_kind: str = ""
-    bound_name: str = ""
-    bound_uid: str = ""
-    node: str = ""
-
-
-IssueToken = Callable[[TokenClaims], tuple[str, float]]
-"""Returns the token and when it ends, in unix seconds."""
-
-
-async def create(registry: Registry, request: Request) -> Result:
+async def create(core: Core, request: Request) -> Result:
     options.check_write(request)
-    account = codec.serve(request.kind, current(registry, request)).obj
+    account = codec.serve(request.kind, current(core, request)).obj
     check_type(request.body, "authentication.k8s.io/v1", "TokenRequest")
     spec: Any = request.body.get("spec") or {}
     if not isinstance(spec, dict):
@@ -58,10 +35,10 @@ async def create(registry: Registry, request: Request) -> Result:
     if seconds > 2**32:
         _refuse(fielderror.invalid(path, seconds, "may not specify a duration larger than 2^32 seconds"))
     audiences = tuple(str(a) for a in spec.get("audiences") or ()) or (AUDIENCE,)
-    claims = _bind(registry, request, account, spec.get("boundObjectRef"), audiences, seconds)
-    if registry.issue_token is None:
+    claims = _bind(core, request, account, spec.get("boundObjectRef"), audiences, seconds)
+    if core.issue_token is None:
         raise errors.unavailable("this server issues no tokens")
-    token, ends = registry.issue_token(claims)
+    token, ends = core.issue_token(claims)
     metadata = account["metadata"]
     body: Obj = {
         "kind": "TokenRequest",
@@ -70,7 +47,7 @@ async def create(registry: Registry, request: Request) -> Result:
             "name": metadata["name"],
             "namespace": metadata["namespace"],
             "uid": metadata["uid"],
-            "creationTimestamp": registry.timestamp(),
+            "creationTimestamp": core.timestamp(),
         },
         "spec": {"audiences": list(audiences), "expirationSeconds": seconds, "boundObjectRef": spec.get("boundObjectRef")},
         "status": {"token": token, "expirationTimestamp": rfc3339(ends)},
@@ -82,7 +59,7 @@ def _refuse(found: fielderror.FieldError) -> None:
     raise errors.invalid("TokenRequest", "", [found], "authentication.k8s.io")
 
 
-def _bind(registry: Registry, request: Request, account: Obj, reference: Any, audiences: tuple[str, ...], seconds: int) -> TokenClaims:
+def _bind(core: Core, request: Request, account: Obj, reference: Any, audiences: tuple[str, ...], seconds: int) -> TokenClaims:
     subject = (request.namespace, request.name, meta.uid(account), audiences, seconds)
     if not reference:
         return TokenClaims(*subject)
@@ -93,7 +70,7 @@ def _bind(registry: Registry, request: Request, account: Obj, reference: Any, au
     if storage is None:
         raise errors.bad_request(f"cannot bind token to object of type /{version}, Kind={kind}")
     where = f"/registry/{storage}/{name}" if storage == "nodes" else f"/registry/{storage}/{request.namespace}/{name}"
-    found = registry.cache.get(where)
+    found = core.cache.get(where)
     if found is None:
         raise errors.not_found(storage, name)
     if reference.get("uid") and reference["uid"] != meta.uid(found.obj):

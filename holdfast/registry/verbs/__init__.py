@@ -1,1 +1,1 @@
-"""The verbs, one file each. ``registry.registry`` authorizes, then calls the one a request names."""
+"""The verbs, one file each. ``core.registry`` authorizes, then calls the one a request names."""

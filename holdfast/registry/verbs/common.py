@@ -3,30 +3,27 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
 
 from holdfast.kinds.kind import Kind
 from holdfast.machinery import errors
 from holdfast.machinery.errors import ApiError
 from holdfast.registry import codec
+from holdfast.registry.core import Core
 from holdfast.registry.request import Request, Stored
-
-if TYPE_CHECKING:
-    from holdfast.registry.registry import Registry
 
 FUTURE_WAIT = 3.0
 RETRIES = 64
 """Each lost race is somebody's won one: many may write the same object and all get through."""
 
 
-def stored(registry: Registry, request: Request) -> Stored | None:
+def stored(core: Core, request: Request) -> Stored | None:
     """The object of a request as it is stored. Reads here see every write that was answered."""
-    return registry.cache.get(codec.key(request.kind, request.namespace, request.name))
+    return core.cache.get(codec.key(request.kind, request.namespace, request.name))
 
 
-def current(registry: Registry, request: Request) -> Stored:
+def current(core: Core, request: Request) -> Stored:
     """As ``stored``, but absence is ApiError 404."""
-    found = stored(registry, request)
+    found = stored(core, request)
     if found is None:
         raise absent(request.kind, request.name)
     return found
@@ -45,17 +42,17 @@ def too_new(revision: int, newest: int) -> ApiError:
     return ApiError(504, "Timeout", f"Timeout: Too large resource version: {revision}, current: {newest}", details)
 
 
-async def not_older_than(registry: Registry, revision: int) -> None:
+async def not_older_than(core: Core, revision: int) -> None:
     """Waits a little for a revision that has not happened yet. Raises ApiError 504."""
-    if revision <= registry.cache.revision:
+    if revision <= core.cache.revision:
         return
     try:
         async with asyncio.timeout(FUTURE_WAIT):
-            await registry.cache.wait(revision)
+            await core.cache.wait(revision)
     except TimeoutError:
-        raise too_new(revision, registry.cache.revision) from None
+        raise too_new(revision, core.cache.revision) from None
 
 
-async def catch_up(registry: Registry) -> None:
+async def catch_up(core: Core) -> None:
     """After a lost race: the winner's write is committed but perhaps not in the cache yet. Read only once it is."""
-    await registry.cache.wait(registry.store.revision)
+    await core.cache.wait(core.store.revision)

@@ -2,49 +2,49 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from holdfast.machinery import errors, meta
 from holdfast.machinery.errors import ApiError
 from holdfast.registry import codec, options
+from holdfast.registry.core import Core
 from holdfast.registry.pipeline import walk
 from holdfast.registry.request import Request, Result
 from holdfast.registry.verbs.common import catch_up
 from holdfast.registry.write import Write
 from holdfast.store.api import KeyExistsError
 
-if TYPE_CHECKING:
-    from holdfast.registry.registry import Registry
-
 TRIES = 8
 
 
-async def create(registry: Registry, request: Request) -> Result:
+async def create(core: Core, request: Request) -> Result:
     options.check_write(request)
     metadata = request.body.get("metadata") if isinstance(request.body, dict) else None
     generated = isinstance(metadata, dict) and not metadata.get("name") and bool(metadata.get("generateName"))
     for _ in range(TRIES if generated else 1):
-        write = Write(registry, request, request.body)
+        write = Write(core, request, request.body)
         try:
             await walk(write)
             warnings = write.warnings if request.kind.acted_on else [*write.warnings, _idle(request)]
-            return Result(201, stored=await registry.committer.create(write), warnings=tuple(warnings))
+            return Result(
+                201,
+                stored=await core.committer.create(write.kind, write.new, dry_run=options.dry_run(request)),
+                warnings=tuple(warnings),
+            )
         except KeyExistsError:
-            await catch_up(registry)
-            refused = _exists(registry, write, generated=generated)
+            await catch_up(core)
+            refused = _exists(core, write, generated=generated)
         finally:
             write.release()
     raise refused
 
 
-def _exists(registry: Registry, write: Write, *, generated: bool) -> ApiError:
+def _exists(core: Core, write: Write, *, generated: bool) -> ApiError:
     resource, name = write.kind.resource, meta.name(write.new)
     error = errors.already_exists(resource.plural, name, resource.group)
     if generated:
         error.message += ", the server was not able to generate a unique name for the object"
         error.details = {**(error.details or {}), "retryAfterSeconds": 1}
         return error
-    there = registry.cache.get(codec.key(write.kind, meta.namespace(write.new), name))
+    there = core.cache.get(codec.key(write.kind, meta.namespace(write.new), name))
     if there is not None and meta.is_terminating(there.obj):
         error.message = f"object is being deleted: {error.message}"
     return error

@@ -8,23 +8,19 @@ last reason removes the object (``verbs.update.finished``).
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from holdfast.kinds.kind import Kind, Obj
 from holdfast.lib.clock import parse_rfc3339, rfc3339
 from holdfast.machinery import errors, meta
 from holdfast.machinery.errors import ApiError
 from holdfast.registry import codec, options
 from holdfast.registry.admission.namespace import check_delete
+from holdfast.registry.core import Core
 from holdfast.registry.options import DeleteOptions
 from holdfast.registry.request import Request, Result, Stored
 from holdfast.registry.verbs.common import RETRIES, catch_up, current, modified
 from holdfast.registry.verbs.update import finished
 from holdfast.registry.write import Write
 from holdfast.store.api import MismatchError
-
-if TYPE_CHECKING:
-    from holdfast.registry.registry import Registry
 
 ORPHAN, FOREGROUND = "orphan", "foregroundDeletion"
 ANSWERED_WITH_OBJECT = frozenset(
@@ -33,16 +29,16 @@ ANSWERED_WITH_OBJECT = frozenset(
 """Upstream answers the deletion of these with the object, of all others with a Status."""
 
 
-async def delete(registry: Registry, request: Request) -> Result:
+async def delete(core: Core, request: Request) -> Result:
     wanted = options.delete_options(request)
     check_delete(request.kind, request.name)
     for _ in range(RETRIES):
-        found = current(registry, request)
+        found = current(core, request)
         check_preconditions(request.kind, found, wanted)
         try:
-            return await _attempt(registry, request, found, wanted)
+            return await _attempt(core, request, found, wanted)
         except MismatchError:
-            await catch_up(registry)
+            await catch_up(core)
             continue
     raise modified(request.kind, request.name)
 
@@ -61,20 +57,20 @@ def _conflict(kind: Kind, name: str, why: str) -> ApiError:
     return errors.conflict(kind.resource.kind, name, why, kind.resource.group)
 
 
-async def _attempt(registry: Registry, request: Request, found: Stored, wanted: DeleteOptions) -> Result:
+async def _attempt(core: Core, request: Request, found: Stored, wanted: DeleteOptions) -> Result:
     kind = request.kind
     old = codec.serve(kind, found).obj
-    new = begun(kind, old, wanted, registry.clock.now())
+    new = begun(kind, old, wanted, core.clock.now())
     if finished(kind, new):
         # Only a grace period leaves its marks on the last state; anything else was simply there, then not.
         last = new if kind.default_grace or meta.is_terminating(old) else old
-        gone = await registry.committer.delete(kind, last, found, dry_run=wanted.dry_run)
+        gone = await core.committer.delete(kind, last, found, dry_run=wanted.dry_run)
         answers = kind.resource.plural in ANSWERED_WITH_OBJECT or meta.is_terminating(old)
         return Result(stored=gone) if answers else Result(obj=_success(kind, old))
     if new == old:
         return Result(stored=codec.serve(kind, found))
-    write = Write(registry, request, new, old)
-    return Result(stored=await registry.committer.update(write, found, dry_run=wanted.dry_run))
+    write = Write(core, request, new, old)
+    return Result(stored=await core.committer.update(write.kind, write.new, found, dry_run=wanted.dry_run))
 
 
 def begun(kind: Kind, old: Obj, wanted: DeleteOptions, now: float) -> Obj:

@@ -3,29 +3,26 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 from holdfast.machinery import meta
 from holdfast.machinery.errors import ApiError
 from holdfast.registry import options
+from holdfast.registry.core import Core
 from holdfast.registry.request import Listing, Request
 from holdfast.registry.verbs.delete import delete
 from holdfast.registry.verbs.list import list_
 
-if TYPE_CHECKING:
-    from holdfast.registry.registry import Registry
-
 _LISTED = ("labelSelector", "fieldSelector", "limit", "continue", "resourceVersion", "resourceVersionMatch")
 
 
-async def deletecollection(registry: Registry, request: Request) -> Listing:
+async def deletecollection(core: Core, request: Request) -> Listing:
     options.delete_options(request)
     asked = {name: value for name, value in request.options.items() if name in _LISTED}
-    found = await list_(registry, replace(request, options=asked))
+    found = await list_(core, replace(request, options=asked))
     for item in found.items:
         one = replace(request, name=meta.name(item.obj), namespace=meta.namespace(item.obj))
         try:
-            await delete(registry, one)
+            await delete(core, one)
         except ApiError as error:
             if error.code != 404:
                 raise

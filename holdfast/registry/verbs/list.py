@@ -10,20 +10,18 @@ import binascii
 import json
 import posixpath
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import orjson
 
 from holdfast.machinery import errors
 from holdfast.machinery.errors import ApiError
 from holdfast.registry import codec, options
+from holdfast.registry.core import Core
 from holdfast.registry.request import Listing, Request, Stored
 from holdfast.registry.selection import Predicate, predicate
 from holdfast.registry.verbs.common import not_older_than
 from holdfast.store.api import CompactedError, FutureRevisionError
-
-if TYPE_CHECKING:
-    from holdfast.registry.registry import Registry
 
 VERSION = "meta.k8s.io/v1"
 CHUNK = 500
@@ -57,7 +55,7 @@ class _Ask:
     """The exact revision asked for; 0 = now."""
 
 
-async def list_(registry: Registry, request: Request) -> Listing:
+async def list_(core: Core, request: Request) -> Listing:
     options.check_list(request.options, watch=False)
     selected = predicate(request)
     prefix = codec.prefix(request.kind, request.namespace)
@@ -72,26 +70,26 @@ async def list_(registry: Registry, request: Request) -> Listing:
         ask = _Ask(prefix, limit, selected, after, max(revision, 0))
     else:
         match = request.options.get("resourceVersionMatch", "")
-        await not_older_than(registry, version)
+        await not_older_than(core, version)
         exact = match == "Exact" or (not match and limit and version)
         if text == "0" or (version and not exact):
             limit = 0  # any cached state will do: the whole of it
         ask = _Ask(prefix, limit, selected, "", version if exact else 0)
-    return await _answer(registry, request, ask, continued=bool(token))
+    return await _answer(core, request, ask, continued=bool(token))
 
 
-async def _answer(registry: Registry, request: Request, ask: _Ask, *, continued: bool) -> Listing:
-    cache = registry.cache
+async def _answer(core: Core, request: Request, ask: _Ask, *, continued: bool) -> Listing:
+    cache = core.cache
     if not ask.revision or (
         ask.revision <= cache.revision and cache.changed(ask.prefix) <= ask.revision and ask.revision >= cache.oldest
     ):
-        found, more, last = _present(registry, ask)
+        found, more, last = _present(core, ask)
         revision = ask.revision or cache.revision
         remaining = more if more and ask.selected is None else None
     else:
         revision = ask.revision
         try:
-            found, more, last = await _past(registry, ask)
+            found, more, last = await _past(core, ask)
         except CompactedError:
             if continued:
                 raise ExpiredTokenError(_encode(-1, ask.after.removeprefix(ask.prefix))) from None
@@ -104,9 +102,9 @@ async def _answer(registry: Registry, request: Request, ask: _Ask, *, continued:
     return Listing(items, revision, token, remaining)
 
 
-def _present(registry: Registry, ask: _Ask) -> tuple[list[Stored], int, str]:
+def _present(core: Core, ask: _Ask) -> tuple[list[Stored], int, str]:
     """(items, how many records lie behind them, the last key looked at), now."""
-    cache, found, after = registry.cache, [], ask.after
+    cache, found, after = core.cache, [], ask.after
     if ask.selected is None:
         page = cache.page(ask.prefix, after, ask.limit)
         if not page or not ask.limit:
@@ -122,12 +120,12 @@ def _present(registry: Registry, ask: _Ask) -> tuple[list[Stored], int, str]:
     return found, 0, after
 
 
-async def _past(registry: Registry, ask: _Ask) -> tuple[list[Stored], int, str]:
+async def _past(core: Core, ask: _Ask) -> tuple[list[Stored], int, str]:
     found: list[Stored] = []
     after = ask.after
     while True:
         chunk = (ask.limit - len(found) if ask.selected is None else max(ask.limit - len(found), CHUNK)) if ask.limit else 0
-        page = await registry.store.list(ask.prefix, revision=ask.revision, after=after, limit=chunk)
+        page = await core.store.list(ask.prefix, revision=ask.revision, after=after, limit=chunk)
         for position, record in enumerate(page.records):
             after = record.key
             item = codec.stored(record)

@@ -6,7 +6,7 @@ A patch that names no resourceVersion is applied anew when another writer was fa
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from holdfast.client.api import JSON_PATCH, MERGE_PATCH, STRATEGIC_PATCH
 from holdfast.kinds.kind import Obj
@@ -16,25 +16,23 @@ from holdfast.machinery.patch import json_patch, merge_patch
 from holdfast.machinery.schema import Schema
 from holdfast.machinery.strategic import strategic_merge
 from holdfast.registry import codec, options
+from holdfast.registry.core import Core
 from holdfast.registry.pipeline import check_type
 from holdfast.registry.request import Request, Result
 from holdfast.registry.verbs.common import RETRIES, catch_up, current, modified
 from holdfast.registry.verbs.update import replace
 from holdfast.store.api import MismatchError
 
-if TYPE_CHECKING:
-    from holdfast.registry.registry import Registry
-
 TYPES = (JSON_PATCH, MERGE_PATCH, STRATEGIC_PATCH)
 _APPLY = ("application/apply-patch+yaml", "application/apply-patch+cbor")
 _SHOWN = 2048
 
 
-async def patch(registry: Registry, request: Request) -> Result:
+async def patch(core: Core, request: Request) -> Result:
     content_type(request)
     options.check_write(request)
     for _ in range(RETRIES):
-        found = current(registry, request)
+        found = current(core, request)
         old = codec.serve(request.kind, found).obj
         body = patched(request, request.kind.schema, old)
         _check(request, body)
@@ -43,9 +41,9 @@ async def patch(registry: Registry, request: Request) -> Result:
             options.revision(str(version))
             raise modified(request.kind, request.name)
         try:
-            return await replace(registry, request, body, found)
+            return await replace(core, request, body, found)
         except MismatchError:
-            await catch_up(registry)
+            await catch_up(core)
             if _conditional(request):
                 break
     raise modified(request.kind, request.name)

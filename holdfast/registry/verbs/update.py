@@ -7,12 +7,13 @@ tried again by the caller when the request named no resourceVersion.
 from __future__ import annotations
 
 from dataclasses import replace as changed
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from holdfast.kinds.kind import Kind, Obj
 from holdfast.machinery import errors, fielderror
 from holdfast.machinery.errors import ApiError
 from holdfast.registry import codec, options
+from holdfast.registry.core import Core
 from holdfast.registry.pipeline import STEPS, walk
 from holdfast.registry.request import Request, Result, Stored
 from holdfast.registry.verbs.common import RETRIES, absent, catch_up, modified, stored
@@ -20,23 +21,20 @@ from holdfast.registry.verbs.create import create
 from holdfast.registry.write import Write
 from holdfast.store.api import MismatchError
 
-if TYPE_CHECKING:
-    from holdfast.registry.registry import Registry
 
-
-async def update(registry: Registry, request: Request) -> Result:
+async def update(core: Core, request: Request) -> Result:
     options.check_write(request)
     kind = request.kind
     version = _given(request.body)
     for _ in range(1 if version else RETRIES):
-        found = stored(registry, request)
+        found = stored(core, request)
         if found is None:
             if kind.create_on_update and not request.subresource and not version:
                 creating = changed(request, verb="create")
-                registry.authorize(creating)
+                core.authorize(creating)
                 _check_name(request)
                 try:
-                    return await create(registry, creating)
+                    return await create(core, creating)
                 except ApiError as error:
                     if error.reason != "AlreadyExists":
                         raise
@@ -47,19 +45,19 @@ async def update(registry: Registry, request: Request) -> Result:
             fault = fielderror.invalid("metadata.resourceVersion", 0, "must be specified for an update")
             raise errors.invalid(resource.plural, request.name, [fault], resource.group)
         if version and version != found.revision:
-            await _decoded(registry, request, found)
+            await _decoded(core, request, found)
             raise modified(kind, request.name)
         try:
-            return await replace(registry, request, request.body, found)
+            return await replace(core, request, request.body, found)
         except MismatchError:
-            await catch_up(registry)
+            await catch_up(core)
             continue
     raise modified(kind, request.name)
 
 
-async def _decoded(registry: Registry, request: Request, found: Stored) -> None:
+async def _decoded(core: Core, request: Request, found: Stored) -> None:
     """A body that is no such object is refused as that, before its resourceVersion is looked at."""
-    write = Write(registry, request, request.body, codec.serve(request.kind, found).obj)
+    write = Write(core, request, request.body, codec.serve(request.kind, found).obj)
     for step in STEPS[:2]:
         await step(write)
 
@@ -76,20 +74,20 @@ def _given(body: Any) -> int:
     return options.revision(str(version)) if version else 0
 
 
-async def replace(registry: Registry, request: Request, body: Obj, found: Stored) -> Result:
+async def replace(core: Core, request: Request, body: Obj, found: Stored) -> Result:
     """One attempt to put ``body`` in the place of ``found``. Raises MismatchError when another writer was faster."""
     old = codec.serve(request.kind, found).obj
-    write = Write(registry, request, body, old)
+    write = Write(core, request, body, old)
     dry = options.dry_run(request)
     try:
         await walk(write)
         warnings = tuple(write.warnings)
         if finished(request.kind, write.new):
-            gone = await registry.committer.delete(request.kind, write.new, found, dry_run=dry)
+            gone = await core.committer.delete(request.kind, write.new, found, dry_run=dry)
             return Result(stored=codec.at_revision(gone, found.revision), warnings=warnings)
         if _same(write.new, old):
             return Result(stored=codec.serve(request.kind, found), warnings=warnings)
-        return Result(stored=await registry.committer.update(write, found, dry_run=dry), warnings=warnings)
+        return Result(stored=await core.committer.update(write.kind, write.new, found, dry_run=dry), warnings=warnings)
     finally:
         write.release()
 

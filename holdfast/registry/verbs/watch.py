@@ -11,7 +11,6 @@ import asyncio
 import contextlib
 import random
 from collections.abc import AsyncGenerator, AsyncIterator
-from typing import TYPE_CHECKING
 
 import orjson
 
@@ -19,13 +18,11 @@ from holdfast.kinds.kind import Kind, Obj
 from holdfast.machinery import errors
 from holdfast.registry import codec, options
 from holdfast.registry.cache import CacheEvent, Subscription
+from holdfast.registry.core import Core
 from holdfast.registry.request import Event, Request, Stored
 from holdfast.registry.selection import Predicate, predicate
 from holdfast.registry.verbs.common import not_older_than
 from holdfast.store.api import Change, CompactedError
-
-if TYPE_CHECKING:
-    from holdfast.registry.registry import Registry
 
 BOOKMARK_SECONDS = 60.0
 BEFORE_END = 2.0
@@ -35,18 +32,18 @@ REPLAY_SECONDS = 30.0
 _SENT = {"create": "ADDED", "update": "MODIFIED", "delete": "DELETED"}
 
 
-def watch(registry: Registry, request: Request) -> AsyncGenerator[Event, None]:
+def watch(core: Core, request: Request) -> AsyncGenerator[Event, None]:
     """Checks the request at once (ApiError); an expired revision is raised by the first step of the iterator."""
     options.check_list(request.options, watch=True)
     selected = predicate(request)
     revision = options.revision(request.options.get("resourceVersion", ""))
     seconds = options.integer(request.options, "timeoutSeconds") or random.SystemRandom().uniform(MIN_SECONDS, 2 * MIN_SECONDS)
-    return _Watch(registry, request, selected, revision, float(seconds)).run()
+    return _Watch(core, request, selected, revision, float(seconds)).run()
 
 
 class _Watch:
-    def __init__(self, registry: Registry, request: Request, selected: Predicate | None, revision: int, seconds: float) -> None:
-        self.registry = registry
+    def __init__(self, core: Core, request: Request, selected: Predicate | None, revision: int, seconds: float) -> None:
+        self.core = core
         self.kind: Kind = request.kind
         self.prefix = codec.prefix(request.kind, request.namespace)
         self.selected = selected
@@ -63,19 +60,19 @@ class _Watch:
 
     async def run(self) -> AsyncGenerator[Event, None]:
         if self.send_initial:
-            await not_older_than(self.registry, self.revision)
-        subscription = self.registry.cache.subscribe(self.prefix)
+            await not_older_than(self.core, self.revision)
+        subscription = self.core.cache.subscribe(self.prefix)
         try:
             async for event in self._begin():
                 yield event
             async for event in self._follow(subscription):
                 yield event
         finally:
-            self.registry.cache.unsubscribe(subscription)
+            self.core.cache.unsubscribe(subscription)
 
     async def _begin(self) -> AsyncIterator[Event]:
         """What was before the subscription; ``self.revision`` then says up to where the watcher has seen."""
-        cache = self.registry.cache
+        cache = self.core.cache
         if self.send_initial or (not self.initial and self.given in ("", "0")):
             upto = cache.revision
             items = cache.list(self.prefix)
@@ -120,7 +117,7 @@ class _Watch:
         return found
 
     async def _changes(self) -> AsyncGenerator[Change, None]:
-        async for batch in self.registry.store.watch("", self.revision):
+        async for batch in self.core.store.watch("", self.revision):
             for change in batch:
                 yield change
 
@@ -151,7 +148,7 @@ class _Watch:
                 # Nothing is queued, so everything of the collection up to the cache's revision has been shown.
                 self.last_bookmark = self.now() >= self.end - BEFORE_END
                 self.next_bookmark = self.now() + BOOKMARK_SECONDS
-                yield self._bookmark(max(self.registry.cache.revision, self.revision))
+                yield self._bookmark(max(self.core.cache.revision, self.revision))
 
     def _bookmark_due(self) -> float:
         if self.last_bookmark:

@@ -75,7 +75,7 @@ async def registry(store: MemoryStore, clock: Clock) -> AsyncIterator[Registry]:
 
 @pytest.fixture
 def client(registry: Registry) -> LocalClient:
-    return registry.client(SERVER)
+    return LocalClient(registry, SERVER)
 
 
 def config(name: str, labels: dict[str, str] | None = None, **data: str) -> Obj:
@@ -410,7 +410,7 @@ async def test_a_pod_needs_its_service_account(client: LocalClient) -> None:
 
 
 async def test_a_role_holds_in_its_namespace_and_ends_with_its_binding(registry: Registry, client: LocalClient) -> None:
-    user = registry.client(User("u", ("system:authenticated",)))
+    user = LocalClient(registry, User("u", ("system:authenticated",)))
     rules = [{"apiGroups": [""], "resources": ["configmaps"], "resourceNames": ["a"], "verbs": ["get"]}]
     await client.create(ROLES, {"metadata": {"name": "r"}, "rules": rules}, "default")
     subjects = [{"kind": "User", "name": "u"}]
