@@ -24,6 +24,7 @@ lint: $(VENV)/.done
 	$(BIN)/lint-imports
 
 test: setup
+	@scripts/system-packages test
 	scripts/run-tests
 
 bench: setup
