@@ -63,6 +63,9 @@ def _tell(settings: Settings) -> None:
         _topology(hands, tutorial)
         _storage(hands)
         _replacement(hands)
+    except UserError:
+        click.echo("\nwhat the system says about it:\n" + kube.table("/api/v1/events"), err=True)
+        raise
     finally:
         hands.close()
 
