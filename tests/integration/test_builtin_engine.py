@@ -30,13 +30,18 @@ def target(tmp_path: Path, handle: str) -> str:
     return str(tmp_path / "volumes" / "mounts" / handle)
 
 
-def fill(path: Path) -> int:
-    """Bytes written until the file system says that it is full."""
-    block, written = b"x" * MIB, 0
-    with path.open("wb", buffering=0) as file, pytest.raises(OSError, match="No space left on device"):
+def pour(path: Path) -> None:
+    """Without end."""
+    with path.open("wb", buffering=0) as file:
         while True:
-            written += file.write(block)
-    return written
+            file.write(b"x" * MIB)
+
+
+def fill(path: Path) -> int:
+    """Bytes that fit until the file system says that it is full."""
+    with pytest.raises(OSError, match="No space left on device"):
+        pour(path)
+    return path.stat().st_size
 
 
 async def test_data_stays_through_unmount_and_a_new_engine(engine: BuiltinEngine, tmp_path: Path) -> None:
