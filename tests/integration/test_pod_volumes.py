@@ -114,10 +114,9 @@ def test_a_local_volume_is_bound_by_class_size_and_mode(system: System, tmp_path
     system.until(lambda: system.get("pv", "large")["status"]["phase"] == "Released", "the volume is released", 10)
     assert (tmp_path / "large" / "f").read_text() == "kept\n"
     system.create(claim("again", "2Gi", storageClassName="by-hand"))
-    assert (
-        "no persistent volumes" in system.kubectl("describe", "pvc", "again")
-        or system.get("pvc", "again")["status"]["phase"] == "Pending"
-    )
+    told = "no persistent volumes available for this claim"
+    system.until(lambda: told in system.kubectl("describe", "pvc", "again"), "a released volume is not bound anew", 10)
+    assert system.get("pvc", "again")["status"]["phase"] == "Pending"
 
 
 def test_one_pod_at_a_time(system: System) -> None:

@@ -35,7 +35,7 @@ from holdfast.node.runtimes.api import InstanceState
 
 log = logging.getLogger("holdfast.node.pods")
 
-REFRESH_SECONDS = 30.0
+REFRESH_SECONDS = 15.0
 RETRY_SECONDS = 1.0
 _SETUP = (model.Confirm, model.PrepareVolumes, model.AddNetwork, model.StartContainer)
 
