@@ -5,6 +5,7 @@ Heavy imports happen inside the commands: ``holdfast status`` should not load an
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import click
@@ -35,7 +36,20 @@ store_option = click.option(
 )
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+class _Main(click.Group):
+    """No traceback reaches a user; HOLDFAST_DEBUG=1 shows it to whoever looks for one."""
+
+    def invoke(self, ctx: click.Context) -> object:
+        try:
+            return super().invoke(ctx)
+        except OSError as error:
+            if os.environ.get("HOLDFAST_DEBUG"):
+                raise
+            where = f"{error.filename}: " if error.filename else ""
+            raise UserError(f"{where}{error.strerror or error}") from error
+
+
+@click.group(cls=_Main, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="holdfast")
 def main() -> None:
     """Stateful applications the way Kubernetes describes them."""

@@ -5,6 +5,8 @@ The server is ready when /readyz answers; a process that ends before that ends t
 
 from __future__ import annotations
 
+import contextlib
+import os
 import shutil
 import subprocess
 import time
@@ -29,7 +31,7 @@ def start(settings: Settings) -> Kube:
     common = ["--node-name", settings.node_name]
     listen = ["--listen", f"{settings.host}:{settings.port}"] if settings.port is not None else []
     store = ["--store", settings.store] if settings.store else []
-    begun = time.time()
+    begun, remains = time.time(), has_remains(settings)
     arguments = {"server": [*common, *listen, *store], "node": [*common, "--runtime", settings.runtime]}
     missing = [role for role in processes.ROLES if not processes.find(settings.data, role)]
     children = [(role, processes.spawn(settings.data, role, arguments[role])) for role in missing]
@@ -38,12 +40,42 @@ def start(settings: Settings) -> Kube:
     try:
         return _wait_ready(settings, children, begun)
     except BaseException:
-        for role, child in children:
-            if child.poll() is None:
-                processes.end(settings.data, role, 10)
-            if child.poll() is None:
-                child.terminate()
+        _abandon(settings, children, clean=not remains)
         raise
+
+
+def _abandon(settings: Settings, children: list[tuple[str, subprocess.Popen[bytes]]], *, clean: bool) -> None:
+    """Ends what this command began. ``clean``: nothing ran before, so nothing may stay; else members go on as they were."""
+    marker = settings.data / "run" / "down"
+    if clean:
+        marker.touch()
+    for _, child in reversed(children):
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            child.terminate()
+            child.wait(30)
+        if child.poll() is None:
+            child.kill()
+    marker.unlink(missing_ok=True)
+    remove_run_directory(settings)
+
+
+def remove_run_directory(settings: Settings) -> None:
+    """Gone when nothing is in it; its parent too when no other system runs."""
+    for directory in (settings.run, settings.run.parent):
+        with contextlib.suppress(OSError):
+            directory.rmdir()
+
+
+def has_remains(settings: Settings) -> bool:
+    """Whether a node that was killed left members, mounts or networks behind."""
+    return (settings.run / "netns").exists() or bool(mounted_below(settings.data))
+
+
+def mounted_below(directory: Path) -> list[str]:
+    """Mount points at or below a directory: removing files there would reach through them."""
+    root = os.path.realpath(directory)
+    points = [line.split()[4].encode().decode("unicode_escape") for line in Path("/proc/self/mountinfo").read_text().splitlines()]
+    return [point for point in points if point == root or point.startswith(root + "/")]
 
 
 def _refuse_second(settings: Settings) -> None:

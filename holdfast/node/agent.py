@@ -25,6 +25,9 @@ from holdfast.node.streams import Refused, Target
 
 log = logging.getLogger("holdfast.node")
 
+_PULLS = {"ErrImagePull": "image can't be pulled", "ImagePullBackOff": "trying and failing to pull image"}
+"""Why a container has no logs yet, in the words kubectl users know."""
+
 
 class Cache(Protocol):
     """An informer, as far as the agent needs it."""
@@ -92,6 +95,9 @@ class NodeAgent:
 
     async def stop_all(self, seconds: float = 110.0) -> None:
         """Every pod ends gracefully (``holdfast down``), those too that were only just found running."""
+        running = any(state.phase == "running" for state in self._services.runtime.instances().values())
+        if not running and not self._taken_up.is_set():
+            return
         try:
             async with asyncio.timeout(seconds):
                 await self._taken_up.wait()
@@ -145,7 +151,8 @@ class NodeAgent:
     @staticmethod
     def _why(worker: PodWorker, container: str) -> str:
         failure = worker.failures.get(container)
-        return failure.reason if failure else "ContainerCreating"
+        reason = failure.reason if failure else "ContainerCreating"
+        return _PULLS.get(reason, reason)
 
     def netns(self, namespace: str, pod: str) -> str:
         worker = self._worker(namespace, pod)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 
 def words(error: BaseException) -> str:
-    """One line: the first real cause in ``error``, its type named when its text alone would say little."""
+    """One line: the first real cause in ``error``, its type named when it is none of ours."""
     while isinstance(error, BaseExceptionGroup):
         error = error.exceptions[0]
     text = " ".join(str(error).split())
-    if type(error) in (RuntimeError, OSError) and text:
+    if isinstance(error, (RuntimeError, OSError, ValueError)) and text:
         return text
     return f"{type(error).__name__}: {text}" if text else type(error).__name__

@@ -114,7 +114,7 @@ def test_a_local_volume_is_bound_by_class_size_and_mode(system: System, tmp_path
     system.until(lambda: system.get("pv", "large")["status"]["phase"] == "Released", "the volume is released", 10)
     assert (tmp_path / "large" / "f").read_text() == "kept\n"
     system.create(claim("again", "2Gi", storageClassName="by-hand"))
-    told = "no persistent volumes available for this claim"
+    told = 'storageclass.storage.k8s.io "by-hand" not found'
     system.until(lambda: told in system.kubectl("describe", "pvc", "again"), "a released volume is not bound anew", 10)
     assert system.get("pvc", "again")["status"]["phase"] == "Pending"
 

@@ -55,6 +55,8 @@ def load(store: ImageStore, path: Path) -> list[Image]:
     try:
         with _source(path) as source:
             loaded = _load_layout(store, source, path) if _has(source, "index.json") else _load_docker(store, source)
+    except tarfile.ReadError as error:
+        raise ValueError(f"{path}: neither a tar file nor a directory with an OCI layout") from error
     except (tarfile.TarError, orjson.JSONDecodeError, KeyError, TypeError, EOFError) as error:
         raise ValueError(f"{path}: not an OCI or docker image archive ({type(error).__name__}: {error})") from error
     except FileNotFoundError as error:
