@@ -38,6 +38,13 @@ def label_selector(selector: Obj | None) -> str:
 
 NAME = Column("Name", at("metadata", "name", default=""), format="name", description="Name of the object.")
 AGE = Column("Age", _age, description="Time since the object was created.")
+SCALE = (
+    NAME,
+    Column("Desired", at("spec", "replicas", default=0), type="integer", description="Replicas wanted."),
+    Column("Available", at("status", "replicas", default=0), type="integer", description="Replicas there are."),
+    AGE,
+)
+"""What a scale subresource prints, whichever kind has it."""
 CREATED_AT = Column("Created At", at("metadata", "creationTimestamp", default=""), type="date", description="When it was created.")
 
 

@@ -111,5 +111,7 @@ class Kind:
     """Graceful deletion: seconds granted when the caller names none (pods); None = immediate."""
     event_ttl_seconds: int = 0
     """Objects disappear this long after their last write (Events: 3600)."""
+    deprecation: str = ""
+    """Every answer about a deprecated kind carries this Warning."""
     acted_on: bool = True
     """False: no controller acts on it yet; create answers with a Warning."""

@@ -9,6 +9,7 @@ error naming its path; an unknown one is dropped and reported, as fieldValidatio
 from __future__ import annotations
 
 import json
+import re
 from typing import Any
 
 import orjson
@@ -17,7 +18,38 @@ from holdfast.machinery import errors
 from holdfast.machinery.schema import Json, Schema
 
 MAX_DEPTH = 250
-_GO = {"string": "string", "integer": "int", "number": "float64", "boolean": "bool"}
+_GO = {"string": "string", "integer": "int64", "number": "float64", "boolean": "bool"}
+_GIVEN = {bool: ("bool", "bool"), int: ("number", "int64"), float: ("number", "float64"), str: ("string", "string")}
+_GIVEN |= {list: ("array", "slice"), dict: ("object", "map")}
+_POSITION = re.compile(r"\[\d+]")
+
+
+class MistypedError(errors.ApiError):
+    """``restored`` says the fault as upstream's converter of patched trees does, the message as its JSON decoder."""
+
+    def __init__(self, message: str, restored: str) -> None:
+        super().__init__(400, "BadRequest", message)
+        self.restored = restored
+
+
+class _Mistyped(Exception):
+    """On its way up: the innermost object with a definition says whose field it is."""
+
+    def __init__(self, value: Json, wanted: str, path: str) -> None:
+        super().__init__(wanted)
+        self.given = _GIVEN[type(value)]
+        self.wanted = wanted
+        self.path = path
+        self.owner = ""
+
+    def error(self) -> MistypedError:
+        json_type, go_kind = self.given
+        place = ".".join(part for part in (self.owner, _POSITION.sub("", self.path)) if part)
+        message = f"json: cannot unmarshal {json_type} into Go struct field {place} of type {self.wanted}"
+        composite = {"[": "slice", "m": "map", "v": "struct"}.get(self.wanted[0]) if self.wanted[1:2] in "]a123456789" else None
+        return MistypedError(
+            message, f"cannot restore {composite} from: {go_kind}" if composite else f"unrecognized type: {self.wanted}"
+        )
 
 
 def parse_json(raw: bytes) -> Json:
@@ -93,7 +125,10 @@ def _locate(tree: Any, name: str, path: str = "") -> str:
 def decode(schema: Schema, body: Json, path: str = "") -> tuple[Json, list[str]]:
     """A pruned copy of ``body`` and the paths of unknown fields. Raises ApiError 400 for a mistyped field."""
     unknown: list[str] = []
-    return _decode(schema, body, path, unknown), unknown
+    try:
+        return _decode(schema, body, path, unknown), unknown
+    except _Mistyped as fault:
+        raise fault.error() from None
 
 
 def _decode(schema: Schema, value: Json, path: str, unknown: list[str]) -> Json:
@@ -101,17 +136,17 @@ def _decode(schema: Schema, value: Json, path: str, unknown: list[str]) -> Json:
         return None
     if schema.int_or_string:
         if isinstance(value, bool) or not isinstance(value, int | str):
-            raise _mistyped(value, "int or string", path)
+            raise _Mistyped(value, "intstr.IntOrString", path)
         return value
     if schema.format == "quantity":
         if isinstance(value, bool) or not isinstance(value, int | float | str):
-            raise _mistyped(value, "quantity", path)
+            raise _Mistyped(value, "resource.Quantity", path)
         return value if isinstance(value, str) else str(value)
     if schema.type == "object":
         return _object(schema, value, path, unknown)
     if schema.type == "array":
         if not isinstance(value, list):
-            raise _mistyped(value, "slice", path)
+            raise _Mistyped(value, _go_type(schema), path)
         assert schema.items is not None
         return [_decode(schema.items, item, f"{path}[{position}]", unknown) for position, item in enumerate(value)]
     return _scalar(schema, value, path)
@@ -119,11 +154,23 @@ def _decode(schema: Schema, value: Json, path: str, unknown: list[str]) -> Json:
 
 def _object(schema: Schema, value: Json, path: str, unknown: list[str]) -> Json:
     if not isinstance(value, dict):
-        raise _mistyped(value, schema.definition.rpartition(".")[2] or "map", path)
+        raise _Mistyped(value, _go_type(schema), path)
     if schema.values is not None:
-        return {name: _decode(schema.values, item, f"{path}.{name}", unknown) for name, item in value.items() if item is not None}
+        try:
+            return {n: _decode(schema.values, item, f"{path}.{n}", unknown) for n, item in value.items() if item is not None}
+        except _Mistyped as fault:
+            fault.path = path if not fault.owner else fault.path
+            raise
     if not schema.properties:
         return value
+    try:
+        return _fields(schema, value, path, unknown)
+    except _Mistyped as fault:
+        fault.owner = fault.owner or schema.definition.rpartition(".")[2]
+        raise
+
+
+def _fields(schema: Schema, value: dict[str, Json], path: str, unknown: list[str]) -> Json:
     out = {}
     for name, item in value.items():
         below = f"{path}.{name}" if path else name
@@ -153,7 +200,7 @@ def _scalar(schema: Schema, value: Json, path: str) -> Json:
     else:
         fits = True
     if not fits:
-        raise _mistyped(value, _GO.get(kind, kind), path)
+        raise _Mistyped(value, _go_type(schema), path)
     if kind == "integer":
         bits = 31 if schema.format == "int32" else 63
         if not -(2**bits) <= value < 2**bits:
@@ -161,6 +208,23 @@ def _scalar(schema: Schema, value: Json, path: str) -> Json:
     return value
 
 
-def _mistyped(value: Json, wanted: str, path: str) -> errors.ApiError:
-    given = {bool: "bool", int: "number", float: "number", str: "string", list: "array", dict: "object"}[type(value)]
-    return errors.bad_request(f"json: cannot unmarshal {given} into Go struct field {path} of type {wanted}")
+def _go_type(schema: Schema) -> str:
+    """The Go type that upstream's texts name: int32, v1.PodSpec, []v1.Container, map[string]string."""
+    if schema.type == "array":
+        return f"[]{_go_type(schema.items)}" if schema.items else "[]interface {}"
+    if schema.type == "object":
+        if schema.values is not None:
+            return f"map[string]{_go_type(schema.values)}"
+        return ".".join(schema.definition.split(".")[-2:]) or "map[string]interface {}"
+    return schema.format if schema.format in ("int32", "int64") else _GO.get(schema.type, schema.type)
+
+
+def go_text(value: Json) -> str:
+    """A tree as Go's %v prints it; upstream shows refused patches so."""
+    if isinstance(value, dict):
+        return f"map[{' '.join(f'{name}:{go_text(value[name])}' for name in sorted(value))}]"
+    if isinstance(value, list):
+        return f"[{' '.join(map(go_text, value))}]"
+    if value is None:
+        return "<nil>"
+    return str(value).lower() if isinstance(value, bool) else str(value)

@@ -10,9 +10,10 @@ from typing import Any
 
 import orjson
 
+from holdfast.client.api import STRATEGIC_PATCH
 from holdfast.kinds.kind import Kind, Obj
 from holdfast.machinery import errors, names
-from holdfast.machinery.decode import decode
+from holdfast.machinery.decode import MistypedError, decode, go_text
 from holdfast.machinery.default import apply_defaults
 from holdfast.machinery.errors import ApiError
 from holdfast.machinery.fielderror import FieldError, invalid
@@ -51,7 +52,7 @@ async def _decode(write: Write) -> None:
     try:
         new, unknown = decode(write.kind.schema, body)
     except ApiError as error:
-        raise _undecodable(request, body, error.message) from None
+        raise _undecodable(request, body, error) from None
     new["kind"], new["apiVersion"] = resource.kind, resource.api_version
     metadata = new.get("metadata") or {}
     new["metadata"] = {name: value for name, value in metadata.items() if value or name not in _OMITTED_EMPTY}
@@ -59,20 +60,23 @@ async def _decode(write: Write) -> None:
         how = request.options.get("fieldValidation") or "Warn"
         texts = [f'unknown field "{path}"' for path in sorted(unknown)]
         if how == "Strict":
-            raise _undecodable(request, body, f"strict decoding error: {', '.join(texts)}")
+            raise _undecodable(request, body, errors.bad_request(f"strict decoding error: {', '.join(texts)}"))
         if how == "Warn":
             write.warnings += texts
     _address(request, new)
     write.new = new
 
 
-def _undecodable(request: Request, body: Any, text: str) -> ApiError:
-    """400 for a body; 422 for a patch, which is judged by what it leaves behind."""
+def _undecodable(request: Request, body: Any, error: ApiError) -> ApiError:
+    """400 for a body; 422 for a patch: a strategic one is shown itself, the others by what they leave behind."""
     resource = request.kind.resource
     if request.verb != "patch":
-        return errors.bad_request(f"{_unhandled(resource.kind, resource.version, resource.kind)}: {text}")
+        return errors.bad_request(f"{_unhandled(resource.kind, resource.version, resource.kind)}: {error.message}")
+    if request.content_type.startswith(STRATEGIC_PATCH):
+        text = error.restored if isinstance(error, MistypedError) else error.message
+        return errors.invalid("", "", [invalid("patch", go_text(request.body)[:_SHOWN], text)])
     shown = orjson.dumps(body, option=orjson.OPT_SORT_KEYS).decode()[:_SHOWN]
-    return errors.invalid("", "", [invalid("patch", shown, text)])
+    return errors.invalid("", "", [invalid("patch", shown, error.message)])
 
 
 def _unhandled(given: str, version: str, wanted: str) -> str:

@@ -117,7 +117,10 @@ class Edge:
             response = _refusal(error if isinstance(error, ApiError) else hidden)
         if not response.prepared:
             for name, value in common.items():
-                response.headers.setdefault(name, value)
+                if name == "Warning":
+                    response.headers.add(name, value)
+                else:
+                    response.headers.setdefault(name, value)
             if "Upgrade" in request.headers and response.status != 101:
                 response.force_close()
         return response
@@ -160,6 +163,8 @@ class Edge:
             content_type,
             request.headers.get("User-Agent", ""),
         )
+        if target.kind.deprecation:
+            request[render.HEADERS]["Warning"] = _warning(target.kind.deprecation)
         if target.subresource in STREAMS:
             self._registry.authorize(call)
             if target.subresource != "log":
@@ -184,11 +189,10 @@ class Edge:
         if result.stored is not None:
             data = render.one(target.kind, result.stored, form, self._clock.now())
         else:
-            data = orjson.dumps(result.obj)
+            data = render.other(result.obj or {}, form, self._clock.now())
         response = _json(data, result.code)
         for text in (*warnings, *result.warnings):
-            quoted = _CONTROL.sub(" ", text).replace("\\", "\\\\").replace('"', '\\"')
-            response.headers.add("Warning", f'299 - "{quoted}"')
+            response.headers.add("Warning", _warning(text))
         return response
 
     async def _decoded(self, request: web.BaseRequest, target: Target, options: dict[str, str]) -> tuple[Any, list[str]]:
@@ -302,6 +306,11 @@ def _yaml(raw: bytes) -> Any:
         return parse_json(orjson.dumps(yaml.load(raw, Loader=_Loader)))
     except (yaml.YAMLError, TypeError, RecursionError) as error:
         raise errors.bad_request(f"the body is not valid YAML: {error}") from None
+
+
+def _warning(text: str) -> str:
+    quoted = _CONTROL.sub(" ", text).replace("\\", "\\\\").replace('"', '\\"')
+    return f'299 - "{quoted}"'
 
 
 def _refusal(error: ApiError) -> web.Response:

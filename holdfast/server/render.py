@@ -11,6 +11,7 @@ from typing import Any
 
 import orjson
 
+from holdfast.kinds.columns import SCALE
 from holdfast.kinds.kind import Kind
 from holdfast.machinery import errors, tables
 from holdfast.registry.request import Event, Listing, Stored
@@ -52,6 +53,14 @@ def one(kind: Kind, item: Stored, form: Form, now: float) -> bytes:
     if form.shape == "PartialObjectMetadata":
         return orjson.dumps(tables.partial(item.obj))
     return item.raw
+
+
+def other(obj: dict[str, Any], form: Form, now: float) -> bytes:
+    """An answer that is no object of the kind asked about: a Scale (which prints as a Table), a Status, a review."""
+    if form.shape == "Table" and obj.get("kind") == "Scale":
+        meta = {"resourceVersion": obj["metadata"].get("resourceVersion", "")}
+        return orjson.dumps(tables.render(SCALE, [obj], now=now, include=form.include, list_meta=meta))
+    return orjson.dumps(obj)
 
 
 def many(kind: Kind, listing: Listing, form: Form, now: float) -> bytes:

@@ -138,6 +138,7 @@ ENDPOINTS_KIND = Kind(
     resource=ENDPOINTS,
     schema=schema_of(CORE + "Endpoints"),
     singular="endpoints",
+    deprecation="v1 Endpoints is deprecated in v1.33+; use discovery.k8s.io/v1 EndpointSlice",
     short_names=("ep",),
     storage="endpoints",
     columns=(NAME, Column("Endpoints", _endpoints, description="Ready addresses."), AGE),
