@@ -174,7 +174,8 @@ def _phase(view: View, inits: list[Obj], mains: list[Obj], init_done: bool) -> s
         return str(old)
     policy = view.pod["spec"].get("restartPolicy") or "Always"
     alive = any(i.phase == "running" for i in view.instances.values())
-    if (view.pod["metadata"].get("deletionTimestamp") or view.gone) and not alive:
+    # A start under way when the pod is deleted may yet bring up an instance: a terminal phase would be a lie that stays.
+    if (view.pod["metadata"].get("deletionTimestamp") or view.gone) and not alive and not view.busy:
         codes = [(s["state"].get("terminated") or {}).get("exitCode") for s in mains]
         if all(code == 0 for code in codes):
             return "Succeeded"

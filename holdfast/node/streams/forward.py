@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import struct
 from collections.abc import Awaitable, Callable
 
@@ -27,7 +28,9 @@ Dial = Callable[[int], Awaitable[tuple[asyncio.StreamReader, asyncio.StreamWrite
 
 
 def refusal(port: int, error: BaseException) -> str:
-    return f"error forwarding port {port} to pod: {error}"
+    number = error.errno if isinstance(error, OSError) else None
+    reason = os.strerror(number).lower() if number else str(error)
+    return f"error forwarding port {port} to pod: failed to connect to localhost:{port} inside the pod: {reason}"
 
 
 async def serve(session: spdy.Session, dial: Dial) -> None:
