@@ -29,6 +29,9 @@ _NAME_TEXT = (
     "name part must consist of alphanumeric characters, '-', '_' or '.', and must start and end with an alphanumeric character"
     " (e.g. 'MyName',  or 'my.name',  or '123-abc', regex used for validation is '([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]')"
 )
+_KEY_TEXT = (
+    _NAME_TEXT.replace("name part", "a valid label key") + " with an optional DNS subdomain prefix and '/' (e.g. 'example.com/MyName')"
+)
 _VALUE_TEXT = (
     "a valid label must be an empty string or consist of alphanumeric characters, '-', '_' or '.', and must start and end with an"
     " alphanumeric character (e.g. 'MyValue',  or 'my_value',  or '12345', regex used for validation is"
@@ -67,6 +70,8 @@ def path_segment(value: str) -> list[str]:
 def qualified_name(value: str) -> list[str]:
     """``prefix/name``: label and annotation keys."""
     prefix, slash, name = value.rpartition("/")
+    if "/" in prefix:
+        return [_KEY_TEXT]
     found = []
     if slash:
         found = ["prefix part must be non-empty"] if not prefix else [f"prefix part {text}" for text in dns1123_subdomain(prefix)]

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from holdfast.machinery import errors
+from holdfast.machinery import errors, names
 
 _NAME = r"[A-Za-z0-9](?:[-A-Za-z0-9_./]*[A-Za-z0-9])?"
 _VALUE = r"[-A-Za-z0-9_.]*"
@@ -15,6 +15,9 @@ _SET = re.compile(rf"\s*({_NAME})\s+(in|notin)\s*\(([^()]*)\)\s*")
 _EQUAL = re.compile(rf"\s*({_NAME})\s*(==|=|!=)\s*({_VALUE})\s*")
 _EXISTS = re.compile(rf"\s*(!?)\s*({_NAME})\s*")
 _COMPARE = re.compile(rf"\s*({_NAME})\s*(<|>)\s*(-?\d+)\s*")
+_TOKEN = re.compile(r"!=|==|[=!(),<>]|[^\s=!(),<>]+")
+_WORD = re.compile(r"[^\s=!(),<>]")
+_OPERATORS = ("in", "notin", "=", "==", "!=", "<", ">")
 
 
 @dataclass(frozen=True)
@@ -75,7 +78,7 @@ def parse_label_selector(text: str) -> LabelSelector:
     """``a=b,c in (d,e),!f``. Raises ApiError 400 with upstream's text."""
     if not text.strip():
         return EVERYTHING
-    return LabelSelector(tuple(_requirement(part) for part in _split(text)))
+    return LabelSelector(tuple(_checked(_requirement(part)) for part in _split(text)))
 
 
 def _split(text: str) -> list[str]:
@@ -98,9 +101,46 @@ def _requirement(text: str) -> Requirement:
         return Requirement(match[1], "Gt" if match[2] == ">" else "Lt", (match[3],))
     if match := _EXISTS.fullmatch(text):
         return Requirement(match[2], "DoesNotExist" if match[1] else "Exists")
-    raise errors.bad_request(
-        f"unable to parse requirement: found '{text.strip()}', expected: a label requirement such as 'a=b', 'a in (b,c)' or '!a'"
-    )
+    raise errors.bad_request(_complaint(text))
+
+
+def _complaint(text: str) -> str:
+    """Where a requirement stops making sense, as upstream's parser says it."""
+    tokens = [*_TOKEN.findall(text), "", "", "", ""]
+    lead, at = "unable to parse requirement: ", 1 if tokens[0] == "!" else 0
+    if not _WORD.match(tokens[at]):
+        return f"{lead}found '{tokens[at]}', expected: identifier"
+    if faults := names.qualified_name(tokens[at]):
+        return _bad_key(tokens[at], faults)
+    operator, operand = tokens[at + 1], tokens[at + 2]
+    if operator not in _OPERATORS:
+        return f"{lead}found '{operator}', expected: in, notin, =, ==, !=, gt, lt"
+    if operator in ("in", "notin"):
+        return f"{lead}found '{operand}' expected: '('" if operand != "(" else f"{lead}found '', expected: ',' or ')'"
+    if operand and not _WORD.match(operand):
+        return f"{lead}found '{operand}', expected: identifier"
+    if operator in ("<", ">"):
+        return f"{lead}values[0]: Invalid value: \"{operand}\": for 'Gt', 'Lt' operators, the value must be an integer"
+    if tokens[at + 3]:
+        return f"found '{tokens[at + 3]}', expected: ',' or 'end of string'"
+    return _bad_value(tokens[at], 0, operand, names.label_value(operand))
+
+
+def _checked(requirement: Requirement) -> Requirement:
+    if faults := names.qualified_name(requirement.key):
+        raise errors.bad_request(_bad_key(requirement.key, faults))
+    for position, value in enumerate(requirement.values):
+        if requirement.operator in ("In", "NotIn") and (faults := names.label_value(value)):
+            raise errors.bad_request(_bad_value(requirement.key, position, value, faults))
+    return requirement
+
+
+def _bad_key(key: str, faults: list[str]) -> str:
+    return f'unable to parse requirement: <nil>: Invalid value: "{key}": {"; ".join(faults)}'
+
+
+def _bad_value(key: str, position: int, value: str, faults: list[str]) -> str:
+    return f'unable to parse requirement: values[{position}][{key}]: Invalid value: "{value}": {"; ".join(faults)}'
 
 
 def from_object(selector: Mapping[str, Any] | None) -> LabelSelector:
