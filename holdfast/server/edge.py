@@ -143,7 +143,7 @@ class Edge:
     async def _resource(self, request: web.BaseRequest, user: User, parts: list[str]) -> web.StreamResponse:
         query = parse_qsl(request.query_string, keep_blank_values=True)
         options = dict(query)
-        if parts[-1] in reviews.KINDS and parts[1] == reviews.KINDS[parts[-1]][0]:
+        if _asks_review(parts):
             if request.method != "POST":
                 raise errors.method_not_allowed(request.method.lower(), parts[-1], parts[1])
             body = await self._body(request)
@@ -306,6 +306,16 @@ def _yaml(raw: bytes) -> Any:
         return parse_json(orjson.dumps(yaml.load(raw, Loader=_Loader)))
     except (yaml.YAMLError, TypeError, RecursionError) as error:
         raise errors.bad_request(f"the body is not valid YAML: {error}") from None
+
+
+def _asks_review(parts: list[str]) -> bool:
+    """Whether a path is a review's: at the one version there is, the local one in a namespace."""
+    plural = parts[-1]
+    if plural not in reviews.KINDS or parts[:3] != ["apis", reviews.KINDS[plural][0], "v1"]:
+        return False
+    if plural.startswith("local"):
+        return len(parts) == 6 and parts[3] == "namespaces"
+    return len(parts) == 4
 
 
 def _warning(text: str) -> str:

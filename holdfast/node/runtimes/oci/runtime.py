@@ -301,7 +301,7 @@ class OciRuntime:
         try:
             connection, _ = await Connection.open(record.socket, {"do": "attach"})
         except OSError as error:
-            raise RuntimeFailure("AttachFailed", f"{id} has ended") from error
+            raise RuntimeFailure("AttachFailed", f"container {record.config.container} is not running") from error
         return AttachSession(connection)
 
     def _running(self, id: str) -> Record:
