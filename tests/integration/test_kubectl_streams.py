@@ -22,7 +22,7 @@ SHELL = "busybox"
 def shell(k: Kubectl) -> Kubectl:
     """A pod named shell with a web server, a label and an environment."""
     serve = "mkdir /www; echo page >/www/index.html; httpd -p 8080 -h /www"
-    script = f"trap 'exit 0' TERM; {serve}; echo ready; echo err >&2; sleep 9999 & wait"
+    script = f"trap 'exit 0' TERM; {serve}; echo ready; echo err; sleep 9999 & wait"
     k("run", "shell", f"--image={SHELL}", "--image-pull-policy=IfNotPresent", "--labels=app=shell", "--env=WORD=hi", "--port=8080",
       "--command", "--", "sh", "-c", script)  # fmt: skip
     assert k("wait", "--for=condition=Ready", "pod/shell", "--timeout=30s") == "pod/shell condition met\n"
@@ -87,9 +87,9 @@ def test_exec(shell: Kubectl) -> None:
 
 def test_attach(shell: Kubectl) -> None:
     assert 'pods "nope" not found' in shell.fails("attach", "nope")
-    with shell.running("attach", "shell") as seen:
-        for _ in range(5):  # what is written before the attachment stands is not seen
-            shell("exec", "shell", "--", "sh", "-c", "echo attached >/proc/1/fd/1")
+    # What is written before the attachment stands is not seen: so it is written for a while.
+    writing = "for i in $(seq 100); do echo attached >/proc/1/fd/1; sleep 0.1; done"
+    with shell.running("attach", "shell") as seen, shell.running("exec", "shell", "--", "sh", "-c", writing):
         seen("^attached")
 
 

@@ -63,6 +63,7 @@ def test_what_is_not_there(k: Kubectl) -> None:
     assert k("get", "pod", "nope", "--ignore-not-found") == ""
     assert "Metrics API not available" in k.fails("top", "pod")
     assert "Metrics API not available" in k.fails("top", "node")
+    assert "unable to parse requirement: found 'b' expected: '('" in k.fails("get", "pods", "-l", "a in b")
     assert "field label not supported: spec.nonsense" in k.fails("get", "pods", "--field-selector", "spec.nonsense=1")
 
 
@@ -357,9 +358,13 @@ def test_wait(web: Kubectl) -> None:
             web("wait", "--for=jsonpath={.status.readyReplicas}=2", "sts/web", "--timeout=10s")
             == "statefulset.apps/web condition met\n"
         )
-    with web.running("wait", "--for=delete", "pod/web-1", "--timeout=30s") as said:
-        web("delete", "pod", "web-1", "--wait=false")
-        said(r"pod/web-1 condition met")
+    held = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "held", "finalizers": ["example.com/hold"]}}
+    web("create", "-f", "-", stdin=json.dumps(held))
+    web("delete", "cm", "held", "--wait=false")
+    with web.running("wait", "--for=delete", "cm/held", "--timeout=30s", "-v=6") as said:
+        said("held.*200 OK")  # it has seen the object
+        web("patch", "cm", "held", "--type=merge", "-p", '{"metadata":{"finalizers":null}}')
+        said("configmap/held condition met")
 
 
 def test_deletion(web: Kubectl) -> None:
