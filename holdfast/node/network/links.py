@@ -11,6 +11,10 @@ from pathlib import Path
 from typing import Any
 
 
+GATEWAY_MAC = "0a:58:0a:f4:00:01"
+"""Of every bridge: each lies in a namespace of its own."""
+
+
 def _open() -> Any:
     from pyroute2 import IPRoute
 
@@ -35,7 +39,9 @@ def setup_node(bridge: str, gateway: str, prefix: int, service_cidr: str, dns_ad
         route.addr("replace", index=loopback, address=dns_address, prefixlen=32)
         index = _index(route, bridge)
         if not index:
-            route.link("add", ifname=bridge, kind="bridge")
+            # An address of its own: left alone a bridge takes its lowest port's, and loses it with that port's pod,
+            # so that all other pods send to an address nobody has.
+            route.link("add", ifname=bridge, kind="bridge", address=GATEWAY_MAC)
             index = _index(route, bridge)
         route.link("set", index=index, state="up")
         route.addr("replace", index=index, address=gateway, prefixlen=prefix)

@@ -94,6 +94,10 @@ class SpdyChannels:
             stream.close()
 
 
+QUIET_SECONDS = 0.08
+"""Nothing is sent for so long after the handshake: client-go before 1.34 drops what comes before it has made its streams."""
+
+
 class WebSocketChannels:
     """Each message starts with the channel's number; v5 adds a message that closes a channel."""
 
@@ -105,6 +109,7 @@ class WebSocketChannels:
         self._stdin: asyncio.Queue[bytes] = asyncio.Queue(64)
         self._sizes: asyncio.Queue[tuple[int, int] | None] = asyncio.Queue()
         self._gone = asyncio.Event()
+        self._quiet_until = asyncio.get_running_loop().time() + QUIET_SECONDS
 
     async def receive(self) -> None:
         """Runs for the connection's life: sorts messages into channels."""
@@ -146,6 +151,8 @@ class WebSocketChannels:
     async def write(self, channel: int, data: bytes) -> None:
         if self._gone.is_set():
             raise ConnectionError("the client went away")
+        if (left := self._quiet_until - asyncio.get_running_loop().time()) > 0:
+            await asyncio.sleep(left)
         if self._base64:
             await self._socket.send_str(str(channel) + base64.b64encode(data).decode())
         else:
