@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable, Iterable
 
 from holdfast.client.informer import Informer
 from holdfast.client.queue import WorkQueue
-from holdfast.machinery.errors import ApiError, UnknownOutcomeError
+from holdfast.machinery.errors import ApiError, UnknownOutcomeError, is_namespace_terminating
 
 log = logging.getLogger("holdfast.controllers")
 
@@ -38,6 +38,9 @@ class Reconciler:
             try:
                 await self._sync(key)
             except ApiError as error:
+                if is_namespace_terminating(error):
+                    self.queue.forget(key)
+                    continue
                 # Conflicts and "being created twice" are the way of optimistic concurrency, not news.
                 level = logging.DEBUG if error.code in (404, 409) else logging.WARNING
                 log.log(level, "%s %s: %s", self.name, key, error.message)

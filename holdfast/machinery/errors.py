@@ -131,3 +131,9 @@ def internal(message: str) -> ApiError:
 
 def unavailable(message: str) -> ApiError:
     return ApiError(503, "ServiceUnavailable", message)
+
+
+def is_namespace_terminating(error: ApiError) -> bool:
+    """Whether a create was refused because its namespace is going: then nothing needs to be made there any more."""
+    causes = (error.details or {}).get("causes") or []
+    return error.code == 403 and any(cause.get("reason") == "NamespaceTerminating" for cause in causes)

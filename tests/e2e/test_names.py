@@ -67,7 +67,9 @@ def test_the_service_address_answers_from_inside_and_refuses_at_once_with_nobody
     system.kubectl("create", "-f", str(TUTORIAL / "vip-service.yaml"))
     for member in ("web-0", "web-1"):
         system.kubectl("exec", member, "--", "sh", "-c", "hostname > /usr/share/nginx/html/index.html")
-    system.kubectl("run", "inside", "--image=busybox", "--restart=Never", "--", "sleep", "3600")
+    container = {"name": "c", "image": "busybox", "command": ["sleep", "3600"]}
+    spec = {"containers": [container], "terminationGracePeriodSeconds": 0}
+    system.create({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "inside"}, "spec": spec})
     system.wait_ready("inside")
     address = system.get("service", "web-vip")["spec"]["clusterIP"]
     for host in (address, "web-vip", "web-vip.default.svc.cluster.local"):

@@ -17,11 +17,11 @@ def _active(namespace: Obj | None) -> bool:
 
 
 async def _create(client: Client, resource: Resource, obj: Obj, namespace: str) -> None:
-    """Somebody may have been faster, or the namespace may be going: both are well."""
+    """Somebody may have been faster, or the namespace may be gone: both are well."""
     try:
         await client.create(resource, obj, namespace)
     except ApiError as error:
-        if error.reason not in ("AlreadyExists", "NotFound", "Forbidden"):
+        if error.reason not in ("AlreadyExists", "NotFound"):
             raise
 
 

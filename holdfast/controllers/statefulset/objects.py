@@ -53,6 +53,7 @@ def build_pod(owner: Obj, template: Obj, revision: str, number: int) -> Obj:
         spec["subdomain"] = owner["spec"]["serviceName"]
     metadata: Obj = {
         "name": name,
+        "generateName": f"{meta.name(owner)}-",
         "namespace": meta.namespace(owner),
         "labels": {**(given.get("labels") or {}), POD_NAME: name, POD_INDEX: str(number), REVISION: revision},
         "ownerReferences": [meta.owner_reference(owner)],

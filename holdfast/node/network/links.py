@@ -10,7 +10,6 @@ import os
 from pathlib import Path
 from typing import Any
 
-
 GATEWAY_MAC = "0a:58:0a:f4:00:01"
 """Of every bridge: each lies in a namespace of its own."""
 

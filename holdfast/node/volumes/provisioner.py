@@ -73,7 +73,7 @@ class Provisioner:
             if error.code == 404:
                 return
             raise
-        if found["provisioner"] != self._engine.name:
+        if found["provisioner"] != self._engine.name or await self._is_made(claim):
             return
         self._events.event(
             claim, "Normal", "Provisioning", f'External provisioner is provisioning volume for claim "{meta.key(claim)}"'
@@ -84,6 +84,16 @@ class Provisioner:
             text = f'failed to provision volume with StorageClass "{meta.name(found)}": {error}'
             self._events.event(claim, "Warning", "ProvisioningFailed", text)
             raise OSError(text) from error
+
+    async def _is_made(self, claim: Obj) -> bool:
+        """Whether its volume is there and only waits for the binder."""
+        try:
+            await self._client.get(PERSISTENTVOLUMES, f"pvc-{meta.uid(claim)}")
+        except ApiError as error:
+            if error.code == 404:
+                return False
+            raise
+        return True
 
     async def _provision(self, claim: Obj, found: Obj) -> None:
         spec = claim["spec"]
@@ -173,10 +183,13 @@ class Provisioner:
         try:
             if not meta.is_terminating(volume):
                 await self._client.delete(PERSISTENTVOLUMES, name, uid=uid)
-            left = [f for f in volume["metadata"].get("finalizers") or [] if f != FINALIZER]
-            patch = {"metadata": {"uid": uid, "finalizers": left or None}}
-            if FINALIZER in (volume["metadata"].get("finalizers") or []):
-                await self._client.patch(PERSISTENTVOLUMES, name, "", patch)
+            # Read again: others take their finalizers off at the same time.
+            volume = await self._client.get(PERSISTENTVOLUMES, name)
+            held = volume["metadata"].get("finalizers") or []
+            if FINALIZER in held and meta.uid(volume) == uid:
+                metadata = {"uid": uid, "resourceVersion": volume["metadata"]["resourceVersion"]}
+                left = [f for f in held if f != FINALIZER]
+                await self._client.patch(PERSISTENTVOLUMES, name, "", {"metadata": {**metadata, "finalizers": left or None}})
         except ApiError as error:
             if error.code != 404:
                 raise
