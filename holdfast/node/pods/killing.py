@@ -53,7 +53,7 @@ class Killer:
         worker, order = self._worker, self._orders[intent.id]
         runtime = worker.services.runtime
         try:
-            worker.services.events.event(worker.pod, "Normal", "Killing", intent.message)
+            worker.event(intent.container, "Normal", "Killing", intent.message)
             container = model.find_container(worker.pod, intent.container) or {}
             if self._running(intent.id) and intent.grace > 0:
                 hook = hooks.pre_stop(container)
@@ -102,7 +102,7 @@ class Killer:
             elif self._running(intent.id):
                 raise hooks.HookError("it did not end within the grace period")
         except hooks.HookError as error:
-            worker.services.events.event(worker.pod, "Warning", "FailedPreStopHook", f"PreStopHook failed: {error}")
+            worker.event(container["name"], "Warning", "FailedPreStopHook", f"PreStopHook failed: {error}")
         finally:
             work.cancel()
         # the hook must not take the whole grace from the program itself

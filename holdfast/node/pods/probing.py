@@ -59,7 +59,7 @@ class Probing:
             container,
             Target(id, worker.network.netns, worker.network.ip),
             lambda kind, ok: self._changed(id, container, kind, ok),
-            lambda kind, output: self._unhealthy(kind, output),
+            lambda kind, output: self._unhealthy(container["name"], kind, output),
             age=max(0.0, worker.services.clock.now() - state.started_at),
             started=same and bool(known.get("started")),
             ready=same and bool(known.get("ready")),
@@ -80,6 +80,6 @@ class Probing:
             self._worker.kill_orders[id] = KillOrder(reason, grace)
         self._worker.wake()
 
-    def _unhealthy(self, kind: str, output: str) -> None:
+    def _unhealthy(self, name: str, kind: str, output: str) -> None:
         message = f"{_TITLES[kind]} probe failed: {output}"
-        self._worker.services.events.event(self._worker.pod, "Warning", "Unhealthy", message)
+        self._worker.event(name, "Warning", "Unhealthy", message)

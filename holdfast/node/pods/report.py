@@ -70,6 +70,12 @@ def _init_done(view: View) -> bool:
     return True
 
 
+def _mount(mount: Obj) -> Obj:
+    """A mount as it is (KEP-3857): read-only ones say whether what is mounted below them is so, too."""
+    found = {"name": mount["name"], "mountPath": mount["mountPath"]}
+    return found | ({"readOnly": True, "recursiveReadOnly": "Disabled"} if mount.get("readOnly") else {})
+
+
 def _container_status(view: View, container: Obj, init: bool, init_done: bool, backing_off: frozenset[str]) -> Obj:
     name = container["name"]
     instances = view.instances.values()
@@ -84,6 +90,8 @@ def _container_status(view: View, container: Obj, init: bool, init_done: bool, b
         "state": {},
         "lastState": {},
     }
+    if mounts := [_mount(mount) for mount in container.get("volumeMounts") or ()]:
+        status["volumeMounts"] = mounts
     earlier = {"terminated": _terminated(before)} if before else _earlier(known, last)
     if last is None:
         status["state"] = {"waiting": _waiting(view, name, init_done or init)}

@@ -21,7 +21,7 @@ from holdfast.node.runtimes.api import Runtime
 
 
 class Events(Protocol):
-    def event(self, obj: Obj, type: str, reason: str, message: str) -> Any: ...
+    def event(self, obj: Obj, type: str, reason: str, message: str, *, field: str = "") -> Any: ...
 
 
 @dataclass

@@ -57,7 +57,7 @@ class Starter:
         count = self._counts[name] = self._counts.get(name, 0) + 1
         delay = min(MAXIMUM_SECONDS, 2.0 ** (count - 1))
         worker.failures[name] = Failure(reason, message, worker.services.clock.now() + delay)
-        worker.services.events.event(worker.pod, "Warning", "Failed", f"Error: {message}")
+        worker.event(name, "Warning", "Failed", f"Error: {message}")
 
     def _image(self, container: Obj) -> Image:
         """The loaded image. Raises _ImageMissing after noting why the container waits."""
@@ -67,21 +67,20 @@ class Starter:
         if image is None:
             self._missing(name, reference, policy)
             raise _ImageMissing
-        events = worker.services.events
         if policy == "Always" and name not in self._warned:
             self._warned.add(name)
             message = (
                 f'imagePullPolicy of container {name} is Always, but images are not pulled: the loaded image "{reference}" is used'
             )
-            events.event(worker.pod, "Warning", "ImageNotPulled", message)
+            worker.event(name, "Warning", "ImageNotPulled", message)
         message = f'Container image "{reference}" already present on machine and can be accessed by the pod'
-        events.event(worker.pod, "Normal", "Pulled", message)
+        worker.event(name, "Normal", "Pulled", message)
         return image
 
     def _missing(self, name: str, reference: str, policy: str) -> None:
         """First ErrImagePull, then ImagePullBackOff; looked for often, told ever more rarely."""
         worker = self._worker
-        now, events = worker.services.clock.now(), worker.services.events
+        now = worker.services.clock.now()
         if policy == "Never":
             reason = "ErrImageNeverPull"
             message = f'Container image "{reference}" is not present with pull policy of Never; load it with: holdfast image load|build'
@@ -92,10 +91,10 @@ class Starter:
         again, delay = self._image_events.get(name, (0.0, 5.0))
         if now >= again:
             if reason == "ErrImagePull":
-                events.event(worker.pod, "Warning", "Failed", f'Failed to pull image "{reference}": {message}')
+                worker.event(name, "Warning", "Failed", f'Failed to pull image "{reference}": {message}')
             elif reason == "ImagePullBackOff":
-                events.event(worker.pod, "Normal", "BackOff", f'Back-off pulling image "{reference}"')
-            events.event(worker.pod, "Warning", "Failed", f"Error: {reason}")
+                worker.event(name, "Normal", "BackOff", f'Back-off pulling image "{reference}"')
+            worker.event(name, "Warning", "Failed", f"Error: {reason}")
             delay = min(300.0, delay * 2)
             again = now + delay if name in self._image_events else now
             self._image_events[name] = (again, delay)
@@ -138,8 +137,8 @@ class Starter:
             config = make_config(pod, container, attempt, image, environment, places, services.cluster, worker.network.ip)
             state = await services.runtime.run(config)
         worker.image_ids[state.id] = image.id
-        services.events.event(worker.pod, "Normal", "Created", "Container created")
-        services.events.event(worker.pod, "Normal", "Started", "Container started")
+        worker.event(name, "Normal", "Created", "Container created")
+        worker.event(name, "Normal", "Started", "Container started")
         if attempt > 0:
             worker.backoff.restarted(name)
         worker.wake()
@@ -154,5 +153,5 @@ class Starter:
             target = Target(id, worker.network.netns, worker.network.ip)
             await hooks.run_hook(worker.services.prober, hook, container, target)
         except hooks.HookError as error:
-            worker.services.events.event(worker.pod, "Warning", "FailedPostStartHook", f"PostStartHook failed: {error}")
+            worker.event(container["name"], "Warning", "FailedPostStartHook", f"PostStartHook failed: {error}")
             worker.kill_orders[id] = KillOrder("FailedPostStartHook")

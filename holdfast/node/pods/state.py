@@ -48,6 +48,12 @@ class PodState(ABC):
         image = self.services.images.find(str(container.get("image") or ""))
         return str(own or (image.stop_signal if image else "") or "SIGTERM")
 
+    def event(self, container: str, type: str, reason: str, message: str) -> None:
+        """About one container of the pod: the event names its field, as ``describe`` and people's filters expect."""
+        init = any(c["name"] == container for c in self.pod["spec"].get("initContainers") or ())
+        field = f"spec.{'initContainers' if init else 'containers'}{{{container}}}"
+        self.services.events.event(self.pod, type, reason, message, field=field)
+
     @abstractmethod
     def spawn(self, key: str, work: Coroutine[Any, Any, None]) -> asyncio.Task[None] | None:
         """Runs ``work`` in the pod's own task group unless the same is under way."""

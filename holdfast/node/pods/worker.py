@@ -208,7 +208,7 @@ class PodWorker(PodState):
             if waiting.get("reason") == "CrashLoopBackOff" and key not in self._announced:
                 self._announced.add(key)
                 message = f"Back-off restarting failed container {item['name']} in pod {model.full_name(self.pod)}"
-                self.services.events.event(self.pod, "Warning", "BackOff", message)
+                self.event(item["name"], "Warning", "BackOff", message)
 
     def _begin(self, intent: model.Intent) -> None:
         kind = type(intent).__name__
