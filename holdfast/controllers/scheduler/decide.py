@@ -12,6 +12,11 @@ from holdfast.kinds.kind import Obj
 from holdfast.machinery import meta, quantity, selectors
 
 Amounts = dict[str, Fraction]
+Port = tuple[str, int, str]
+"""Protocol, number and address of the host."""
+
+
+_ANY = "0.0.0.0"
 
 
 @dataclass
@@ -32,30 +37,45 @@ class Cluster:
 
 
 def requests(pod: Obj) -> Amounts:
-    """What a pod asks for: the sum of its containers, or the largest init container where that is more."""
+    """The most it ever asks for at once: all containers, or before them an init container; sidecars stay from their start on."""
     spec = pod["spec"]
-    total: Amounts = {}
-    for container in spec.get("containers") or []:
-        for name, amount in _requested(container).items():
-            total[name] = total.get(name, Fraction(0)) + amount
+    sidecars: Amounts = {}
+    starting: Amounts = {}
     for container in spec.get("initContainers") or []:
-        for name, amount in _requested(container).items():
-            if container.get("restartPolicy") == "Always":
-                total[name] = total.get(name, Fraction(0)) + amount
-            else:
-                total[name] = max(total.get(name, Fraction(0)), amount)
-    return total
+        own = _requested(container)
+        if _is_sidecar(container):
+            sidecars = _sum(sidecars, own)
+            own = {}
+        starting = _largest(starting, _sum(sidecars, own))
+    running = sidecars
+    for container in spec.get("containers") or []:
+        running = _sum(running, _requested(container))
+    overhead = {name: quantity.parse(value) for name, value in (spec.get("overhead") or {}).items()}
+    # Requests of the pod as a whole take the place of its containers'.
+    return _sum({**_largest(starting, running), **_requested(spec)}, overhead)
 
 
-def _requested(container: Obj) -> Amounts:
-    found = (container.get("resources") or {}).get("requests") or {}
+def _requested(holder: Obj) -> Amounts:
+    found = (holder.get("resources") or {}).get("requests") or {}
     return {name: quantity.parse(value) for name, value in found.items()}
+
+
+def _is_sidecar(container: Obj) -> bool:
+    return container.get("restartPolicy") == "Always"
+
+
+def _sum(one: Amounts, other: Amounts) -> Amounts:
+    return {name: one.get(name, Fraction(0)) + other.get(name, Fraction(0)) for name in {**one, **other}}
+
+
+def _largest(one: Amounts, other: Amounts) -> Amounts:
+    return {name: max(one.get(name, Fraction(0)), other.get(name, Fraction(0))) for name in {**one, **other}}
 
 
 def decide(pod: Obj, cluster: Cluster) -> Choice:
     used: dict[str, Amounts] = {}
     counts: Counter[str] = Counter()
-    ports: dict[str, set[tuple[str, int]]] = {}
+    ports: dict[str, set[Port]] = {}
     for other in cluster.pods:
         where = other["spec"]["nodeName"]
         counts[where] += 1
@@ -76,7 +96,7 @@ def decide(pod: Obj, cluster: Cluster) -> Choice:
         return Choice(min(fitting)[1])
     if not cluster.nodes:
         return Choice(message="no nodes available to schedule pods")
-    listed = ", ".join(f"{count} {reason}" for reason, count in sorted(reasons.items()))
+    listed = ", ".join(sorted(f"{count} {reason}" for reason, count in reasons.items()))
     return Choice(message=f"0/{len(cluster.nodes)} nodes are available: {listed}.")
 
 
@@ -87,16 +107,22 @@ def _load(node: Obj, used: Amounts) -> Fraction:
     return max(shares, default=Fraction(0))
 
 
-def _host_ports(pod: Obj) -> set[tuple[str, int]]:
+def _host_ports(pod: Obj) -> set[Port]:
+    sidecars = [c for c in pod["spec"].get("initContainers") or [] if _is_sidecar(c)]
     return {
-        (port.get("protocol", "TCP"), port["hostPort"])
-        for container in pod["spec"].get("containers") or []
+        (port.get("protocol", "TCP"), port["hostPort"], port.get("hostIP") or _ANY)
+        for container in [*sidecars, *(pod["spec"].get("containers") or [])]
         for port in container.get("ports") or []
         if port.get("hostPort")
     }
 
 
-def _unfit(pod: Obj, node: Obj, cluster: Cluster, used: Amounts, count: int, ports: set[tuple[str, int]]) -> list[str]:
+def _clash(wanted: set[Port], taken: set[Port]) -> bool:
+    """The same port on the same address, or on any."""
+    return any(one[:2] == other[:2] and (one[2] == other[2] or _ANY in (one[2], other[2])) for one in wanted for other in taken)
+
+
+def _unfit(pod: Obj, node: Obj, cluster: Cluster, used: Amounts, count: int, ports: set[Port]) -> list[str]:
     """Reasons why the pod cannot go there; none when it can."""
     spec = pod["spec"]
     if (node.get("spec") or {}).get("unschedulable") and not _tolerates(
@@ -105,18 +131,19 @@ def _unfit(pod: Obj, node: Obj, cluster: Cluster, used: Amounts, count: int, por
         return ["node(s) were unschedulable"]
     for taint in (node.get("spec") or {}).get("taints") or []:
         if taint["effect"] in ("NoSchedule", "NoExecute") and not _tolerates(spec, taint):
-            value = f": {taint['value']}" if taint.get("value") else ": "
-            return [f"node(s) had untolerated taint {{{taint['key']}{value}}}"]
+            return ["node(s) had untolerated taint(s)"]  # which ones is not said to those who may not read nodes
     labels = meta.labels_of(node)
     if any(labels.get(k) != v for k, v in (spec.get("nodeSelector") or {}).items()) or not _affine(spec, node):
         return ["node(s) didn't match Pod's node affinity/selector"]
-    if _host_ports(pod) & ports:
+    if _clash(_host_ports(pod), ports):
         return ["node(s) didn't have free ports for the requested pod ports"]
+    if short := _short(pod, node, used, count):
+        return short
     for volume in cluster.volumes.values():
         required = ((volume["spec"].get("nodeAffinity") or {}).get("required") or {}).get("nodeSelectorTerms")
         if required and not _terms(required, node):
             return ["node(s) had volume node affinity conflict"]
-    return _short(pod, node, used, count)
+    return []
 
 
 def _short(pod: Obj, node: Obj, used: Amounts, count: int) -> list[str]:

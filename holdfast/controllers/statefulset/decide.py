@@ -51,6 +51,9 @@ class OwnClaim:
     owners: list[Obj]
 
 
+_STALE = 5.0
+"""Seconds until a claim that belongs to a former member is looked at again, should it be kept and not deleted."""
+
 Intent = CreateMember | CreateClaims | DeleteMember | RepairMember | OwnClaim
 
 
@@ -81,11 +84,19 @@ class Plan:
 def decide(seen: Seen, now: float) -> Plan:
     plan = Plan()
     plan.status = status.count(seen.owner, seen.pods, seen.current, seen.update, seen.collisions, now)
+    plan.again_after = _next_available(seen, now)
     if meta.is_terminating(seen.owner):
         plan.wait = "the set is being deleted"
         return plan
     _Members(seen, now, plan).walk()
     return plan
+
+
+def _next_available(seen: Seen, now: float) -> float:
+    """When the next Ready member becomes available: no event tells of it, but status and order depend on it."""
+    wanted = int(seen.owner["spec"].get("minReadySeconds") or 0)
+    left = [wanted - objects.ready_for(pod, now) for pod in seen.pods if objects.is_ready(pod)]
+    return min((seconds + 0.1 for seconds in left if seconds > 0), default=0.0)
 
 
 class _Members:
@@ -117,7 +128,9 @@ class _Members:
         if self.strategy.get("type") == "OnDelete":
             return self.seen.update
         if rolling is None:
-            kept = int((self.owner.get("status") or {}).get("currentReplicas") or 0)
+            # Recounted, not the stored status: that still counts a member which vanished since, and the
+            # old revision would be created again, only to be deleted again, for ever.
+            kept = int(self.plan.status.get("currentReplicas") or 0)
             return self.seen.current if index < kept else self.seen.update
         return self.seen.current if index < int(rolling.get("partition") or 0) else self.seen.update
 
@@ -151,8 +164,6 @@ class _Members:
         if not objects.is_ready(pod):
             return self._wait(f"{name} is not Ready")
         if not objects.is_available(self.owner, pod, self.now):
-            left = int(self.owner["spec"].get("minReadySeconds") or 0) - objects.ready_for(pod, self.now)
-            self.plan.again_after = min(filter(None, (self.plan.again_after, max(left, 0) + 0.1)))
             return self._wait(f"{name} is Ready, but not long enough to be available")
         return True
 
@@ -160,6 +171,10 @@ class _Members:
         dying = [c for c in self._claims(number) if c and meta.is_terminating(c)]
         if dying:
             return self._wait(f"{name} waits: claim {meta.name(dying[0])} is being deleted")
+        stale = [c for c in self._claims(number) if c and self._is_stale(c, name)]
+        if stale:
+            self.plan.again_after = self.plan.again_after or _STALE
+            return self._wait(f"{name} waits: claim {meta.name(stale[0])} still belongs to the member that went")
         revision = self._revision_for(number)
         template = self.seen.templates[revision]
         pod = objects.build_pod(self.owner, template, revision, number)
@@ -168,6 +183,12 @@ class _Members:
 
     def _claims(self, number: int) -> list[Obj | None]:
         return [self.seen.claims.get(meta.name(claim)) for claim in objects.build_claims(self.owner, number)]
+
+    def _is_stale(self, claim: Obj, name: str) -> bool:
+        """Owned by the former pod of that name, so the garbage collector is about to delete it."""
+        policy = self.owner["spec"].get("persistentVolumeClaimRetentionPolicy") or {}
+        owners = claim["metadata"].get("ownerReferences") or []
+        return policy.get("whenScaled") == "Delete" and any(r["kind"] == "Pod" and r["name"] == name for r in owners)
 
     def _missing_claims(self, number: int) -> list[Obj]:
         claims = [c for c in objects.build_claims(self.owner, number) if meta.name(c) not in self.seen.claims]
@@ -239,6 +260,8 @@ class _Members:
                 return
             if pod is None:
                 return
+            if objects.phase(pod) in ("Failed", "Succeeded"):
+                return  # being replaced already
             if objects.revision_of(pod) != self.seen.update and not meta.is_terminating(pod):
                 self.plan.intents.append(DeleteMember(pod, "it is of an older revision"))
                 self._wait(f"{meta.name(pod)} is being replaced by revision {self.seen.update}")

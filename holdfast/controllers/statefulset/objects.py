@@ -14,17 +14,18 @@ POD_NAME = "statefulset.kubernetes.io/pod-name"
 POD_INDEX = "apps.kubernetes.io/pod-index"
 REVISION = "controller-revision-hash"
 _MEMBER = re.compile(r"(.*)-([0-9]+)$")
+_LARGEST = 2**31 - 1
 
 
 def ordinal(pod: Obj) -> int:
-    """The pod's ordinal; -1 when its name has none."""
+    """The pod's ordinal; -1 when its name has none that fits an int32."""
     match = _MEMBER.match(meta.name(pod))
-    return int(match[2]) if match else -1
+    return int(match[2]) if match and int(match[2]) <= _LARGEST else -1
 
 
 def is_member(owner: Obj, pod: Obj) -> bool:
-    match = _MEMBER.match(meta.name(pod))
-    return match is not None and match[1] == meta.name(owner)
+    """Only the very name an ordinal gives: ``web-01`` would otherwise stand in for ``web-1``."""
+    return meta.name(pod) == pod_name(owner, ordinal(pod))
 
 
 def first_ordinal(owner: Obj) -> int:

@@ -23,8 +23,7 @@ def go_json(value: Any) -> str:
     text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
     for char, escape in _ESCAPES.items():
         text = text.replace(char, escape)
-    # Go writes other control characters as \u00xx too, but has no short form for backspace and form feed.
-    return text.replace("\\b", "\\u0008").replace("\\f", "\\u000c")
+    return text
 
 
 def data_of(owner: Obj) -> Obj:

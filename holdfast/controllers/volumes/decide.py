@@ -18,16 +18,25 @@ def refers(volume: Obj, claim: Obj) -> bool:
 
 
 def fits(volume: Obj, claim: Obj) -> bool:
-    spec, wanted = volume["spec"], claim["spec"]
-    if (spec.get("storageClassName") or "") != (wanted.get("storageClassName") or ""):
+    selector = claim["spec"].get("selector")
+    if selector is not None and not selectors.from_object(selector).matches(meta.labels_of(volume)):
         return False
+    return _same_class(volume, claim) and _serves(volume, claim)
+
+
+def _same_class(volume: Obj, claim: Obj) -> bool:
+    names = ("storageClassName", "volumeAttributesClassName")
+    return all((volume["spec"].get(name) or "") == (claim["spec"].get(name) or "") for name in names)
+
+
+def _serves(volume: Obj, claim: Obj) -> bool:
+    """Large enough, of the mode, with the access wanted: what even a reservation does not replace."""
+    spec, wanted = volume["spec"], claim["spec"]
     if not set(wanted.get("accessModes") or []) <= set(spec.get("accessModes") or []):
         return False
-    if spec.get("volumeMode", "Filesystem") != wanted.get("volumeMode", "Filesystem"):
+    if (spec.get("volumeMode") or "Filesystem") != (wanted.get("volumeMode") or "Filesystem"):
         return False
-    if quantity.parse(spec["capacity"]["storage"]) < quantity.parse(wanted["resources"]["requests"]["storage"]):
-        return False
-    return wanted.get("selector") is None or selectors.from_object(wanted["selector"]).matches(meta.labels_of(volume))
+    return quantity.parse(spec["capacity"]["storage"]) >= quantity.parse(wanted["resources"]["requests"]["storage"])
 
 
 def choose(claim: Obj, volumes: Iterable[Obj]) -> Obj | None:
@@ -36,8 +45,13 @@ def choose(claim: Obj, volumes: Iterable[Obj]) -> Obj | None:
     named = claim["spec"].get("volumeName")
     if named:
         found = next((v for v in candidates if meta.name(v) == named), None)
-        return found if found is not None and (not found["spec"].get("claimRef") or refers(found, claim)) else None
-    reserved = [v for v in candidates if refers(v, claim)]
+        if found is None or refers(found, claim):
+            return found
+        suits = not found["spec"].get("claimRef") and _same_class(found, claim) and _serves(found, claim)
+        return found if suits else None
+    # One that has the claim's uid is half bound already: that is only finished.
+    begun = [v for v in candidates if refers(v, claim) and v["spec"]["claimRef"].get("uid")]
+    reserved = begun or [v for v in candidates if refers(v, claim) and _serves(v, claim)]
     if reserved:
         return min(reserved, key=meta.name)
     free = [v for v in candidates if not v["spec"].get("claimRef") and fits(v, claim)]
