@@ -126,10 +126,10 @@ def test_claims_carry_the_selector_over_their_own_labels() -> None:
         "labels": {"app": "db", "tier": "x"},
         "annotations": {"n": "1"},
     }
-    assert first["spec"] == {"accessModes": ["RWO"]}
+    assert first["spec"] == {"modes": ["RWO"]}
     assert second["metadata"] == {"name": "b-web-7", "namespace": "ns", "labels": {"app": "db"}}
-    first["spec"]["accessModes"].append("changed")
-    assert templates[0]["spec"] == {"accessModes": ["RWO"]}
+    first["spec"]["modes"].append("changed")
+    assert templates[0]["spec"] == {"modes": ["RWO"]}
 
 
 def test_identity_labels_are_restored_and_no_others() -> None:
