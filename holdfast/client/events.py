@@ -25,6 +25,7 @@ log = logging.getLogger("holdfast.client")
 KEPT = 4096
 PENDING = 1000
 BURST, REFILL_SECONDS = 25, 300.0
+PAUSE_SECONDS = 0.2
 
 
 @dataclass
@@ -74,6 +75,8 @@ class EventRecorder:
         """Writes what was recorded, until cancelled. An event that cannot be written is dropped."""
         while True:
             await self._wake.wait()
+            # What is told about must not wait for the telling: a starting pod has better use for this moment.
+            await asyncio.sleep(PAUSE_SECONDS)
             self._wake.clear()
             while self._pending:
                 entry = self._pending.popleft()

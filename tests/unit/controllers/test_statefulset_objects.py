@@ -112,10 +112,10 @@ def test_a_claim_template_takes_the_place_of_a_volume_of_its_name() -> None:
 
 
 def test_claims_carry_the_selector_over_their_own_labels() -> None:
-    templates = [
+    templates: list[Obj] = [
         {
             "metadata": {"name": "a", "labels": {"app": "mine", "tier": "x"}, "annotations": {"n": "1"}},
-            "spec": {"accessModes": ["RWO"]},
+            "spec": {"modes": ["RWO"]},
         },
         {"metadata": {"name": "b"}, "spec": {}},
     ]
