@@ -110,6 +110,15 @@ def test_a_local_volume_is_bound_by_class_size_and_mode(system: System, tmp_path
     assert system.get("pvc", "local")["spec"]["volumeName"] == "large"
     said(system, pod("writer", "echo kept > /v/f", [uses("local")], MOUNT))
     assert (tmp_path / "large" / "f").read_text() == "kept\n"
+    (tmp_path / "large").rename(tmp_path / "away")
+    (tmp_path / "large").mkdir()
+    system.create(pod("wrong", "true", [uses("local")], MOUNT))
+    missed = "is not the directory that this volume was first used with"
+    system.until(lambda: missed in " ".join(system.kubectl("describe", "pod", "wrong").split()), "the empty directory is refused", 20)
+    (tmp_path / "large").rmdir()
+    (tmp_path / "away").rename(tmp_path / "large")
+    system.until(lambda: system.get("pod", "wrong")["status"].get("phase") == "Succeeded", "the right one is taken", 30)
+    system.kubectl("delete", "pod", "wrong")
     system.kubectl("delete", "pvc", "local")
     system.until(lambda: system.get("pv", "large")["status"]["phase"] == "Released", "the volume is released", 10)
     assert (tmp_path / "large" / "f").read_text() == "kept\n"

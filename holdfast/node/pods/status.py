@@ -47,6 +47,9 @@ def make_patch(pod: Obj, status: Obj) -> Obj:
     for condition in body["conditions"]:
         old: Obj = next((c for c in held.get("conditions") or () if c["type"] == condition["type"]), {})
         condition |= {key: None for key in ("reason", "message") if old.get(key) and key not in condition}
+    types = [condition["type"] for condition in body["conditions"]]
+    types += [c["type"] for c in held.get("conditions") or () if c["type"] not in types]
+    body["$setElementOrder/conditions"] = [{"type": kind} for kind in types]
     return {"metadata": {"uid": pod["metadata"]["uid"]}, "status": body}
 
 

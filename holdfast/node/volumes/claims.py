@@ -113,7 +113,9 @@ class ClaimVolumes:
         try:
             if held.driver:
                 return await self._engines[held.driver].stage(held.handle, self._target(held))
-            return await asyncio.to_thread(_directory, volume)
+            path = await asyncio.to_thread(_directory, volume)
+            await asyncio.to_thread(_recognise, self._root / "identity" / meta.uid(volume), path)
+            return path
         except VolumeError as error:
             raise _failed(name, str(error)) from error
 
@@ -186,6 +188,24 @@ def _keep(path: Path, text: str) -> None:
         os.fsync(directory)
     finally:
         os.close(directory)
+
+
+def _recognise(record: Path, path: str) -> None:
+    """Raises VolumeError when the directory of the host is another one than at its first use (P-5).
+
+    A disk that is not mounted leaves an empty directory of the same name: a database would begin anew in it. The directory
+    is known by its inode, kept beside our own data and never inside it.
+    """
+    found = str(os.stat(path).st_ino)
+    try:
+        known = record.read_text().strip()
+    except FileNotFoundError:
+        record.parent.mkdir(parents=True, exist_ok=True)
+        record.write_text(found + "\n")
+        return
+    if known != found:
+        what = f"{path} is not the directory that this volume was first used with (is its disk mounted?); nothing starts on it"
+        raise VolumeError(f"{what}; if it is the right one, remove {record}")
 
 
 _IS = {

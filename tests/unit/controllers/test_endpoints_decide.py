@@ -26,7 +26,7 @@ def pod(name: str, *, ready: bool = True, going: bool = False, port: int = 8080,
 
 
 def conditions(piece: Obj) -> list[tuple[bool, bool, bool]]:
-    return [tuple(e["conditions"][k] for k in ("ready", "serving", "terminating")) for e in piece["endpoints"]]  # type: ignore[misc]
+    return [tuple(e["conditions"][k] for k in ("ready", "serving", "terminating")) for e in piece["endpoints"]]
 
 
 def test_an_entry_names_its_pod_and_its_hostname_only_in_its_own_service() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from holdfast.controllers.namespace import decide
 from holdfast.kinds.kind import Obj
-from holdfast.kinds.resources import CONFIGMAPS, PERSISTENTVOLUMECLAIMS, PODS, STATEFULSETS
+from holdfast.kinds.resources import CONFIGMAPS, PERSISTENTVOLUMECLAIMS, PODS, STATEFULSETS, Resource
 
 
 def said(conditions: list[Obj]) -> dict[str, tuple[str, str, str]]:
@@ -20,7 +20,10 @@ def test_claims_outlive_pods() -> None:
 
 
 def test_what_remains_is_counted_and_named() -> None:
-    left = {PODS: [{"metadata": {}}, {"metadata": {}}], STATEFULSETS: [{"metadata": {"finalizers": ["a.io/x"]}}]}
+    left: dict[Resource, list[Obj]] = {
+        PODS: [{"metadata": {}}, {"metadata": {}}],
+        STATEFULSETS: [{"metadata": {"finalizers": ["a.io/x"]}}],
+    }
     found = said(decide.conditions(left, ["secrets: no"], [], "now"))
     assert found["ContentRemaining"] == (
         "True",

@@ -100,7 +100,7 @@ def test_reasons_are_counted_and_sorted_as_text() -> None:
 )
 def test_init_containers_and_sidecars(init: list[tuple[str, bool]], cpu: list[str], wanted: str) -> None:
     """Each init container runs alone, but beside the sidecars that were started before it."""
-    starting = [container(c, **({"restartPolicy": "Always"} if sidecar else {})) for c, sidecar in init]
+    starting = [container(c, restartPolicy="Always" if sidecar else None) for c, sidecar in init]
     found = requests({"spec": {"initContainers": starting, "containers": [container(c) for c in cpu]}})
     assert found["cpu"] == Fraction(wanted.removesuffix("m")) / (1000 if wanted.endswith("m") else 1)
 
@@ -112,7 +112,8 @@ def test_requests_of_the_whole_pod_and_its_overhead() -> None:
 
 @given(st.lists(st.integers(1, 3000), max_size=12), st.integers(1, 4000))
 def test_a_node_is_never_overcommitted(sizes: list[int], capacity: int) -> None:
-    nodes, placed = [node("a", cpu=f"{capacity}m"), node("b", cpu="1")], []
+    nodes = [node("a", cpu=f"{capacity}m"), node("b", cpu="1")]
+    placed: list[Obj] = []
     for size in sizes:
         chosen = decide(pod(f"{size}m"), Cluster(nodes, placed)).node
         if chosen:
@@ -172,6 +173,10 @@ def expression(key: str, operator: str, *values: str) -> Obj:
     return {"matchExpressions": [{"key": key, "operator": operator, "values": list(values)}]}
 
 
+def named(name: str) -> Obj:
+    return {"matchFields": [{"key": "metadata.name", "operator": "In", "values": [name]}]}
+
+
 @pytest.mark.parametrize(
     ("wanted", "fits"),
     [
@@ -187,12 +192,9 @@ def expression(key: str, operator: str, *values: str) -> Obj:
         (affine(expression("cores", "Lt", "8")), False),
         (affine(expression("zone", "Exists"), expression("disk", "Exists")), True),
         (affine({}), False),
-        (affine({"matchFields": [{"key": "metadata.name", "operator": "In", "values": ["n1"]}]}), True),
-        (affine({"matchFields": [{"key": "metadata.name", "operator": "In", "values": ["n2"]}]}), False),
-        (
-            affine({**expression("disk", "Exists"), "matchFields": [{"key": "metadata.name", "operator": "In", "values": ["n2"]}]}),
-            False,
-        ),
+        (affine(named("n1")), True),
+        (affine(named("n2")), False),
+        (affine({**expression("disk", "Exists"), **named("n2")}), False),
         (pod(affinity={"nodeAffinity": {"preferredDuringSchedulingIgnoredDuringExecution": []}}), True),
     ],
 )
