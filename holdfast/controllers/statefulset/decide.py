@@ -185,10 +185,8 @@ class _Members:
         return [self.seen.claims.get(meta.name(claim)) for claim in objects.build_claims(self.owner, number)]
 
     def _is_stale(self, claim: Obj, name: str) -> bool:
-        """Owned by the former pod of that name, so the garbage collector is about to delete it."""
-        policy = self.owner["spec"].get("persistentVolumeClaimRetentionPolicy") or {}
-        owners = claim["metadata"].get("ownerReferences") or []
-        return policy.get("whenScaled") == "Delete" and any(r["kind"] == "Pod" and r["name"] == name for r in owners)
+        """Owned by the former pod of that name: the garbage collector is about to delete it, whatever the policy is now."""
+        return any(r["kind"] == "Pod" and r["name"] == name for r in claim["metadata"].get("ownerReferences") or [])
 
     def _missing_claims(self, number: int) -> list[Obj]:
         claims = [c for c in objects.build_claims(self.owner, number) if meta.name(c) not in self.seen.claims]

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from holdfast.controllers.namespace import decide
-from holdfast.kinds.kind import Obj
-from holdfast.kinds.resources import CONFIGMAPS, PERSISTENTVOLUMECLAIMS, PODS, STATEFULSETS, Resource
+from holdfast.kinds.kind import Obj, Resource
+from holdfast.kinds.resources import CONFIGMAPS, PERSISTENTVOLUMECLAIMS, PODS, STATEFULSETS
 
 
 def said(conditions: list[Obj]) -> dict[str, tuple[str, str, str]]:
