@@ -252,7 +252,11 @@ class _Members:
     def _update(self) -> None:
         if self.strategy.get("type") == "OnDelete":
             return
-        partition = int((self.strategy.get("rollingUpdate") or {}).get("partition") or 0)
+        rolling = self.strategy.get("rollingUpdate") or {}
+        partition = int(rolling.get("partition") or 0)
+        if rolling.get("maxUnavailable") is not None:
+            self._update_many(partition, objects.at_most(rolling["maxUnavailable"], len(self.wanted)))
+            return
         for number, pod in reversed(self.wanted):
             if number - self.range.start < partition:
                 return
@@ -267,3 +271,22 @@ class _Members:
             if not objects.is_healthy(self.owner, pod, self.now):
                 self._wait(f"the update waits: {meta.name(pod)} is not healthy")
                 return
+
+    def _update_many(self, partition: int, most: int) -> None:
+        """With maxUnavailable: as many as the budget allows. Who is unavailable already costs nothing more, so goes first."""
+        well = {number for number, pod in self.wanted if pod is not None and objects.is_healthy(self.owner, pod, self.now)}
+        budget = most - (len(self.wanted) - len(well))
+        old = [
+            (number, pod)
+            for number, pod in reversed(self.wanted[partition:])
+            if pod is not None
+            and objects.revision_of(pod) != self.seen.update
+            and not meta.is_terminating(pod)
+            and objects.phase(pod) not in ("Failed", "Succeeded")
+        ]
+        broken = [pod for number, pod in old if number not in well]
+        for pod in [*broken, *[pod for number, pod in old if number in well][: max(budget, 0)]]:
+            self.plan.intents.append(DeleteMember(pod, "it is of an older revision"))
+            self._wait(f"{meta.name(pod)} is being replaced by revision {self.seen.update}")
+        if old:
+            self._wait(f"the update waits: {most - budget} members are not healthy, {most} may be")

@@ -36,6 +36,13 @@ def replicas(owner: Obj) -> int:
     return int(owner["spec"].get("replicas", 1))
 
 
+def at_most(bound: int | str, total: int) -> int:
+    """maxUnavailable as a number: a share is rounded down, but is one at least."""
+    if isinstance(bound, str):
+        return max(total * int(bound.removesuffix("%")) // 100, 1)
+    return max(bound, 1)
+
+
 def pod_name(owner: Obj, number: int) -> str:
     return f"{meta.name(owner)}-{number}"
 

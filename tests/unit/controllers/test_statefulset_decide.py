@@ -165,6 +165,30 @@ def test_a_rolling_update_goes_down_to_the_partition(pods: str, partition: int, 
     assert told(run(owner, members(owner, pods), current="old")) == wanted
 
 
+@pytest.mark.parametrize(
+    ("policy", "most", "pods", "partition", "wanted"),
+    [
+        ("OrderedReady", 2, "0:old 1:old 2:old 3:old", 0, ["delete web-3", "delete web-2"]),
+        ("OrderedReady", 2, "0:old 1:old 2:old 3:unready", 0, []),
+        ("Parallel", 2, "0:old 1:old 2:old 3:unready", 0, ["delete web-2"]),
+        ("Parallel", 1, "0:old 1:old 2:old 3:unready", 0, []),
+        ("Parallel", 2, "0:old 1:old 2:old 3:old:gone", 0, ["delete web-2"]),
+        ("Parallel", 2, "0:old 1:old 2:old 3:old", 3, ["delete web-3"]),
+        ("Parallel", "50%", "0:old 1:old 2:old 3:old", 0, ["delete web-3", "delete web-2"]),
+        ("Parallel", "49%", "0:old 1:old 2:old 3:old", 0, ["delete web-3"]),
+        ("Parallel", "1%", "0:old 1:old 2:old 3:old", 0, ["delete web-3"]),
+        ("Parallel", 9, "0:old 1 2:old 3", 0, ["delete web-2", "delete web-0"]),
+        ("Parallel", 1, "0:old:unready 1:old:unready 2:old 3:old", 0, ["delete web-1", "delete web-0"]),
+        ("Parallel", 1, "0:old:Failed 1:old 2:old 3:old", 0, ["delete web-0"]),
+        ("Parallel", 2, "0 1 2 3", 0, []),
+    ],
+)
+def test_several_may_be_unavailable(policy: str, most: int | str, pods: str, partition: int, wanted: list[str]) -> None:
+    strategy = {"type": "RollingUpdate", "rollingUpdate": {"partition": partition, "maxUnavailable": most}}
+    owner = make_set(4, podManagementPolicy=policy, updateStrategy=strategy)
+    assert told(run(owner, members(owner, pods), current="old")) == wanted
+
+
 def test_an_ordered_update_never_gets_past_a_member_that_is_not_ready() -> None:
     """Upstream's trap (kubernetes#67250), kept: the broken one stays until it is deleted by hand."""
     owner = make_set()

@@ -96,7 +96,12 @@ class World(RuleBasedStateMachine):
         plan = self.plan()
         moving = [meta.name(i.pod) for i in plan.intents if isinstance(i, (plans.CreateMember, plans.DeleteMember))]
         assert len(moving) == len(set(moving)), "nothing is done twice"
-        assert len(moving) <= 1 or not self.ordered, "one member at a time"
+        settings_ = self.owner["spec"]["updateStrategy"].get("rollingUpdate") or {}
+        several = "maxUnavailable" in settings_
+        assert len(moving) <= 1 or not self.ordered or several, "one member at a time"
+        if several and self.ordered:
+            most = objects.at_most(settings_["maxUnavailable"], len(self.range))
+            assert len(moving) <= most, "no more at a time than may be unavailable"
         for intent in plan.intents:
             self.carry_out(intent)
         self.owner = {**self.owner, "status": plan.status}
@@ -147,7 +152,8 @@ class World(RuleBasedStateMachine):
             assert objects.revision_of(pod) != self.update
             assert not (outside and self.ordered), "scaling goes before updating"
             newer = [p for p in self.pods.values() if objects.ordinal(p) in self.range and objects.ordinal(p) > number]
-            assert all(objects.revision_of(p) == self.update for p in newer), "from the last to the first"
+            done = [objects.revision_of(p) == self.update or meta.is_terminating(p) for p in newer]
+            assert all(done) or ("maxUnavailable" in settings_ and not self.well(number)), "from the last to the first"
         self.pods[name] = {**pod, "metadata": {**pod["metadata"], "deletionTimestamp": STAMP}}
 
     def own(self, claim: Obj, owners: list[Obj]) -> None:
@@ -220,9 +226,12 @@ class World(RuleBasedStateMachine):
         self.ever_delete = self.ever_delete or retention["whenScaled"] == "Delete"
         self.modify(persistentVolumeClaimRetentionPolicy=retention)
 
-    @rule(partition=PARTITION)
-    def part(self, partition: int | None) -> None:
-        self.modify(updateStrategy=rolling(partition))
+    @rule(partition=PARTITION, most=st.sampled_from([None, 1, 3, "60%"]))
+    def strategy(self, partition: int | None, most: int | str | None) -> None:
+        strategy = rolling(partition)
+        if partition is not None and most is not None:
+            strategy["rollingUpdate"]["maxUnavailable"] = most
+        self.modify(updateStrategy=strategy)
 
     @rule(back=st.booleans())
     def roll(self, back: bool) -> None:
@@ -239,8 +248,8 @@ class World(RuleBasedStateMachine):
         """When the world is kind the set becomes what was asked for, and then quiet; no wait is without an event or a time."""
         if not hasattr(self, "owner"):
             return
-        if "rollingUpdate" in self.owner["spec"]["updateStrategy"]:
-            self.modify(updateStrategy=rolling(0))
+        if settings_ := self.owner["spec"]["updateStrategy"].get("rollingUpdate"):
+            self.modify(updateStrategy={"type": "RollingUpdate", "rollingUpdate": {**settings_, "partition": 0}})
         for _ in range(200):
             before = copy.deepcopy((self.owner, self.pods, self.claims))
             self.kindly()
