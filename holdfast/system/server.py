@@ -7,12 +7,14 @@ said when all of it stands. Anything that fails on the way says what, where and 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import errno
 import logging
 import os
 import signal
 import ssl
-from collections.abc import Callable
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
 from typing import Any
 
 import orjson
@@ -22,7 +24,7 @@ from holdfast.kinds.builtin import builtin_table
 from holdfast.kinds.kind import Obj
 from holdfast.kinds.resources import ENDPOINTS, ENDPOINTSLICES
 from holdfast.lib import kubeconfig, pki
-from holdfast.lib.clock import SystemClock
+from holdfast.lib.clock import Clock, SystemClock
 from holdfast.machinery.errors import ApiError
 from holdfast.registry.bootstrap import SERVER, bootstrap
 from holdfast.registry.local import LocalClient
@@ -43,57 +45,84 @@ DEFAULT_PORT = 6443
 HOSTS = ("localhost", "127.0.0.1", "::1", "10.96.0.1", "10.244.0.1", "kubernetes", "kubernetes.default", "kubernetes.default.svc")
 
 
-async def run_server(settings: Settings, *, ready: Callable[[], None] | None = None) -> None:
+@dataclass(frozen=True)
+class Serving:
+    """A server that answers. ``join`` waits for its background work, which ends only by failing."""
+
+    registry: Registry
+    keys: pki.Pki
+    address: str
+    controllers: asyncio.Task[None]
+
+    async def join(self) -> None:
+        """Raises what ended the registry's work (the store is gone) or the controllers': then nothing true is served any more."""
+        working: asyncio.Task[None] = asyncio.create_task(self.registry.join(), name="registry")
+        try:
+            await asyncio.wait({working, self.controllers}, return_when=asyncio.FIRST_COMPLETED)
+            for task in (working, self.controllers):
+                if task.done():
+                    task.result()
+                    raise RuntimeError(f"the {task.get_name()} ended: the server cannot go on; start it again and see its log")
+        finally:
+            working.cancel()
+
+
+async def run_server(settings: Settings) -> None:
     """Serves until TERM or INT. Raises RuntimeError or StoreError naming what is in the way."""
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
+    async with serving(settings) as server:
+        failing, stopped = asyncio.create_task(server.join()), asyncio.create_task(stop.wait())
+        try:
+            await asyncio.wait({failing, stopped}, return_when=asyncio.FIRST_COMPLETED)
+            if failing.done() and not stop.is_set():
+                failing.result()
+        finally:
+            failing.cancel()
+            stopped.cancel()
+            await asyncio.gather(failing, stopped, return_exceptions=True)
+
+
+@contextlib.asynccontextmanager
+async def serving(settings: Settings, *, clock: Clock | None = None) -> AsyncIterator[Serving]:
+    """The whole server, ready to answer, until the block is left. Raises RuntimeError or StoreError as ``run_server``."""
     settings.data.mkdir(parents=True, exist_ok=True, mode=0o700)
     hosts = [*HOSTS, f"kubernetes.default.svc.{settings.domain}", settings.host]
     keys = await asyncio.to_thread(pki.ensure_pki, settings.pki, hosts)
     store = open_store(settings.store_url)
     await store.start()
-    try:
-        clock = SystemClock()
+    async with contextlib.AsyncExitStack() as stack:
+        stack.push_async_callback(store.close)
+        clock = clock or SystemClock()
         registry = Registry(store, builtin_table(), clock, service_cidr=settings.service_cidr)
         tokens = Tokens(keys.token_key, clock, lambda plural, namespace, name: _live(registry, plural, namespace, name))
         registry.issue_token, registry.verify_token = tokens.issue, tokens.verify
         await registry.start()
-        try:
-            await bootstrap(registry, ca_pem=keys.ca.certificate.decode())
-            await _serve(settings, registry, tokens, keys, stop, ready)
-        finally:
-            await registry.close()
-    finally:
-        await store.close()
+        stack.push_async_callback(registry.close)
+        await bootstrap(registry, ca_pem=keys.ca.certificate.decode())
+        runner, pages = _runner(registry, tokens, pki.client_context(keys.ca.certificate, keys.kubelet_client, settings.pki))
+        await runner.setup()
+        stack.push_async_callback(runner.cleanup)
+        port = await _listen(runner, settings, pki.server_context(keys.server, keys.ca.certificate, settings.pki))
+        address = pages.address = f"https://{settings.host}:{port}"
+        _write_files(settings, keys, address)
+        await _publish(LocalClient(registry, SERVER), *settings.advertise)
+        stack.push_async_callback(_ended, controllers := _controllers(registry, keys))
+        pages.ready = True
+        log.info("API at %s", address)
+        yield Serving(registry, keys, address, controllers)
+
+
+async def _ended(task: asyncio.Task[None]) -> None:
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
 
 
 def _live(registry: Registry, plural: str, namespace: str, name: str) -> Obj | None:
     found = registry.cache.get(f"/registry/{plural}/{namespace}/{name}")
     return found.obj if found else None
-
-
-async def _serve(
-    settings: Settings, registry: Registry, tokens: Tokens, keys: pki.Pki, stop: asyncio.Event, ready: Callable[[], None] | None
-) -> None:
-    tls = pki.server_context(keys.server, keys.ca.certificate, settings.pki)
-    backend = pki.client_context(keys.ca.certificate, keys.kubelet_client, settings.pki)
-    runner, pages = _runner(registry, tokens, backend)
-    await runner.setup()
-    try:
-        port = await _listen(runner, settings, tls)
-        address = f"https://{settings.host}:{port}"
-        pages.address = address
-        _write_files(settings, keys, address)
-        await _publish(LocalClient(registry, SERVER), *settings.advertise)
-        pages.ready = True
-        log.info("API at %s", address)
-        if ready:
-            ready()
-        await _until_stopped(registry, keys, stop)
-    finally:
-        await runner.cleanup()
 
 
 def _runner(registry: Registry, tokens: Tokens, backend: ssl.SSLContext) -> tuple[web.ServerRunner, Pages]:
@@ -160,7 +189,7 @@ async def _publish(client: LocalClient, host: str, port: int) -> None:
             await client.update(resource, obj)
 
 
-async def _until_stopped(registry: Registry, keys: pki.Pki, stop: asyncio.Event) -> None:
+def _controllers(registry: Registry, keys: pki.Pki) -> asyncio.Task[None]:
     from holdfast.controllers import run_all
 
     def client(name: str) -> LocalClient:
@@ -169,20 +198,4 @@ async def _until_stopped(registry: Registry, keys: pki.Pki, stop: asyncio.Event)
         groups = ("system:serviceaccounts", "system:serviceaccounts:kube-system", "system:authenticated")
         return LocalClient(registry, User(f"system:serviceaccount:kube-system:{name}", groups))
 
-    controllers = asyncio.create_task(run_all(client, ca_pem=keys.ca.certificate.decode(), clock=registry.clock), name="controllers")
-    # The registry's own work ends only by failing (the store is gone): then nothing true can be served any more.
-    working = asyncio.create_task(registry.join(), name="registry")
-    stopped = asyncio.create_task(stop.wait(), name="stop")
-    tasks: set[asyncio.Task[Any]] = {controllers, working, stopped}
-    try:
-        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-        ends: tuple[asyncio.Task[Any], ...] = (working, controllers)
-        for task in ends:
-            if task.done():
-                task.result()
-                if not stop.is_set():
-                    raise RuntimeError(f"the {task.get_name()} ended: the server cannot go on; start it again and see its log")
-    finally:
-        for each in tasks:
-            each.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+    return asyncio.create_task(run_all(client, ca_pem=keys.ca.certificate.decode(), clock=registry.clock), name="controllers")
