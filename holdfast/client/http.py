@@ -102,7 +102,10 @@ class HttpClient:
         self, resource: Resource, namespace: str = "", *, labels: str = "", fields: str = "", resource_version: str = ""
     ) -> Obj:
         params = _params(labelSelector=labels, fieldSelector=fields, resourceVersion=resource_version)
-        return await self._object("GET", resource.path(namespace), params=params)
+        found = await self._object("GET", resource.path(namespace), params=params)
+        for item in found["items"]:  # which do not say it themselves
+            item["kind"], item["apiVersion"] = resource.kind, resource.api_version
+        return found
 
     async def create(self, resource: Resource, obj: Obj, namespace: str = "", *, subresource: str = "", name: str = "") -> Obj:
         namespace = namespace or _namespace(resource, obj)

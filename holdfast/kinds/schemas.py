@@ -79,6 +79,7 @@ def _attributes(node: Schema, raw: dict[str, Any]) -> None:
     node.format = raw.get("format", node.format)
     node.list_type = raw.get("listType", node.list_type)
     node.list_keys = tuple(raw.get("listKeys", node.list_keys))
+    node.map_type = raw.get("mapType", node.map_type)
     node.patch_strategy = raw.get("patchStrategy", node.patch_strategy)
     node.patch_key = raw.get("patchKey", node.patch_key)
 
@@ -96,6 +97,8 @@ def _fill(node: Schema, raw: dict[str, Any]) -> None:
     node.required = tuple(raw.get("required", ()))
     node.enum = tuple(raw.get("enum", ()))
     node.group_version_kind = tuple((g[0], g[1], g[2]) for g in raw.get("gvk", ()))
+    if node.group_version_kind:
+        node.held = tuple(name for name in ("metadata", "spec", "status") if name in node.properties)
     node.preserve_unknown = node.definition in FREE_FORM or (node.type == "object" and not node.properties and node.values is None)
 
 
@@ -118,6 +121,7 @@ def _overlay(node: Schema) -> None:
         changed[name] = replace(changed[name], default=value)
     node.properties = changed
     node.checks = tuple(entry.checks)
+    node.held += entry.held
     node.required = tuple(name for name in dict.fromkeys((*node.required, *entry.required)) if name not in entry.optional)
     if entry.defaulters:
         node.defaulter = _chain(entry.defaulters)

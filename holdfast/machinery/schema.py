@@ -50,6 +50,10 @@ class Schema:
     list_type: str = ""
     """atomic, set, map or "" (then as atomic for apply)."""
     list_keys: tuple[str, ...] = ()
+    map_type: str = ""
+    """atomic: owned as a whole by who applies it."""
+    held: tuple[str, ...] = ()
+    """Properties that upstream keeps by value: they are there, empty, in every object of this kind, and nobody adds them."""
     patch_strategy: str = ""
     """merge, replace, retainKeys, or "merge,retainKeys"."""
     patch_key: str = ""

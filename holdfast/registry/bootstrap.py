@@ -34,7 +34,7 @@ API_PORT = 6443
 
 async def bootstrap(registry: Registry, *, api_port: int = API_PORT, ca_pem: str = "") -> None:
     """``api_port`` is where pods reach the API server (the ``kubernetes`` Service's target), ``ca_pem`` the CA it is known by."""
-    client = LocalClient(registry, SERVER)
+    client = LocalClient(registry, SERVER, "kube-apiserver")
     for name in NAMES:
         await _ensure(client, NAMESPACES, {"metadata": {"name": name}})
         await _ensure(client, SERVICEACCOUNTS, given.default_account(name), name)

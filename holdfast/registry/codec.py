@@ -11,7 +11,7 @@ from holdfast.kinds.kind import Kind, Obj
 from holdfast.registry.request import Stored
 from holdfast.store.api import Record
 
-_NEVER_STORED = ("resourceVersion", "selfLink", "managedFields")
+_NEVER_STORED = ("resourceVersion", "selfLink")
 _MARK = b'"metadata":{'
 
 

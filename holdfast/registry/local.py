@@ -15,18 +15,22 @@ from holdfast.registry.request import Listing, Request, Result, User
 
 
 class LocalClient:
-    """``client.api.Client`` as one user. Objects returned are shared with the cache: never mutate them."""
+    """``client.api.Client`` as one user; ``agent`` names its writes in managedFields.
 
-    def __init__(self, registry: Registry, user: User) -> None:
+    Objects returned are shared with the cache: never mutate them.
+    """
+
+    def __init__(self, registry: Registry, user: User, agent: str) -> None:
         self._registry = registry
         self.user = user
+        self.agent = agent
 
     def _request(self, verb: str, resource: Resource, options: Mapping[str, str] | None = None, **more: Any) -> Request:
         try:
             kind = self._registry.kinds.of(resource)
         except KeyError:
             raise ApiError(404, "NotFound", "the server could not find the requested resource", {}) from None
-        return Request(self.user, verb, kind, options=options or {}, **more)
+        return Request(self.user, verb, kind, options=options or {}, user_agent=self.agent, **more)
 
     async def _one(self, request: Request) -> Obj:
         result = await self._registry.execute(request)

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from holdfast.client.api import APPLY_PATCH
 from holdfast.kinds.kind import Obj
 from holdfast.machinery import errors, fielderror
 from holdfast.machinery.fielderror import FieldError
@@ -50,7 +51,10 @@ def check_write(request: Request) -> None:
     """dryRun, fieldValidation, fieldManager, force."""
     options = request.options
     found: list[FieldError] = []
-    if request.verb == "patch" and "force" in options:
+    applying = request.verb == "patch" and request.content_type.startswith(APPLY_PATCH)
+    if applying and not options.get("fieldManager"):
+        found.append(fielderror.required("fieldManager", "is required for apply patch"))
+    if request.verb == "patch" and not applying and "force" in options:
         found.append(fielderror.forbidden("force", "may not be specified for non-apply patch"))
     found += _dry_run(options.get("dryRun"))
     validation = options.get("fieldValidation", "")

@@ -21,6 +21,7 @@ from holdfast.machinery.meta import check_meta
 from holdfast.machinery.validate import validate
 from holdfast.registry import codec
 from holdfast.registry.admission import MUTATING, VALIDATING, service
+from holdfast.registry.managers import base, manager_of, updated
 from holdfast.registry.request import Request
 from holdfast.registry.write import Write
 
@@ -32,7 +33,6 @@ _SERVER_OWNED = (
     "deletionGracePeriodSeconds",
     "generation",
     "selfLink",
-    "managedFields",
 )
 
 _SHOWN = 2048
@@ -63,7 +63,7 @@ async def _decode(write: Write) -> None:
             raise _undecodable(request, body, errors.bad_request(f"strict decoding error: {', '.join(texts)}"))
         if how == "Warn":
             write.warnings += texts
-    _address(request, new)
+    check_address(request, new)
     write.new = new
 
 
@@ -96,7 +96,7 @@ def check_type(body: Any, api_version: str, kind: str) -> None:
         raise errors.bad_request(f'{_unhandled(kind, version, kind)}: no kind "{kind}" is registered for version "{given_version}"')
 
 
-def _address(request: Request, new: Obj) -> None:
+def check_address(request: Request, new: Obj) -> None:
     """The body's name and namespace must be the URL's."""
     metadata = new["metadata"]
     if request.kind.resource.namespaced:
@@ -174,6 +174,19 @@ async def _default(write: Write) -> None:
     apply_defaults(write.kind.schema, write.new)
 
 
+async def _manage(write: Write) -> None:
+    """Who set which field: of what the client asked for, before admission adds its own."""
+    metadata = write.new["metadata"]
+    given = metadata.pop("managedFields", None)
+    live = (write.old["metadata"].get("managedFields") or []) if write.old else []
+    entries = write.managed
+    if entries is None:
+        entries = live if write.request.subresource else base(given, live)
+        entries = updated(write.kind, entries, write.old, write.new, manager_of(write.request), write.core.timestamp())
+    if entries:
+        metadata["managedFields"] = entries
+
+
 async def _mutating(write: Write) -> None:
     for plugin in MUTATING:
         await plugin(write)
@@ -249,6 +262,7 @@ STEPS: tuple[Step, ...] = (
     _decode,
     _identify,
     _default,
+    _manage,
     _mutating,
     _default,
     _prepare,

@@ -43,6 +43,8 @@ class Request:
     """The decoded JSON body: an object, a patch, or DeleteOptions."""
     content_type: str = "application/json"
     user_agent: str = ""
+    via: str = ""
+    """The subresource it came through, where it is carried out on the object itself (scale)."""
 
 
 class Stored:

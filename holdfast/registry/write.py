@@ -19,6 +19,8 @@ class Write:
     request: Request
     new: Obj
     old: Obj | None = None
+    managed: list[Obj] | None = None
+    """managedFields as an apply has already decided them; None: the pipeline derives them from what changed."""
     warnings: list[str] = field(default_factory=list)
     releases: list[Callable[[], None]] = field(default_factory=list)
     """Run when the write is over, however it ended (reservations of addresses)."""

@@ -23,6 +23,7 @@ import yaml
 from aiohttp import web
 from aiohttp.web_protocol import RequestHandler
 
+from holdfast.client.api import APPLY_PATCH
 from holdfast.lib.clock import Clock
 from holdfast.machinery import errors, wire
 from holdfast.machinery.decode import duplicate_fields, parse_json
@@ -229,7 +230,7 @@ class Edge:
 
     def _parse(self, request: web.BaseRequest, raw: bytes) -> Any:
         media = request.content_type if request.headers.get("Content-Type") else "application/json"
-        if media == "application/yaml":
+        if media in ("application/yaml", APPLY_PATCH):
             return _yaml(raw)
         if media == wire.MEDIA_TYPE:
             return wire.decode_body(raw)

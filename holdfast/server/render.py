@@ -5,7 +5,7 @@ Lists are joined out of the cache's encoded objects: nothing is decoded unless a
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -78,7 +78,14 @@ def many(kind: Kind, listing: Listing, form: Form, now: float) -> bytes:
         return orjson.dumps(head | {"items": items})
     resource = kind.resource
     encoded = orjson.dumps({"kind": f"{resource.kind}List", "apiVersion": resource.api_version, "metadata": meta})
-    return encoded[:-1] + b',"items":[' + b",".join(item.raw for item in listing.items) + b"]}"
+    return encoded[:-1] + b',"items":[' + b",".join(_untyped(kind, listing.items)) + b"]}"
+
+
+def _untyped(kind: Kind, items: list[Stored]) -> Iterator[bytes]:
+    """Items of a list do not say their type again, as upstream's do not: stored bytes begin with it."""
+    head = b'{"kind":"%b","apiVersion":"%b",' % (kind.resource.kind.encode(), kind.resource.api_version.encode())
+    for item in items:
+        yield b"{" + item.raw[len(head) :] if item.raw.startswith(head) else item.raw
 
 
 def events(kind: Kind, form: Form, now: Callable[[], float]) -> Callable[[Event], bytes]:

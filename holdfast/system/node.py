@@ -125,7 +125,7 @@ class _Node:
     async def _with_client(self, stop: asyncio.Event) -> None:
         if not await self._wait_for_keys(stop):
             return
-        client = HttpClient.from_kubeconfig(self._settings.node_kubeconfig, user_agent="holdfast-node")
+        client = HttpClient.from_kubeconfig(self._settings.node_kubeconfig, user_agent="kubelet")
         volumes = NodeVolumes(
             client,
             {self._engine.name: self._engine},

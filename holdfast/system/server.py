@@ -108,7 +108,7 @@ async def serving(settings: Settings, *, clock: Clock | None = None) -> AsyncIte
         port = await _listen(runner, settings, pki.server_context(keys.server, keys.ca.certificate, settings.pki))
         address = pages.address = f"https://{settings.host}:{port}"
         _write_files(settings, keys, address)
-        await _publish(LocalClient(registry, SERVER), *settings.advertise)
+        await _publish(LocalClient(registry, SERVER, "kube-apiserver"), *settings.advertise)
         stack.push_async_callback(_ended, controllers := _controllers(registry, keys))
         pages.ready = True
         log.info("API at %s", address)
@@ -194,8 +194,8 @@ def _controllers(registry: Registry, keys: pki.Pki) -> asyncio.Task[None]:
 
     def client(name: str) -> LocalClient:
         if name in ("kube-scheduler", "kube-controller-manager"):
-            return LocalClient(registry, User(f"system:{name}", ("system:authenticated",)))
+            return LocalClient(registry, User(f"system:{name}", ("system:authenticated",)), name)
         groups = ("system:serviceaccounts", "system:serviceaccounts:kube-system", "system:authenticated")
-        return LocalClient(registry, User(f"system:serviceaccount:kube-system:{name}", groups))
+        return LocalClient(registry, User(f"system:serviceaccount:kube-system:{name}", groups), "kube-controller-manager")
 
     return asyncio.create_task(run_all(client, ca_pem=keys.ca.certificate.decode(), clock=registry.clock), name="controllers")

@@ -13,8 +13,6 @@ from holdfast.machinery.fielderror import FieldError, invalid
 
 
 def _prepare(new: Obj, old: Obj | None) -> None:
-    labels = new["metadata"].setdefault("labels", {})
-    labels["kubernetes.io/metadata.name"] = new["metadata"].get("name", "")
     if old is None:
         wanted = (new.get("spec") or {}).get("finalizers") or []
         new["spec"] = {"finalizers": [*wanted, *([] if "kubernetes" in wanted else ["kubernetes"])]}

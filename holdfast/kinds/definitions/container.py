@@ -257,7 +257,8 @@ def check_init(spec: dict[str, Any], path: str) -> list[FieldError]:
 
 overlay(CORE + "Container", defaulter=_container_defaults, checks=(_check_image, _check_container))
 overlay(CORE + "EphemeralContainer", defaulter=_container_defaults, checks=(_check_image, _check_container))
-overlay(CORE + "ContainerPort", defaulter=_port_defaults, checks=(_check_port,))
+# A constant default too: where the protocol is absent it still is part of the list key.
+overlay(CORE + "ContainerPort", defaults={"protocol": "TCP"}, defaulter=_port_defaults, checks=(_check_port,))
 overlay(CORE + "EnvVar", checks=(_check_env,))
 overlay(CORE + "EnvFromSource", checks=(_check_env_from,))
 overlay(CORE + "VolumeMount", checks=(_check_mount,))

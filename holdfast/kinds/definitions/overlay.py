@@ -27,6 +27,8 @@ class Overlay:
     """Fields upstream's document requires only in code."""
     optional: tuple[str, ...] = ()
     """Fields the document calls required whose absence one of the checks reports in upstream's own words."""
+    held: tuple[str, ...] = ()
+    """Properties that upstream's types keep by value: always there, so that no manager of fields ever adds them."""
 
 
 OVERLAYS: dict[str, Overlay] = {}
@@ -41,6 +43,7 @@ def overlay(
     fields: Mapping[str, Mapping[str, Any]] | None = None,
     required: tuple[str, ...] = (),
     optional: tuple[str, ...] = (),
+    held: tuple[str, ...] = (),
 ) -> None:
     """Adds to a definition: constant defaults, a defaulter, checks, and attributes of single properties."""
     entry = OVERLAYS.setdefault(definition, Overlay())
@@ -52,3 +55,4 @@ def overlay(
         entry.fields.setdefault(name, {}).update(attributes)
     entry.required += required
     entry.optional += optional
+    entry.held += held

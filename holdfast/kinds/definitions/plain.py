@@ -26,6 +26,12 @@ NODE_INFO = (
 )
 
 
+def _namespace_defaults(namespace: dict[str, Any]) -> None:
+    """Selectors of namespaces may count on the name as a label."""
+    metadata = namespace["metadata"]
+    metadata.setdefault("labels", {})["kubernetes.io/metadata.name"] = metadata.get("name", "")
+
+
 def _secret_defaults(secret: dict[str, Any]) -> None:
     """stringData is for writing only: it joins data, encoded."""
     text = secret.pop("stringData", None)
@@ -82,6 +88,7 @@ def node_defaults(node: dict[str, Any]) -> None:
     fill_absent(status["nodeInfo"], **dict.fromkeys(NODE_INFO, ""))
 
 
+overlay(CORE + "Namespace", defaulter=_namespace_defaults)
 overlay(CORE + "Secret", defaulter=_secret_defaults)
 overlay(CORE + "Event", defaulter=_event_defaults)
 overlay(EVENTS + "Event", defaulter=_new_event_defaults, optional=("eventTime",))

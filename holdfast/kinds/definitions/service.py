@@ -145,5 +145,5 @@ def _check_ports(spec: dict[str, Any], path: str) -> list[FieldError]:
 
 
 overlay(CORE + "Service", defaulter=_service_defaults)
-overlay(CORE + "ServicePort", optional=("port",))
+overlay(CORE + "ServicePort", defaults={"protocol": "TCP"}, optional=("port",))
 overlay(CORE + "ServiceSpec", defaulter=_spec_defaults, checks=(_check_spec,))

@@ -43,7 +43,9 @@ async def write(core: Core, request: Request) -> Result:
             place = place.setdefault(step, {})
         place[last] = replicas
         try:
-            result = await replace(core, changed(request, verb="update", subresource="", options=_kept(request)), new, found)
+            result = await replace(
+                core, changed(request, verb="update", subresource="", via="scale", options=_kept(request)), new, found
+            )
         except MismatchError:
             await catch_up(core)
             if request.verb == "update" and version:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from holdfast.kinds.kind import Obj
 from holdfast.machinery import errors, meta
 from holdfast.machinery.errors import ApiError
 from holdfast.registry import codec, options
@@ -15,12 +16,12 @@ from holdfast.store.api import KeyExistsError
 TRIES = 8
 
 
-async def create(core: Core, request: Request) -> Result:
+async def create(core: Core, request: Request, managed: list[Obj] | None = None) -> Result:
     options.check_write(request)
     metadata = request.body.get("metadata") if isinstance(request.body, dict) else None
     generated = isinstance(metadata, dict) and not metadata.get("name") and bool(metadata.get("generateName"))
     for _ in range(TRIES if generated else 1):
-        write = Write(core, request, request.body)
+        write = Write(core, request, request.body, managed=managed)
         try:
             await walk(write)
             warnings = write.warnings if request.kind.acted_on else [*write.warnings, _idle(request)]

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from holdfast.client.api import JSON_PATCH, MERGE_PATCH, STRATEGIC_PATCH
+from holdfast.client.api import APPLY_PATCH, JSON_PATCH, MERGE_PATCH, STRATEGIC_PATCH
 from holdfast.kinds.kind import Obj
 from holdfast.machinery import errors, fielderror
 from holdfast.machinery.errors import ApiError
@@ -19,17 +19,19 @@ from holdfast.registry import codec, options
 from holdfast.registry.core import Core
 from holdfast.registry.pipeline import check_type
 from holdfast.registry.request import Request, Result
+from holdfast.registry.verbs.apply import apply
 from holdfast.registry.verbs.common import RETRIES, catch_up, current, modified
 from holdfast.registry.verbs.update import replace
 from holdfast.store.api import MismatchError
 
-TYPES = (JSON_PATCH, MERGE_PATCH, STRATEGIC_PATCH)
-_APPLY = ("application/apply-patch+yaml", "application/apply-patch+cbor")
+TYPES = (JSON_PATCH, MERGE_PATCH, STRATEGIC_PATCH, APPLY_PATCH)
+_CBOR = "application/apply-patch+cbor"
 _SHOWN = 2048
 
 
 async def patch(core: Core, request: Request) -> Result:
-    content_type(request)
+    if content_type(request) == APPLY_PATCH:
+        return await apply(core, request)
     options.check_write(request)
     for _ in range(RETRIES):
         found = current(core, request)
@@ -54,7 +56,7 @@ def content_type(request: Request) -> str:
     kind = request.content_type.partition(";")[0].strip().lower()
     if kind in TYPES:
         return kind
-    if kind in _APPLY:
+    if kind == _CBOR:
         raise errors.unsupported_media_type(TYPES)
     raise ApiError(415, "UnsupportedMediaType", "415: Unsupported Media Type", {})
 

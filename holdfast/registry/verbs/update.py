@@ -14,6 +14,7 @@ from holdfast.machinery import errors, fielderror
 from holdfast.machinery.errors import ApiError
 from holdfast.registry import codec, options
 from holdfast.registry.core import Core
+from holdfast.registry.managers import same_but_for_times
 from holdfast.registry.pipeline import STEPS, walk
 from holdfast.registry.request import Request, Result, Stored
 from holdfast.registry.verbs.common import RETRIES, absent, catch_up, modified, stored
@@ -74,10 +75,10 @@ def _given(body: Any) -> int:
     return options.revision(str(version)) if version else 0
 
 
-async def replace(core: Core, request: Request, body: Obj, found: Stored) -> Result:
+async def replace(core: Core, request: Request, body: Obj, found: Stored, managed: list[Obj] | None = None) -> Result:
     """One attempt to put ``body`` in the place of ``found``. Raises MismatchError when another writer was faster."""
     old = codec.serve(request.kind, found).obj
-    write = Write(core, request, body, old)
+    write = Write(core, request, body, old, managed)
     dry = options.dry_run(request)
     try:
         await walk(write)
@@ -104,6 +105,6 @@ def finished(kind: Kind, obj: Obj) -> bool:
 
 def _same(new: Obj, old: Obj) -> bool:
     def bare(obj: Obj) -> Obj:
-        return obj | {"metadata": {n: v for n, v in obj["metadata"].items() if n != "resourceVersion"}}
+        return obj | {"metadata": {n: v for n, v in obj["metadata"].items() if n not in ("resourceVersion", "managedFields")}}
 
-    return bare(new) == bare(old)
+    return bare(new) == bare(old) and same_but_for_times(*(obj["metadata"].get("managedFields") or [] for obj in (new, old)))

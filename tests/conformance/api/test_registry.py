@@ -34,7 +34,7 @@ async def registry() -> AsyncIterator[Registry]:
 
 @pytest.fixture
 def client(registry: Registry) -> LocalClient:
-    return LocalClient(registry, SERVER)
+    return LocalClient(registry, SERVER, "test")
 
 
 def config(name: str, **data: str) -> Obj:
@@ -234,14 +234,14 @@ async def test_events_have_two_forms(client: LocalClient) -> None:
 
 
 async def test_rbac_denies_by_default_with_the_text(registry: Registry) -> None:
-    nobody = LocalClient(registry, User("u", ("system:authenticated",)))
+    nobody = LocalClient(registry, User("u", ("system:authenticated",)), "test")
     error = await refused(nobody.list(PODS, "default"), 403, "Forbidden")
     assert error.message == 'pods is forbidden: User "u" cannot list resource "pods" in API group "" in the namespace "default"'
     review = {"spec": {"resourceAttributes": {"verb": "list", "resource": "pods", "namespace": "default"}}}
     answer = await registry.review(User("u", ("system:authenticated",)), "selfsubjectaccessreviews", review)
     assert answer["status"]["allowed"] is False
     controller = User("system:serviceaccount:kube-system:statefulset-controller", ("system:serviceaccounts",))
-    assert await LocalClient(registry, controller).list(PODS, "default")
+    assert await LocalClient(registry, controller, "test").list(PODS, "default")
 
 
 async def test_immortal_namespaces(client: LocalClient) -> None:

@@ -75,7 +75,7 @@ async def registry(store: MemoryStore, clock: Clock) -> AsyncIterator[Registry]:
 
 @pytest.fixture
 def client(registry: Registry) -> LocalClient:
-    return LocalClient(registry, SERVER)
+    return LocalClient(registry, SERVER, "test")
 
 
 def config(name: str, labels: dict[str, str] | None = None, **data: str) -> Obj:
@@ -253,7 +253,7 @@ async def test_a_patch_that_leaves_nonsense_is_the_patchs_fault(client: LocalCli
     await refused(
         client.patch(CONFIGMAPS, "a", "default", [{"op": "replace", "path": "/kind", "value": "Pod"}], content_type=JSON_PATCH), 422
     )
-    await refused(client.patch(CONFIGMAPS, "a", "default", {}, content_type="application/apply-patch+yaml"), 415)
+    await refused(client.patch(CONFIGMAPS, "a", "default", {}, content_type="application/apply-patch+cbor"), 415)
 
 
 async def test_generated_names_and_server_owned_fields(client: LocalClient) -> None:
@@ -410,7 +410,7 @@ async def test_a_pod_needs_its_service_account(client: LocalClient) -> None:
 
 
 async def test_a_role_holds_in_its_namespace_and_ends_with_its_binding(registry: Registry, client: LocalClient) -> None:
-    user = LocalClient(registry, User("u", ("system:authenticated",)))
+    user = LocalClient(registry, User("u", ("system:authenticated",)), "test")
     rules = [{"apiGroups": [""], "resources": ["configmaps"], "resourceNames": ["a"], "verbs": ["get"]}]
     await client.create(ROLES, {"metadata": {"name": "r"}, "rules": rules}, "default")
     subjects = [{"kind": "User", "name": "u"}]

@@ -1,0 +1,43 @@
+"""Which properties upstream's types keep by value instead of by pointer.
+
+They are there, empty, in every object, so managedFields never say that somebody added them (``"."``), only what is
+in them. ``metadata``, ``spec`` and ``status`` of every kind are (``kinds.schemas``); these are the others.
+"""
+
+from __future__ import annotations
+
+from holdfast.kinds.definitions.overlay import APPS, CORE, overlay
+
+_BATCH, _NETWORKING = "io.k8s.api.batch.v1.", "io.k8s.api.networking.v1."
+_HELD = {
+    APPS + "DaemonSetSpec": ("template", "updateStrategy"),
+    APPS + "DeploymentSpec": ("strategy", "template"),
+    APPS + "ReplicaSetSpec": ("template",),
+    APPS + "StatefulSetSpec": ("template", "updateStrategy"),
+    CORE + "Binding": ("target",),
+    CORE + "Container": ("resources",),
+    CORE + "EphemeralContainer": ("resources",),
+    CORE + "Event": ("involvedObject", "source"),
+    CORE + "NodeStatus": ("daemonEndpoints", "nodeInfo"),
+    CORE + "PersistentVolumeClaimSpec": ("resources",),
+    CORE + "PersistentVolumeClaimTemplate": ("metadata", "spec"),
+    CORE + "PodSpec": ("containers",),
+    CORE + "PodTemplate": ("template",),
+    CORE + "PodTemplateSpec": ("metadata", "spec"),
+    CORE + "ServiceStatus": ("loadBalancer",),
+    _BATCH + "CronJobSpec": ("jobTemplate",),
+    _BATCH + "JobSpec": ("template",),
+    _BATCH + "JobTemplateSpec": ("metadata", "spec"),
+    _NETWORKING + "IngressStatus": ("loadBalancer",),
+    _NETWORKING + "NetworkPolicySpec": ("podSelector",),
+    "io.k8s.api.autoscaling.v1.HorizontalPodAutoscalerSpec": ("scaleTargetRef",),
+    "io.k8s.api.autoscaling.v2.HorizontalPodAutoscalerSpec": ("scaleTargetRef",),
+    "io.k8s.api.events.v1.Event": ("deprecatedSource", "regarding"),
+    "io.k8s.api.rbac.v1.ClusterRoleBinding": ("roleRef",),
+    "io.k8s.api.rbac.v1.RoleBinding": ("roleRef",),
+    "io.k8s.api.storage.v1.CSINodeSpec": ("drivers",),
+    "io.k8s.api.storage.v1.VolumeAttachmentSpec": ("source",),
+}
+
+for _definition, _properties in _HELD.items():
+    overlay(_definition, held=_properties)
