@@ -12,7 +12,6 @@ import gzip
 import logging
 import random
 import re
-import uuid
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import replace
 from typing import Any
@@ -25,6 +24,7 @@ from aiohttp.web_protocol import RequestHandler
 
 from holdfast.client.api import APPLY_PATCH
 from holdfast.lib.clock import Clock
+from holdfast.lib.ids import new_uuid
 from holdfast.machinery import errors, wire
 from holdfast.machinery.decode import duplicate_fields, parse_json
 from holdfast.machinery.errors import ApiError
@@ -98,7 +98,7 @@ class Edge:
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
         """aiohttp's handler of every request."""
         request[render.HEADERS] = common = {
-            "Audit-ID": request.headers.get("Audit-ID") or str(uuid.uuid4()),
+            "Audit-ID": request.headers.get("Audit-ID") or new_uuid(),
             "X-Content-Type-Options": "nosniff",
             "Cache-Control": "no-cache, private",
         }
