@@ -21,6 +21,7 @@ MAX_DEPTH = 250
 _GO = {"string": "string", "integer": "int64", "number": "float64", "boolean": "bool"}
 _GIVEN = {bool: ("bool", "bool"), int: ("number", "int64"), float: ("number", "float64"), str: ("string", "string")}
 _GIVEN |= {list: ("array", "slice"), dict: ("object", "map")}
+_SPACED = re.compile(rb'"\s+:')
 _POSITION = re.compile(r"\[\d+]")
 
 
@@ -92,8 +93,10 @@ def _depth(raw: bytes) -> int:
     return deepest
 
 
-def duplicate_fields(raw: bytes) -> list[str]:
-    """Paths of object keys that stand twice (the last one counts)."""
+def duplicate_fields(raw: bytes, tree: Json) -> list[str]:
+    """Paths of object keys that stand twice (the last one counts). ``tree`` is what ``raw`` was parsed to."""
+    if raw.count(b'":') == _keys(tree) and not _SPACED.search(raw):
+        return []  # as many keys in the text as in the tree
     found: list[str] = []
 
     def pairs(items: list[tuple[str, Any]]) -> Any:
@@ -105,10 +108,16 @@ def duplicate_fields(raw: bytes) -> list[str]:
         return out
 
     try:
-        tree = json.loads(raw, object_pairs_hook=pairs)
+        whole = json.loads(raw, object_pairs_hook=pairs)
     except (ValueError, RecursionError):
         return []
-    return [_locate(tree, name) for name in found]
+    return [_locate(whole, name) for name in found]
+
+
+def _keys(tree: Json) -> int:
+    if isinstance(tree, dict):
+        return len(tree) + sum(_keys(value) for value in tree.values() if isinstance(value, dict | list))
+    return sum(_keys(item) for item in tree if isinstance(item, dict | list)) if isinstance(tree, list) else 0
 
 
 def _locate(tree: Any, name: str, path: str = "") -> str:

@@ -13,7 +13,6 @@ import logging
 import random
 import re
 from collections.abc import AsyncIterator, Iterator
-from dataclasses import replace
 from typing import Any
 from urllib.parse import parse_qsl
 
@@ -65,6 +64,8 @@ class Connections(web.Server):
             max_field_size=HEAD_LIMIT,
         )
         self._streams: dict[RequestHandler, asyncio.Task[Any]] = {}
+        self.identities: dict[RequestHandler, User] = {}
+        """Whom a connection's certificate names: said once, at its first request."""
         edge.connections = self
 
     @contextlib.contextmanager
@@ -80,6 +81,7 @@ class Connections(web.Server):
 
     def connection_lost(self, handler: RequestHandler, exc: BaseException | None = None) -> None:
         super().connection_lost(handler, exc)
+        self.identities.pop(handler, None)
         task = self._streams.pop(handler, None)
         if task is not None:
             task.cancel()
@@ -128,10 +130,9 @@ class Edge:
 
     async def _answer(self, request: web.BaseRequest) -> web.StreamResponse:
         path = request.path
-        transport = request.transport
-        certificate = transport.get_extra_info("peercert") if transport else None
-        user = await self._authenticator.authenticate(certificate, request.headers, path)
-        user = impersonated(user, request.headers.items(), self._registry.authorize_resource)
+        user = await self._who(request, path)
+        if any(name[:12].lower() == b"impersonate-" for name, _ in request.raw_headers):
+            user = impersonated(user, request.headers.items(), self._registry.authorize_resource)
         parts = routes.segments(request.raw_path.partition("?")[0]) if path.strip("/") else []
         if len(parts) >= 2 and parts[0] in ("api", "apis") and (parts[0] == "api" or len(parts) >= 3):
             resource = len(parts) > (2 if parts[0] == "api" else 3)
@@ -140,6 +141,18 @@ class Edge:
         if not path.startswith(OPEN_PATHS):
             await self._registry.authorize_path(user, request.method.lower(), path)
         return await self._pages.serve(request, parts)
+
+    async def _who(self, request: web.BaseRequest, path: str) -> User:
+        known = self.connections.identities.get(request.protocol)
+        bearer = "Authorization" in request.headers
+        if known is not None and not bearer:
+            return known
+        transport = request.transport
+        certificate = transport.get_extra_info("peercert") if transport else None
+        user = await self._authenticator.authenticate(certificate, request.headers, path)
+        if certificate and not bearer:
+            self.connections.identities[request.protocol] = user
+        return user
 
     async def _resource(self, request: web.BaseRequest, user: User, parts: list[str]) -> web.StreamResponse:
         query = parse_qsl(request.query_string, keep_blank_values=True)
@@ -152,22 +165,15 @@ class Edge:
             return _json(orjson.dumps(await self._registry.review(user, parts[-1], body or {}, namespace)), 201)
         target = routes.resolve(self._registry.kinds, request.method, parts, options)
         content_type = request.content_type if request.headers.get("Content-Type") else "application/json"
-        call = Request(
-            user,
-            target.verb,
-            target.kind,
-            target.namespace,
-            target.name,
-            target.subresource,
-            options,
-            None,
-            content_type,
-            request.headers.get("User-Agent", ""),
-        )
+
+        def call(body: Any = None) -> Request:
+            what = (target.verb, target.kind, target.namespace, target.name, target.subresource)
+            return Request(user, *what, options, body, content_type, request.headers.get("User-Agent", ""))
+
         if target.kind.deprecation:
             request[render.HEADERS]["Warning"] = _warning(target.kind.deprecation)
         if target.subresource in STREAMS:
-            self._registry.authorize(call)
+            self._registry.authorize(call())
             if target.subresource != "log":
                 return await self._streams.tunnel(request, target, query)
             with self.connections.streaming(request):
@@ -175,9 +181,9 @@ class Edge:
         form = render.negotiate(request.headers.get("Accept", ""), options.get("includeObject", ""))
         if target.verb == "watch":
             with self.connections.streaming(request):
-                return await self._watch(request, call, form)
+                return await self._watch(request, call(), form)
         body, warnings = await self._decoded(request, target, options)
-        outcome = await self._registry.execute(replace(call, body=body))
+        outcome = await self._registry.execute(call(body))
         if isinstance(outcome, Listing):
             data = render.many(target.kind, outcome, form, self._clock.now())
             if len(data) > GZIP_FROM and _takes_gzip(request):
@@ -207,7 +213,7 @@ class Edge:
         how = options.get("fieldValidation") or "Warn"
         if how == "Ignore" or target.verb not in ("create", "update"):
             return body, []
-        doubled = [f'duplicate field "{path}"' for path in duplicate_fields(raw)] if raw.startswith(b"{") else []
+        doubled = [f'duplicate field "{path}"' for path in duplicate_fields(raw, body)] if raw.startswith(b"{") else []
         if doubled and how == "Strict":
             resource = target.kind.resource
             where = f'{resource.kind} in version "{resource.version}" cannot be handled as a {resource.kind}'
@@ -221,12 +227,12 @@ class Edge:
     async def _read(self, request: web.BaseRequest) -> bytes:
         if (request.content_length or 0) > BODY_LIMIT:
             raise errors.too_large(BODY_LIMIT)
-        raw = bytearray()
-        async for chunk in request.content.iter_any():
+        raw = b""
+        while chunk := await request.content.readany():
             raw += chunk
             if len(raw) > BODY_LIMIT:
                 raise errors.too_large(BODY_LIMIT)
-        return bytes(raw)
+        return raw
 
     def _parse(self, request: web.BaseRequest, raw: bytes) -> Any:
         media = request.content_type if request.headers.get("Content-Type") else "application/json"

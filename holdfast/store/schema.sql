@@ -17,3 +17,10 @@ CREATE TABLE IF NOT EXISTS meta (
     name  TEXT PRIMARY KEY,
     value INTEGER NOT NULL
 ) WITHOUT ROWID;
+INSERT OR IGNORE INTO meta VALUES ('revision', 0);
+-- What follows from a change follows in the same statement: one round trip for a whole batch of writers.
+CREATE TRIGGER IF NOT EXISTS changed AFTER INSERT ON changes BEGIN
+    INSERT OR REPLACE INTO live VALUES (NEW.key, NEW.revision);
+    DELETE FROM live WHERE NEW.type = 2 AND key = NEW.key;
+    UPDATE meta SET value = NEW.revision WHERE name = 'revision';
+END;
