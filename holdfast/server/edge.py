@@ -11,9 +11,8 @@ import contextlib
 import gzip
 import logging
 import random
-import re
 from collections.abc import AsyncIterator, Iterator
-from typing import Any
+from typing import Any, cast
 from urllib.parse import parse_qsl
 
 import orjson
@@ -31,6 +30,7 @@ from holdfast.registry.authorize import reviews
 from holdfast.registry.registry import Registry
 from holdfast.registry.request import Event, Listing, Request, Result, User
 from holdfast.server import render, routes
+from holdfast.server.answer import Answer, warning
 from holdfast.server.authentication import OPEN_PATHS, Authenticator
 from holdfast.server.impersonation import impersonated
 from holdfast.server.pages import Pages
@@ -46,7 +46,6 @@ BODY_TYPES = ("application/json", "application/yaml", "application/vnd.kubernete
 HEAD_LIMIT = 256 * 1024
 """Of a request line and of a header: exec carries its command in the URL, selectors may be long."""
 KEEPALIVE_SECONDS = 75
-_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 
 
 class Connections(web.Server):
@@ -105,7 +104,7 @@ class Edge:
             "Cache-Control": "no-cache, private",
         }
         try:
-            response = await self._answer(request)
+            response: Answer | web.StreamResponse = await self._answer(request)
         except (asyncio.CancelledError, ConnectionError):
             raise
         except Exception as error:
@@ -118,17 +117,16 @@ class Edge:
                 raise ConnectionResetError("the answer broke off") from error
             hidden = errors.internal("an unexpected condition; the server's log has the details")
             response = _refusal(error if isinstance(error, ApiError) else hidden)
-        if not response.prepared:
+        if isinstance(response, Answer):
+            response.headers += common.items()
+        elif not response.prepared:
             for name, value in common.items():
-                if name == "Warning":
-                    response.headers.add(name, value)
-                else:
-                    response.headers.setdefault(name, value)
-            if "Upgrade" in request.headers and response.status != 101:
-                response.force_close()
-        return response
+                response.headers.setdefault(name, value)
+        if "Upgrade" in request.headers and not response.prepared and response.status != 101:
+            response.force_close()
+        return cast("web.StreamResponse", response)
 
-    async def _answer(self, request: web.BaseRequest) -> web.StreamResponse:
+    async def _answer(self, request: web.BaseRequest) -> Answer | web.StreamResponse:
         path = request.path
         user = await self._who(request, path)
         if any(name[:12].lower() == b"impersonate-" for name, _ in request.raw_headers):
@@ -154,7 +152,7 @@ class Edge:
             self.connections.identities[request.protocol] = user
         return user
 
-    async def _resource(self, request: web.BaseRequest, user: User, parts: list[str]) -> web.StreamResponse:
+    async def _resource(self, request: web.BaseRequest, user: User, parts: list[str]) -> Answer | web.StreamResponse:
         query = parse_qsl(request.query_string, keep_blank_values=True)
         options = dict(query)
         if _asks_review(parts):
@@ -162,7 +160,7 @@ class Edge:
                 raise errors.method_not_allowed(request.method.lower(), parts[-1], parts[1])
             body = await self._body(request)
             namespace = parts[4] if len(parts) == 6 else ""
-            return _json(orjson.dumps(await self._registry.review(user, parts[-1], body or {}, namespace)), 201)
+            return Answer(orjson.dumps(await self._registry.review(user, parts[-1], body or {}, namespace)), 201)
         target = routes.resolve(self._registry.kinds, request.method, parts, options)
         content_type = request.content_type if request.headers.get("Content-Type") else "application/json"
 
@@ -171,7 +169,7 @@ class Edge:
             return Request(user, *what, options, body, content_type, request.headers.get("User-Agent", ""))
 
         if target.kind.deprecation:
-            request[render.HEADERS]["Warning"] = _warning(target.kind.deprecation)
+            request[render.HEADERS]["Warning"] = warning(target.kind.deprecation)
         if target.subresource in STREAMS:
             self._registry.authorize(call())
             if target.subresource != "log":
@@ -188,19 +186,16 @@ class Edge:
             data = render.many(target.kind, outcome, form, self._clock.now())
             if len(data) > GZIP_FROM and _takes_gzip(request):
                 packed = await asyncio.to_thread(gzip.compress, data, 1)
-                return _json(packed, 200, {"Content-Encoding": "gzip", "Vary": "Accept-Encoding"})
-            return _json(data, 200)
+                return Answer(packed, headers=[("Content-Encoding", "gzip"), ("Vary", "Accept-Encoding")])
+            return Answer(data)
         return self._result(target, outcome, form, warnings)
 
-    def _result(self, target: Target, result: Result, form: render.Form, warnings: list[str]) -> web.Response:
+    def _result(self, target: Target, result: Result, form: render.Form, warnings: list[str]) -> Answer:
         if result.stored is not None:
             data = render.one(target.kind, result.stored, form, self._clock.now())
         else:
             data = render.other(result.obj or {}, form, self._clock.now())
-        response = _json(data, result.code)
-        for text in (*warnings, *result.warnings):
-            response.headers.add("Warning", _warning(text))
-        return response
+        return Answer(data, result.code, headers=[("Warning", warning(text)) for text in (*warnings, *result.warnings)])
 
     async def _decoded(self, request: web.BaseRequest, target: Target, options: dict[str, str]) -> tuple[Any, list[str]]:
         """The body and the warnings that its text alone gives rise to (duplicate fields)."""
@@ -325,22 +320,10 @@ def _asks_review(parts: list[str]) -> bool:
     return len(parts) == 4
 
 
-def _warning(text: str) -> str:
-    quoted = _CONTROL.sub(" ", text).replace("\\", "\\\\").replace('"', '\\"')
-    return f'299 - "{quoted}"'
-
-
-def _refusal(error: ApiError) -> web.Response:
-    response = _json(orjson.dumps(error.status()), error.code)
+def _refusal(error: ApiError) -> Answer:
     retry = (error.details or {}).get("retryAfterSeconds")
-    if retry:
-        response.headers["Retry-After"] = str(retry)
-    return response
+    return Answer(orjson.dumps(error.status()), error.code, headers=[("Retry-After", str(retry))] if retry else [])
 
 
 def _takes_gzip(request: web.BaseRequest) -> bool:
     return "gzip" in request.headers.get("Accept-Encoding", "")
-
-
-def _json(data: bytes, code: int, headers: dict[str, str] | None = None) -> web.Response:
-    return web.Response(body=data, status=code, headers={"Content-Type": "application/json", **(headers or {})})
