@@ -16,20 +16,18 @@ from typing import Any, cast
 from urllib.parse import parse_qsl
 
 import orjson
-import yaml
 from aiohttp import web
 from aiohttp.web_protocol import RequestHandler
 
-from holdfast.client.api import APPLY_PATCH
 from holdfast.lib.clock import Clock
 from holdfast.lib.ids import new_uuid
-from holdfast.machinery import errors, wire
-from holdfast.machinery.decode import duplicate_fields, parse_json
+from holdfast.machinery import errors
+from holdfast.machinery.decode import duplicate_fields
 from holdfast.machinery.errors import ApiError
 from holdfast.registry.authorize import reviews
 from holdfast.registry.registry import Registry
 from holdfast.registry.request import Event, Listing, Request, Result, User
-from holdfast.server import render, routes
+from holdfast.server import bodies, render, routes
 from holdfast.server.answer import Answer, warning
 from holdfast.server.authentication import OPEN_PATHS, Authenticator
 from holdfast.server.impersonation import impersonated
@@ -39,10 +37,8 @@ from holdfast.server.streams import Streams
 
 log = logging.getLogger("holdfast.server")
 
-BODY_LIMIT = 3 * 1024 * 1024
 GZIP_FROM = 128 * 1024
 MIN_WATCH_SECONDS = 1800
-BODY_TYPES = ("application/json", "application/yaml", "application/vnd.kubernetes.protobuf")
 HEAD_LIMIT = 256 * 1024
 """Of a request line and of a header: exec carries its command in the URL, selectors may be long."""
 KEEPALIVE_SECONDS = 75
@@ -158,11 +154,11 @@ class Edge:
         if _asks_review(parts):
             if request.method != "POST":
                 raise errors.method_not_allowed(request.method.lower(), parts[-1], parts[1])
-            body = await self._body(request)
+            _, body = await bodies.tree(request)
             namespace = parts[4] if len(parts) == 6 else ""
             return Answer(orjson.dumps(await self._registry.review(user, parts[-1], body or {}, namespace)), 201)
         target = routes.resolve(self._registry.kinds, request.method, parts, options)
-        content_type = request.content_type if request.headers.get("Content-Type") else "application/json"
+        content_type = bodies.media_type(request)
 
         def call(body: Any = None) -> Request:
             what = (target.verb, target.kind, target.namespace, target.name, target.subresource)
@@ -201,43 +197,18 @@ class Edge:
         """The body and the warnings that its text alone gives rise to (duplicate fields)."""
         if request.method not in ("POST", "PUT", "PATCH", "DELETE"):
             return None, []
-        raw = await self._read(request)
-        if not raw:
-            return None, []
-        body = self._parse(request, raw)
+        raw, body = await bodies.tree(request)
         how = options.get("fieldValidation") or "Warn"
         if how == "Ignore" or target.verb not in ("create", "update"):
             return body, []
-        doubled = [f'duplicate field "{path}"' for path in duplicate_fields(raw, body)] if raw.startswith(b"{") else []
+        doubled = (
+            [f'duplicate field "{path}"' for path in duplicate_fields(raw, body)] if raw.lstrip(b" \t\r\n").startswith(b"{") else []
+        )
         if doubled and how == "Strict":
             resource = target.kind.resource
             where = f'{resource.kind} in version "{resource.version}" cannot be handled as a {resource.kind}'
             raise errors.bad_request(f"{where}: strict decoding error: {', '.join(doubled)}")
         return body, doubled
-
-    async def _body(self, request: web.BaseRequest) -> Any:
-        raw = await self._read(request)
-        return self._parse(request, raw) if raw else None
-
-    async def _read(self, request: web.BaseRequest) -> bytes:
-        if (request.content_length or 0) > BODY_LIMIT:
-            raise errors.too_large(BODY_LIMIT)
-        raw = b""
-        while chunk := await request.content.readany():
-            raw += chunk
-            if len(raw) > BODY_LIMIT:
-                raise errors.too_large(BODY_LIMIT)
-        return raw
-
-    def _parse(self, request: web.BaseRequest, raw: bytes) -> Any:
-        media = request.content_type if request.headers.get("Content-Type") else "application/json"
-        if media in ("application/yaml", APPLY_PATCH):
-            return _yaml(raw)
-        if media == wire.MEDIA_TYPE:
-            return wire.decode_body(raw)
-        if not (media == "application/json" or media.endswith("+json")):
-            raise errors.unsupported_media_type(BODY_TYPES)
-        return parse_json(raw)
 
     async def _watch(self, request: web.BaseRequest, call: Request, form: render.Form) -> web.StreamResponse:
         """Newline-separated events until the client goes, the time is over, or the watcher is cut."""
@@ -289,25 +260,6 @@ async def _first(events: AsyncIterator[Event]) -> AsyncIterator[asyncio.Task[Eve
         await asyncio.wait({pending})
         if not pending.cancelled():
             pending.exception()
-
-
-class _Loader(yaml.CSafeLoader):
-    """No timestamps: a date stays a string."""
-
-
-_Loader.yaml_implicit_resolvers = {
-    first: [(tag, regexp) for tag, regexp in resolvers if tag != "tag:yaml.org,2002:timestamp"]
-    for first, resolvers in yaml.CSafeLoader.yaml_implicit_resolvers.items()
-}
-
-
-def _yaml(raw: bytes) -> Any:
-    try:
-        if any(isinstance(event, yaml.AliasEvent) for event in yaml.parse(raw, Loader=yaml.CSafeLoader)):
-            raise errors.bad_request("YAML aliases are not accepted")
-        return parse_json(orjson.dumps(yaml.load(raw, Loader=_Loader)))
-    except (yaml.YAMLError, TypeError, RecursionError) as error:
-        raise errors.bad_request(f"the body is not valid YAML: {error}") from None
 
 
 def _asks_review(parts: list[str]) -> bool:
