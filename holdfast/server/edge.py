@@ -11,9 +11,8 @@ import contextlib
 import gzip
 import logging
 import random
-import re
 from collections.abc import AsyncIterator, Coroutine, Mapping
-from typing import Any
+from typing import Any, TypeVar, cast
 from urllib.parse import parse_qsl
 
 import orjson
@@ -28,6 +27,7 @@ from holdfast.registry.authorize import reviews
 from holdfast.registry.registry import Registry
 from holdfast.registry.request import Event, Listing, Request, Result, User
 from holdfast.server import bodies, render, routes
+from holdfast.server.answer import Answer, warning
 from holdfast.server.authentication import OPEN_PATHS, Authenticator
 from holdfast.server.connections import Connections
 from holdfast.server.deadlines import Deadlines, duration, out_of_time, within
@@ -38,11 +38,11 @@ from holdfast.server.routes import STREAMS, Target
 from holdfast.server.streams import Streams
 
 log = logging.getLogger("holdfast.server")
+_T = TypeVar("_T")
 
 GZIP_FROM = 128 * 1024
 AUDIT_ID_LIMIT = 64
 MIN_WATCH_SECONDS = 1800
-_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 
 
 class Edge:
@@ -63,12 +63,12 @@ class Edge:
         """aiohttp's handler of every request."""
         self.connections.spoke(request)
         request[render.HEADERS] = common = {
-            "Audit-ID": request.headers.get("Audit-ID", "")[:AUDIT_ID_LIMIT] or new_uuid(),
+            "Audit-ID": _printable(request.headers.get("Audit-ID", ""))[:AUDIT_ID_LIMIT] or new_uuid(),
             "X-Content-Type-Options": "nosniff",
             "Cache-Control": "no-cache, private",
         }
         try:
-            response = await self._answer(request)
+            response: Answer | web.StreamResponse = await self._answer(request)
         except (asyncio.CancelledError, ConnectionError):
             raise
         except Exception as error:
@@ -81,19 +81,18 @@ class Edge:
                 raise ConnectionResetError("the answer broke off") from error
             hidden = errors.internal("an unexpected condition; the server's log has the details")
             response = _refusal(error if isinstance(error, ApiError) else hidden)
-        if not response.prepared:
+        if isinstance(response, Answer):
+            response.headers += common.items()
+        elif not response.prepared:
             for name, value in common.items():
-                if name == "Warning":
-                    response.headers.add(name, value)
-                else:
-                    response.headers.setdefault(name, value)
-            if "Upgrade" in request.headers and response.status != 101:
-                response.force_close()
-            if request.method == "GET" and isinstance(response, web.Response):
-                await _compress(request, response)
-        return response
+                response.headers.setdefault(name, value)
+        if "Upgrade" in request.headers and not response.prepared and response.status != 101:
+            response.force_close()
+        if request.method == "GET" and isinstance(response, Answer | web.Response):
+            await _compress(request, response)
+        return cast("web.StreamResponse", response)
 
-    async def _answer(self, request: web.BaseRequest) -> web.StreamResponse:
+    async def _answer(self, request: web.BaseRequest) -> Answer | web.StreamResponse:
         path = request.path
         user = await self._who(request, path)
         if any(name[:12].lower() == b"impersonate-" for name, _ in request.raw_headers):
@@ -109,9 +108,7 @@ class Edge:
         await self._registry.authorize_path(user, request.method.lower(), path)
         return await self._fairly(request, user, {}, self._pages.serve(request, parts))
 
-    async def _fairly(
-        self, request: web.BaseRequest, user: User, options: dict[str, str], work: Coroutine[Any, Any, web.StreamResponse]
-    ) -> web.StreamResponse:
+    async def _fairly(self, request: web.BaseRequest, user: User, options: dict[str, str], work: Coroutine[Any, Any, _T]) -> _T:
         """Does ``work`` when there is a seat for it, within the time that a request has. Raises ApiError 429 or 504."""
         lane = self._gate.lane(user, request.method)
         task = asyncio.current_task()
@@ -148,7 +145,7 @@ class Edge:
             self.connections.identities[request.protocol] = user
         return user
 
-    async def _resource(self, request: web.BaseRequest, user: User, parts: list[str]) -> web.StreamResponse:
+    async def _resource(self, request: web.BaseRequest, user: User, parts: list[str]) -> Answer | web.StreamResponse:
         query = parse_qsl(request.query_string, keep_blank_values=True)
         options = dict(query)
         if _asks_review(parts):
@@ -158,10 +155,10 @@ class Edge:
 
         def call(body: Any = None) -> Request:
             what = (target.verb, target.kind, target.namespace, target.name, target.subresource)
-            return Request(user, *what, options, body, content_type, request.headers.get("User-Agent", ""))
+            return Request(user, *what, options, body, content_type, _printable(request.headers.get("User-Agent", "")))
 
         if target.kind.deprecation:
-            request[render.HEADERS]["Warning"] = _warning(target.kind.deprecation)
+            request[render.HEADERS]["Warning"] = warning(target.kind.deprecation)
         if target.subresource in STREAMS:
             self._registry.authorize(call())
             with self._gate.streaming(user):
@@ -174,31 +171,28 @@ class Edge:
             with self._gate.streaming(user), self.connections.streaming(request):
                 return await self._watch(request, call(), form)
 
-        async def carried_out() -> web.Response:
+        async def carried_out() -> Answer:
             body, warnings = await self._decoded(request, target, options)
             outcome = await self._registry.execute(call(body))
             if isinstance(outcome, Listing):
-                return _json(render.many(target.kind, outcome, form, self._clock.now()), 200)
+                return Answer(render.many(target.kind, outcome, form, self._clock.now()))
             return self._result(target, outcome, form, warnings)
 
         return await self._fairly(request, user, options, carried_out())
 
-    async def _review(self, request: web.BaseRequest, user: User, parts: list[str]) -> web.Response:
+    async def _review(self, request: web.BaseRequest, user: User, parts: list[str]) -> Answer:
         if request.method != "POST":
             raise errors.method_not_allowed(request.method.lower(), parts[-1], parts[1])
         _, body = await bodies.tree(request)
         namespace = parts[4] if len(parts) == 6 else ""
-        return _json(orjson.dumps(await self._registry.review(user, parts[-1], body or {}, namespace)), 201)
+        return Answer(orjson.dumps(await self._registry.review(user, parts[-1], body or {}, namespace)), 201)
 
-    def _result(self, target: Target, result: Result, form: render.Form, warnings: list[str]) -> web.Response:
+    def _result(self, target: Target, result: Result, form: render.Form, warnings: list[str]) -> Answer:
         if result.stored is not None:
             data = render.one(target.kind, result.stored, form, self._clock.now())
         else:
             data = render.other(result.obj or {}, form, self._clock.now())
-        response = _json(data, result.code)
-        for text in (*warnings, *result.warnings):
-            response.headers.add("Warning", _warning(text))
-        return response
+        return Answer(data, result.code, headers=[("Warning", warning(text)) for text in (*warnings, *result.warnings)])
 
     async def _decoded(self, request: web.BaseRequest, target: Target, options: Mapping[str, str]) -> tuple[Any, list[str]]:
         """The body and the warnings that its text alone gives rise to (duplicate fields)."""
@@ -283,27 +277,27 @@ def _asks_review(parts: list[str]) -> bool:
     return len(parts) == 4
 
 
-def _warning(text: str) -> str:
-    quoted = _CONTROL.sub(" ", text).replace("\\", "\\\\").replace('"', '\\"')
-    return f'299 - "{quoted}"'
+def _printable(field: str) -> str:
+    """A header's text, which may hold bytes that are no text."""
+    return field if field.isascii() else field.encode(errors="replace").decode()
 
 
-def _refusal(error: ApiError) -> web.Response:
-    response = _json(orjson.dumps(error.status()), error.code)
+def _refusal(error: ApiError) -> Answer:
     retry = (error.details or {}).get("retryAfterSeconds")
-    if retry:
-        response.headers["Retry-After"] = str(retry)
-    return response
+    return Answer(orjson.dumps(error.status()), error.code, headers=[("Retry-After", str(retry))] if retry else [])
 
 
-async def _compress(request: web.BaseRequest, response: web.Response) -> None:
+async def _compress(request: web.BaseRequest, response: Answer | web.Response) -> None:
     """Large answers go packed to who takes them so (API-77)."""
     body = response.body
     if not isinstance(body, bytes) or len(body) <= GZIP_FROM or not takes_gzip(request.headers.get("Accept-Encoding", "")):
         return
     response.body = await asyncio.to_thread(gzip.compress, body, 1)
-    response.headers["Content-Encoding"] = "gzip"
-    response.headers["Vary"] = ", ".join([*response.headers.getall("Vary", []), "Accept-Encoding"])
+    for name, value in (("Content-Encoding", "gzip"), ("Vary", "Accept-Encoding")):
+        if isinstance(response, Answer):
+            response.headers.append((name, value))
+        else:
+            response.headers.add(name, value)
 
 
 def takes_gzip(accepted: str) -> bool:
@@ -314,7 +308,3 @@ def takes_gzip(accepted: str) -> bool:
             weight = parameters.replace(" ", "").removeprefix("q=")
             return not weight or weight.strip("0.") != ""
     return False
-
-
-def _json(data: bytes, code: int, headers: dict[str, str] | None = None) -> web.Response:
-    return web.Response(body=data, status=code, headers={"Content-Type": "application/json", **(headers or {})})

@@ -91,6 +91,12 @@ def _counter(database: apsw.Connection, name: str) -> int:
     return int(row[0]) if row else 0
 
 
+def _newest(database: apsw.Connection) -> int:
+    """The counter: it never goes back, since only history up to ``compacted`` is ever forgotten (HAZ-1)."""
+    row = database.execute("SELECT MAX(revision) FROM changes").fetchone()
+    return max(int(row[0] or 0) if row else 0, _counter(database, "revision"), _counter(database, "compacted"))
+
+
 class SqliteStore:
     def __init__(self, path: Path, *, on_fatal: Callable[[BaseException], None] = _die, vfs: str = "") -> None:
         self.path = path
@@ -115,7 +121,7 @@ class SqliteStore:
         problems = [row[0] for row in self._writer.execute("PRAGMA quick_check") if row[0] != "ok"]
         if problems:
             raise StoreError(f"{self.path}: the database is damaged ({problems[0]}); restore a copy or move it away")
-        self._revision = max(self._meta("revision"), self._meta("compacted"))
+        self._revision = _newest(self._writer)
         self._compacted = self._meta("compacted")
         self._hub.revision = self._revision
         self._thread = threading.Thread(target=self._write_loop, name="store-writer", daemon=True)
@@ -336,7 +342,7 @@ class SqliteStore:
         end = prefix + "\U0010ffff"
         begin = max(prefix, after)
         with database:  # one read transaction: the page and its revision agree
-            newest = _counter(database, "revision")
+            newest = _newest(database)
             at = revision or newest
             keys = _KEYS_THEN if revision and revision < newest else _KEYS_NOW
             arguments = (begin, end, after, at)

@@ -185,7 +185,7 @@ async def test_api_77_large_answers_are_packed_for_those_who_take_it(api: Api) -
         for accepted in ("gzip", "deflate, gzip;q=0.5", "*"):
             packed = await raw_get(api, path, accepted)
             assert packed.headers["Content-Encoding"] == "gzip"
-            assert "Accept-Encoding" in packed.headers["Vary"]
+            assert "Accept-Encoding" in ", ".join(packed.headers.getall("Vary"))
             assert gzip.decompress(packed.raw) == plain.raw
         for refused in ("gzip;q=0", "gzip; q=0.000", "br", ""):
             assert (await raw_get(api, path, refused)).raw == plain.raw
