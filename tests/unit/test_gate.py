@@ -92,12 +92,18 @@ def test_sec_43_watches_of_one_user_are_counted() -> None:
 
 async def test_deadlines_expire_in_order_and_tick_only_while_something_runs() -> None:
     expired: list[str] = []
-    deadlines = Deadlines(0.02, expired.append)
+    both = asyncio.Event()
+
+    def expire(name: str) -> None:
+        expired.append(name)
+        if len(expired) == 2:
+            both.set()
+
+    deadlines = Deadlines(0.02, expire)
     for name in "abc":
         deadlines.begin(name)
     assert deadlines.end("b")
-    while len(expired) < 2:
-        await asyncio.sleep(0.005)
+    await asyncio.wait_for(both.wait(), 5)
     assert expired == ["a", "c"]
     assert not deadlines.end("a")
     assert deadlines._timer is None
