@@ -10,7 +10,8 @@ from holdfast.lib.clock import Clock, SystemClock, rfc3339
 from holdfast.lib.ids import new_uuid
 from holdfast.registry import codec
 from holdfast.registry.addresses import Addresses
-from holdfast.registry.authorize import Authorizer, attributes_of, refusal
+from holdfast.registry.authorize import Authorizer, Union, attributes_of, refusal
+from holdfast.registry.authorize.node import NodeAuthorizer
 from holdfast.registry.authorize.rbac import Rbac
 from holdfast.registry.authorize.reviews import VerifyToken
 from holdfast.registry.cache import WatchCache
@@ -42,7 +43,7 @@ class Core:
         self.cache = WatchCache(store)
         self.committer = Committer(store, self.cache)
         self.rbac = Rbac(self.cache)
-        self.authorizer: Authorizer = authorizer or self.rbac
+        self.authorizer: Authorizer = authorizer or Union(NodeAuthorizer(self.cache), self.rbac)
         self.addresses = Addresses(self.cache, service_cidr)
 
     def authorize(self, request: Request) -> None:
