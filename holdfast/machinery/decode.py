@@ -205,6 +205,8 @@ def _map(schema: Schema, value: dict[str, Json], unknown: list[str]) -> Json:
     out = {}
     for name, item in value.items():
         if item is None:
+            if schema.type == "string" and not schema.format and not schema.int_or_string:
+                out[name] = ""  # what null is to a map of strings
             continue
         try:
             out[name] = item if schema.type == "string" and isinstance(item, str) else _below(schema, item, unknown, name)
@@ -225,8 +227,15 @@ def _fields(schema: Schema, value: dict[str, Json], unknown: list[str]) -> Json:
             else:
                 unknown.append(name)
         elif item is not None:
-            out[name] = item if child.type == "string" and isinstance(item, str) else _below(child, item, unknown, name)
+            found = item if child.type == "string" and isinstance(item, str) else _below(child, item, unknown, name)
+            if found or not _is_omitted(schema, name, child, found):
+                out[name] = found
     return out
+
+
+def _is_omitted(schema: Schema, name: str, child: Schema, value: Json) -> bool:
+    """Empty lists and maps are not kept, unless their field is one that is always written; an empty struct is a choice."""
+    return (value == [] or (value == {} and child.values is not None)) and name not in schema.required
 
 
 def _scalar(schema: Schema, value: Json) -> Json:
