@@ -17,6 +17,8 @@ from holdfast.registry.authorize.reviews import VerifyToken
 from holdfast.registry.cache import WatchCache
 from holdfast.registry.claims import IssueToken
 from holdfast.registry.commit import Committer
+from holdfast.registry.podsecurity import policy as podsecurity
+from holdfast.registry.podsecurity.policy import Policy
 from holdfast.registry.request import Request
 from holdfast.store.api import Store
 
@@ -32,6 +34,7 @@ class Core:
         service_cidr: str = "10.96.0.0/12",
         issue_token: IssueToken | None = None,
         verify_token: VerifyToken | None = None,
+        pod_security: Policy | None = None,
         new_uid: Callable[[], str] = new_uuid,
     ) -> None:
         self.store = store
@@ -39,6 +42,8 @@ class Core:
         self.clock: Clock = clock or SystemClock()
         self.issue_token = issue_token
         self.verify_token = verify_token
+        self.pod_security = pod_security or podsecurity.defaults()
+        """What namespaces ask of their pods where their labels say nothing."""
         self.new_uid = new_uid
         self.cache = WatchCache(store)
         self.committer = Committer(store, self.cache)
