@@ -29,6 +29,7 @@ from holdfast.lib.clock import Clock, SystemClock
 from holdfast.machinery.errors import ApiError
 from holdfast.registry.bootstrap import SERVER, bootstrap
 from holdfast.registry.local import LocalClient
+from holdfast.registry.podsecurity.policy import defaults
 from holdfast.registry.registry import Registry
 from holdfast.registry.request import User
 from holdfast.server.authentication import Authenticator
@@ -105,7 +106,8 @@ async def serving(settings: Settings, *, clock: Clock | None = None) -> AsyncIte
     async with contextlib.AsyncExitStack() as stack:
         stack.push_async_callback(store.close)
         clock = clock or SystemClock()
-        registry = Registry(store, builtin_table(), clock, service_cidr=settings.service_cidr)
+        security = defaults(settings.pod_security)
+        registry = Registry(store, builtin_table(), clock, service_cidr=settings.service_cidr, pod_security=security)
         tokens = Tokens(keys.token_key, clock, lambda plural, namespace, name: _live(registry, plural, namespace, name))
         registry.issue_token, registry.verify_token = tokens.issue, tokens.verify
         await registry.start()

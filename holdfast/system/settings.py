@@ -49,6 +49,9 @@ class Settings:
     runtime: str = "auto"
     """How instances run: auto or oci."""
 
+    pod_security: str = "baseline"
+    """The Pod Security Standard that is enforced where a namespace's labels say nothing: privileged, baseline or restricted."""
+
     advertise: tuple[str, int] = ("10.244.0.1", 6443)
     """Address and port at which pods reach the API: the node forwards it to the server."""
 
