@@ -10,7 +10,6 @@ import asyncio
 import contextlib
 import gzip
 import logging
-import random
 from collections.abc import AsyncIterator, Coroutine, Mapping, Sequence
 from typing import Any, TypeVar, cast
 from urllib.parse import parse_qsl
@@ -41,7 +40,8 @@ _T = TypeVar("_T")
 
 GZIP_FROM = 128 * 1024
 AUDIT_ID_LIMIT = 64
-MIN_WATCH_SECONDS = 1800
+LONGEST_WATCH_SECONDS = 3600
+GRACE_SECONDS = 5
 
 
 class Edge:
@@ -70,6 +70,8 @@ class Edge:
             response: Answer | web.StreamResponse = await self._answer(request)
         except (asyncio.CancelledError, ConnectionError):
             raise
+        except routes.NoPageError:
+            response = Answer(b"404 page not found\n", 404, "text/plain; charset=utf-8")
         except Exception as error:
             if not isinstance(error, ApiError):
                 log.exception("%s %s", request.method, request.path)
@@ -149,7 +151,11 @@ class Edge:
         options = dict(query)
         if _asks_review(parts):
             return await self._fairly(request, user, options, self._review(request, user, parts))
-        target = routes.resolve(self._registry.kinds, request.method, parts, options)
+        try:
+            target = routes.resolve(self._registry.kinds, request.method, parts, options)
+        except (routes.NoPageError, ApiError):
+            self._registry.authorize_resource(user, routes.asked(request.method, parts, options))
+            raise
         content_type = bodies.media_type(request)
 
         def call(body: Any = None, doubled: Sequence[str] = ()) -> Request:
@@ -166,7 +172,8 @@ class Edge:
                     return await self._streams.tunnel(request, target, query)
                 with self.connections.streaming(request):
                     return await self._streams.log(request, target, query)
-        form = render.negotiate(request.headers.get("Accept", ""), options.get("includeObject", ""))
+        accept, agent = request.headers.get("Accept", ""), request.headers.get("User-Agent", "")
+        form = render.negotiate(accept, options.get("includeObject", ""), agent, options.get("pretty", ""))
         if target.verb == "watch":
             with self._gate.streaming(user), self.connections.streaming(request):
                 return await self._watch(request, call(), form)
@@ -175,7 +182,7 @@ class Edge:
             body, doubled = await self._decoded(request, target, options)
             outcome = await self._registry.execute(call(body, doubled))
             if isinstance(outcome, Listing):
-                return Answer(render.many(target.kind, outcome, form, self._clock.now()))
+                return Answer(render.finished(render.many(target.kind, outcome, form, self._clock.now()), form), media=form.media)
             return self._result(target, outcome, form)
 
         return await self._fairly(request, user, options, carried_out())
@@ -192,7 +199,9 @@ class Edge:
             data = render.one(target.kind, result.stored, form, self._clock.now())
         else:
             data = render.other(result.obj or {}, form, self._clock.now())
-        return Answer(data, result.code, headers=[("Warning", warning(text)) for text in result.warnings])
+        return Answer(
+            render.finished(data, form), result.code, form.media, headers=[("Warning", warning(text)) for text in result.warnings]
+        )
 
     async def _decoded(self, request: web.BaseRequest, target: Target, options: Mapping[str, str]) -> tuple[Any, list[str]]:
         """The body, and what stands twice in it (unless nobody wants to know)."""
@@ -211,7 +220,8 @@ class Edge:
     async def _watch(self, request: web.BaseRequest, call: Request, form: render.Form) -> web.StreamResponse:
         """Newline-separated events until the client goes, the time is over, or the watcher is cut."""
         asked = call.options.get("timeoutSeconds", "")
-        seconds = float(asked) if asked.isdigit() and asked != "0" else MIN_WATCH_SECONDS * random.uniform(1, 2)
+        # The watch ends by itself; this ends one whose client does not read.
+        seconds = GRACE_SECONDS + (float(asked) if asked.isdigit() and asked != "0" else LONGEST_WATCH_SECONDS)
         events = self._registry.watch(call)
         rendered = render.events(call.kind, form, self._clock.now)
         response = web.StreamResponse(headers={**request[render.HEADERS], "Content-Type": "application/json"})

@@ -17,6 +17,7 @@ MUTATING: tuple[Plugin, ...] = (
     pod.service_account,
     pod.tolerations,
     pod.priority,
+    node.not_ready,
     storage.default_class,
     storage.in_use_protection,
 )

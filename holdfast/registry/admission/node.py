@@ -35,9 +35,20 @@ _KUBELET_LABELS = frozenset(
     )
 )
 _KUBELET_DOMAINS = ("kubelet.kubernetes.io", "node.kubernetes.io")
+NOT_READY = "node.kubernetes.io/not-ready"
 _RESTRICTED = "node-restriction.kubernetes.io"
 _PROVISIONER = "external-provisioner.volume.kubernetes.io/finalizer"
 _BOOKKEEPING = ("resourceVersion", "managedFields", "generation")
+
+
+async def not_ready(write: Write) -> None:
+    """A new node takes no pods until it has said that it is ready: its taint goes then (controllers.nodes)."""
+    resource = write.kind.resource
+    if write.old is not None or (resource.group, resource.plural) != ("", "nodes"):
+        return
+    taints = write.new.setdefault("spec", {}).setdefault("taints", [])
+    if not any(taint.get("key") == NOT_READY and taint.get("effect") == "NoSchedule" for taint in taints):
+        taints.append({"key": NOT_READY, "effect": "NoSchedule"})
 
 
 async def restrict(write: Write) -> None:
