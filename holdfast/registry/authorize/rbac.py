@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from holdfast.kinds.kind import Obj
-from holdfast.machinery import selectors
+from holdfast.kinds.rbac.aggregation import rules_of
 from holdfast.registry.authorize import MASTERS, Attributes, Decision
 from holdfast.registry.cache import CacheEvent, WatchCache
 from holdfast.registry.request import User
@@ -89,7 +89,7 @@ class Rbac:
         self._decisions.clear()
         grants: dict[_Subject, list[Grant]] = defaultdict(list)
         cluster = {o["metadata"]["name"]: o for o in self._all("clusterroles")}
-        rules = {name: tuple(_aggregated(role, cluster)) for name, role in cluster.items()}
+        rules = {name: tuple(rules_of(role, cluster)) for name, role in cluster.items()}
         local = {(o["metadata"]["namespace"], o["metadata"]["name"]): tuple(o.get("rules") or ()) for o in self._all("roles")}
         for binding in self._all("clusterrolebindings"):
             if binding["roleRef"].get("kind") == "ClusterRole":
@@ -126,18 +126,6 @@ def _subject(subject: Obj, namespace: str) -> tuple[_Subject, str]:
     return (kind, name), name
 
 
-def _aggregated(role: Obj, cluster: dict[str, Obj]) -> list[Obj]:
-    """A ClusterRole's rules with those of the roles that its aggregationRule selects."""
-    found = list(role.get("rules") or [])
-    for selector in (role.get("aggregationRule") or {}).get("clusterRoleSelectors") or []:
-        chosen = selectors.from_object(selector)
-        for name in sorted(cluster):
-            other = cluster[name]
-            if other is not role and chosen.matches(other["metadata"].get("labels") or {}):
-                found += [rule for rule in other.get("rules") or [] if rule not in found]
-    return found
-
-
 def allows(rule: Obj, asked: Attributes) -> bool:
     if not _has(rule.get("verbs"), asked.verb):
         return False
@@ -161,3 +149,17 @@ def _resource(resources: list[str] | tuple[str, ...], asked: Attributes) -> bool
 
 def _path(pattern: str, path: str) -> bool:
     return pattern in ("*", path) or (pattern.endswith("*") and path.startswith(pattern[:-1]))
+
+
+def covers(held: Obj, right: Obj) -> bool:
+    """Whether a rule covers a single right: one verb on one resource (of one name) or one path."""
+    if not _has(held.get("verbs"), right["verbs"][0]):
+        return False
+    if right.get("nonResourceURLs"):
+        return any(_path(pattern, right["nonResourceURLs"][0]) for pattern in held.get("nonResourceURLs") or ())
+    resource, _, subresource = right["resources"][0].partition("/")
+    asked = Attributes("", resource=resource, subresource=subresource)
+    if not _has(held.get("apiGroups"), right["apiGroups"][0]) or not _resource(held.get("resources") or (), asked):
+        return False
+    names = held.get("resourceNames")
+    return not names or (bool(right["resourceNames"]) and right["resourceNames"][0] in names)
