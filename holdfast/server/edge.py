@@ -9,9 +9,11 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import gzip
+import hashlib
 import logging
 import random
 from collections.abc import AsyncIterator, Coroutine, Mapping
+from contextlib import AbstractAsyncContextManager
 from typing import Any, TypeVar, cast
 from urllib.parse import parse_qsl
 
@@ -20,7 +22,7 @@ from aiohttp import web
 
 from holdfast.lib.clock import Clock
 from holdfast.lib.ids import new_uuid
-from holdfast.machinery import errors
+from holdfast.machinery import errors, meta
 from holdfast.machinery.decode import duplicate_fields
 from holdfast.machinery.errors import ApiError
 from holdfast.registry.authorize import reviews
@@ -28,17 +30,21 @@ from holdfast.registry.registry import Registry
 from holdfast.registry.request import Event, Listing, Request, Result, User
 from holdfast.server import bodies, render, routes
 from holdfast.server.answer import Answer, warning
-from holdfast.server.authentication import OPEN_PATHS, Authenticator
+from holdfast.server.authentication import Authenticator, is_open
 from holdfast.server.connections import Connections
 from holdfast.server.deadlines import Deadlines, duration, out_of_time, within
 from holdfast.server.gate import Gate, Limits
 from holdfast.server.impersonation import impersonated
 from holdfast.server.pages import Pages
 from holdfast.server.routes import STREAMS, Target
+from holdfast.server.standing import rests_on, while_standing
 from holdfast.server.streams import Streams
 
 log = logging.getLogger("holdfast.server")
 _T = TypeVar("_T")
+
+CALLER = "caller"
+"""Who sent a request, before impersonation."""
 
 GZIP_FROM = 128 * 1024
 AUDIT_ID_LIMIT = 64
@@ -94,7 +100,7 @@ class Edge:
 
     async def _answer(self, request: web.BaseRequest) -> Answer | web.StreamResponse:
         path = request.path
-        user = await self._who(request, path)
+        user = request[CALLER] = await self._who(request, path)
         if any(name[:12].lower() == b"impersonate-" for name, _ in request.raw_headers):
             user = impersonated(user, request.headers.items(), self._registry.authorize_resource)
         request[render.HEADERS].update(self._gate.level(user).headers)
@@ -103,7 +109,7 @@ class Edge:
             resource = len(parts) > (2 if parts[0] == "api" else 3)
             if resource:
                 return await self._resource(request, user, parts)
-        if path.startswith(OPEN_PATHS):
+        if is_open(path):
             return await self._pages.serve(request, parts)
         await self._registry.authorize_path(user, request.method.lower(), path)
         return await self._fairly(request, user, {}, self._pages.serve(request, parts))
@@ -140,7 +146,9 @@ class Edge:
             return known
         transport = request.transport
         certificate = transport.get_extra_info("peercert") if transport else None
-        user = await self._authenticator.authenticate(certificate, request.headers, path)
+        secured = transport.get_extra_info("ssl_object") if transport and certificate else None
+        fingerprint = hashlib.sha256(secured.getpeercert(True)).hexdigest() if secured else ""
+        user = await self._authenticator.authenticate(certificate, fingerprint, request.headers, path)
         if certificate and not bearer:
             self.connections.identities[request.protocol] = user
         return user
@@ -150,7 +158,12 @@ class Edge:
         options = dict(query)
         if _asks_review(parts):
             return await self._fairly(request, user, options, self._review(request, user, parts))
-        target = routes.resolve(self._registry.kinds, request.method, parts, options)
+        try:
+            target = routes.resolve(self._registry.kinds, request.method, parts, options)
+        except ApiError as error:
+            if error.code == 404:  # who may not ask for it is not told whether it is there
+                self._registry.authorize_resource(user, routes.asked(request.method, parts, options))
+            raise
         content_type = bodies.media_type(request)
 
         def call(body: Any = None) -> Request:
@@ -162,14 +175,16 @@ class Edge:
         if target.subresource in STREAMS:
             self._registry.authorize(call())
             with self._gate.streaming(user):
-                if target.subresource != "log":
-                    return await self._streams.tunnel(request, target, query)
-                with self.connections.streaming(request):
-                    return await self._streams.log(request, target, query)
+                async with self._while_standing(request, target):
+                    if target.subresource != "log":
+                        return await self._streams.tunnel(request, target, query)
+                    with self.connections.streaming(request):
+                        return await self._streams.log(request, target, query)
         form = render.negotiate(request.headers.get("Accept", ""), options.get("includeObject", ""))
         if target.verb == "watch":
             with self._gate.streaming(user), self.connections.streaming(request):
-                return await self._watch(request, call(), form)
+                async with self._while_standing(request):
+                    return await self._watch(request, call(), form)
 
         async def carried_out() -> Answer:
             body, warnings = await self._decoded(request, target, options)
@@ -179,6 +194,15 @@ class Edge:
             return self._result(target, outcome, form, warnings)
 
         return await self._fairly(request, user, options, carried_out())
+
+    def _while_standing(self, request: web.BaseRequest, target: Target | None = None) -> AbstractAsyncContextManager[None]:
+        """While the caller's token, and the pod a stream leads to, are what they were; then the connection is closed."""
+        objects, cache = rests_on(request[CALLER]), self._registry.cache
+        if target is not None:
+            key = f"/registry/pods/{target.namespace}/{target.name}"
+            if (found := cache.get(key)) is not None:
+                objects[key] = meta.uid(found.obj)
+        return while_standing(cache, objects, lambda: request.transport.abort() if request.transport else None)
 
     async def _review(self, request: web.BaseRequest, user: User, parts: list[str]) -> Answer:
         if request.method != "POST":

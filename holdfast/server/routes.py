@@ -14,6 +14,7 @@ from holdfast.kinds.kind import Kind
 from holdfast.kinds.table import KindTable
 from holdfast.machinery import errors
 from holdfast.machinery.errors import ApiError
+from holdfast.registry.authorize import Attributes
 
 STREAMS = ("exec", "attach", "portforward", "log")
 
@@ -70,6 +71,20 @@ def resolve(kinds: KindTable, method: str, parts: list[str], options: Mapping[st
     if watching or (not subresource and method == "GET" and options.get("watch", "").lower() in ("1", "true")):
         return Target(kind, "watch", namespace, name)
     return Target(kind, _verb(kind, method, name, subresource), namespace, name, subresource)
+
+
+def asked(method: str, parts: list[str], options: Mapping[str, str]) -> Attributes:
+    """What a path asks for, read by its form alone: for paths that lead to nothing that is served."""
+    group, rest = ("", parts[2:]) if parts[0] == "api" else (parts[1], parts[3:])
+    namespace = ""
+    if len(rest) >= 3 and rest[0] == "namespaces":
+        namespace, rest = rest[1], rest[2:]
+    plural, name, subresource = (*rest[:3], "", "", "")[:3]
+    verbs = {"GET": "get" if name else "list", "POST": "create", "PUT": "update", "PATCH": "patch"}
+    verb = verbs.get(method, "delete" if name else "deletecollection")
+    if verb == "list" and options.get("watch", "").lower() in ("1", "true"):
+        verb = "watch"
+    return Attributes(verb, group, plural, subresource, namespace, name)
 
 
 def _verb(kind: Kind, method: str, name: str, subresource: str) -> str:
