@@ -1,4 +1,4 @@
-"""RBAC over HTTP: nobody grants what he does not have; aggregated roles; impersonation; what is open to nobody (SEC-28, SEC-25, SEC-26)."""
+"""RBAC over HTTP: nobody grants what he does not have; aggregation; impersonation; names (SEC-25, SEC-26, SEC-28)."""
 
 from __future__ import annotations
 
