@@ -117,8 +117,13 @@ async def api_server(
     data: Path, store: str = "memory", limits: Limits | None = None, pod_security: str = "baseline"
 ) -> AsyncIterator[Api]:
     """As the administrator of a fresh server in ``data``. ``store``: one of STORES."""
-    url = "memory://" if store == "memory" else ""
-    settings = Settings(data=data, port=0, store=url, limits=limits or Limits(), pod_security=pod_security)
+    settings = Settings(
+        data=data,
+        port=0,
+        store="memory://" if store == "memory" else "",
+        limits=limits or Limits(),
+        pod_security=pod_security,
+    )
     async with serving(settings) as server, aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)) as session:
         tls = _client_tls(server.keys, server.keys.admin)
         yield Api(server, session, tls, {"Accept": JSON, "User-Agent": "golden/1.0"})
