@@ -12,12 +12,8 @@ import gzip
 import hashlib
 import logging
 import random
-<<<<<<< HEAD
-from collections.abc import AsyncIterator, Coroutine, Mapping
-from contextlib import AbstractAsyncContextManager
-=======
 from collections.abc import AsyncIterator, Coroutine, Mapping, Sequence
->>>>>>> main
+from contextlib import AbstractAsyncContextManager
 from typing import Any, TypeVar, cast
 from urllib.parse import parse_qsl
 
@@ -26,12 +22,7 @@ from aiohttp import web
 
 from holdfast.lib.clock import Clock
 from holdfast.lib.ids import new_uuid
-<<<<<<< HEAD
 from holdfast.machinery import errors, meta
-from holdfast.machinery.decode import duplicate_fields
-=======
-from holdfast.machinery import errors
->>>>>>> main
 from holdfast.machinery.errors import ApiError
 from holdfast.registry.authorize import reviews
 from holdfast.registry.registry import Registry
