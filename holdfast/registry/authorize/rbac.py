@@ -29,6 +29,8 @@ class Grant:
     namespace: str
     rules: tuple[Obj, ...]
     reason: str
+    missing: str = ""
+    """The role it names and that is not there."""
 
 
 class Rbac:
@@ -76,7 +78,11 @@ class Rbac:
                 continue
             if any(allows(rule, attributes) for rule in grant.rules):
                 return Decision(True, grant.reason)
-        return Decision(False)
+        missing = [grant.missing for grant in self._of(user) if grant.missing and grant.namespace in ("", attributes.namespace)]
+        if not missing:
+            return Decision(False)
+        said = ", ".join(missing)
+        return Decision(False, f"RBAC: {said if len(missing) == 1 else f'[{said}]'}")
 
     def _of(self, user: User) -> Iterator[Grant]:
         yield from self._grants.get(("User", user.name), ())
@@ -93,29 +99,28 @@ class Rbac:
         local = {(o["metadata"]["namespace"], o["metadata"]["name"]): tuple(o.get("rules") or ()) for o in self._all("roles")}
         for binding in self._all("clusterrolebindings"):
             if binding["roleRef"].get("kind") == "ClusterRole":
-                self._bind(grants, binding, rules.get(binding["roleRef"].get("name", ""), ()))
+                self._bind(grants, binding, rules.get(binding["roleRef"].get("name", "")))
         for binding in self._all("rolebindings"):
             reference = binding["roleRef"]
             if reference.get("kind") == "ClusterRole":
-                self._bind(grants, binding, rules.get(reference.get("name", ""), ()))
+                self._bind(grants, binding, rules.get(reference.get("name", "")))
             elif reference.get("kind") == "Role":
-                self._bind(grants, binding, local.get((binding["metadata"]["namespace"], reference.get("name", "")), ()))
+                self._bind(grants, binding, local.get((binding["metadata"]["namespace"], reference.get("name", ""))))
         self._grants = dict(grants)
         self._stale = False
 
     def _all(self, storage: str) -> list[Obj]:
         return [item.obj for item in self._cache.list(f"/registry/{storage}/")]
 
-    def _bind(self, grants: dict[_Subject, list[Grant]], binding: Obj, rules: tuple[Obj, ...]) -> None:
-        if not rules:
-            return
+    def _bind(self, grants: dict[_Subject, list[Grant]], binding: Obj, rules: tuple[Obj, ...] | None) -> None:
         metadata, role = binding["metadata"], binding["roleRef"]
         namespace = metadata.get("namespace", "")
         named = f'"{metadata["name"]}/{namespace}"' if namespace else f'"{metadata["name"]}"'
         for subject in binding.get("subjects") or []:
             key, shown = _subject(subject, namespace)
             reason = f'RBAC: allowed by {binding["kind"]} {named} of {role["kind"]} "{role["name"]}" to {subject["kind"]} "{shown}"'
-            grants[key].append(Grant(namespace, rules, reason))
+            missing = f'{role["kind"].lower()}.rbac.authorization.k8s.io "{role["name"]}" not found' if rules is None else ""
+            grants[key].append(Grant(namespace, rules or (), reason, missing))
 
 
 def _subject(subject: Obj, namespace: str) -> tuple[_Subject, str]:

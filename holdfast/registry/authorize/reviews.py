@@ -7,7 +7,7 @@ from typing import Any
 
 from holdfast.kinds.kind import Obj
 from holdfast.machinery import errors, fielderror
-from holdfast.registry.authorize import Attributes, Authorizer
+from holdfast.registry.authorize import Attributes, Authorizer, node_of
 from holdfast.registry.authorize.rbac import Rbac
 from holdfast.registry.claims import TokenError
 from holdfast.registry.request import User
@@ -76,7 +76,18 @@ def _attributes(resource: Obj | None, path: Obj | None) -> Attributes:
         assert path is not None
         return Attributes(str(path.get("verb") or ""), path=str(path.get("path") or "/"))
     names = ("verb", "group", "resource", "subresource", "namespace", "name")
-    return Attributes(*(str(resource.get(name) or "") for name in names))
+    asked = Attributes(*(str(resource.get(name) or "") for name in names))
+    return asked._replace(fields=_fields(resource.get("fieldSelector")))
+
+
+def _fields(selector: Any) -> str:
+    """A field selector as a list request would carry it; what cannot be said so narrows nothing."""
+    if not isinstance(selector, dict):
+        return ""
+    if selector.get("rawSelector"):
+        return str(selector["rawSelector"])
+    wanted = [one for one in selector.get("requirements") or [] if one.get("operator") == "In" and len(one.get("values") or []) == 1]
+    return ",".join(f"{one.get('key')}={one['values'][0]}" for one in wanted)
 
 
 def rules(authorizer: Rbac, user: User, body: Obj) -> Obj:
@@ -90,7 +101,10 @@ def rules(authorizer: Rbac, user: User, body: Obj) -> Obj:
         target = paths if "nonResourceURLs" in kept else resources
         if kept not in target:
             target.append(kept)
-    return answer("selfsubjectrulesreviews", {}, {"resourceRules": resources, "nonResourceRules": paths, "incomplete": False})
+    status: Obj = {"resourceRules": resources, "nonResourceRules": paths, "incomplete": node_of(user) is not None}
+    if status["incomplete"]:
+        status["evaluationError"] = "node authorizer does not support user rule resolution"
+    return answer("selfsubjectrulesreviews", {}, status)
 
 
 async def token(verify: VerifyToken, body: Obj) -> Obj:

@@ -153,3 +153,10 @@ async def test_def_4_names_narrow_a_right(api: Api) -> None:
     assert [item["metadata"]["name"] for item in narrowed.body["items"]] == ["one"]
     assert (await jane.get(f"{NS}/configmaps?fieldSelector=metadata.name%21%3Done")).status == 403
     assert (await jane.post(f"{NS}/configmaps", named("ConfigMap", "new"))).status == 403
+
+
+async def test_def_4_a_binding_to_nothing_grants_nothing_and_says_so(api: Api) -> None:
+    body = binding("b", "none", "jane", kind="ClusterRoleBinding", role_kind="ClusterRole")
+    assert (await api.post(CLUSTER_BINDINGS, body)).status == 201
+    refused = await api.as_user("jane").get(f"{NS}/pods")
+    assert refused.body["message"].endswith(f'in the namespace "default": RBAC: clusterrole.{GROUP} "none" not found')
