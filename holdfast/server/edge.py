@@ -9,8 +9,10 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import gzip
+import hashlib
 import logging
 from collections.abc import AsyncIterator, Coroutine, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
 from typing import Any, TypeVar, cast
 from urllib.parse import parse_qsl
 
@@ -19,24 +21,28 @@ from aiohttp import web
 
 from holdfast.lib.clock import Clock
 from holdfast.lib.ids import new_uuid
-from holdfast.machinery import errors
+from holdfast.machinery import errors, meta
 from holdfast.machinery.errors import ApiError
 from holdfast.registry.authorize import reviews
 from holdfast.registry.registry import Registry
 from holdfast.registry.request import Event, Listing, Request, Result, User
 from holdfast.server import bodies, render, routes
 from holdfast.server.answer import Answer, warning
-from holdfast.server.authentication import OPEN_PATHS, Authenticator
+from holdfast.server.authentication import Authenticator, is_open
 from holdfast.server.connections import Connections
 from holdfast.server.deadlines import Deadlines, duration, out_of_time, within
 from holdfast.server.gate import Gate, Limits
 from holdfast.server.impersonation import impersonated
 from holdfast.server.pages import Pages
 from holdfast.server.routes import STREAMS, Target
+from holdfast.server.standing import rests_on, while_standing
 from holdfast.server.streams import Streams
 
 log = logging.getLogger("holdfast.server")
 _T = TypeVar("_T")
+
+CALLER = "caller"
+"""Who sent a request, before impersonation."""
 
 GZIP_FROM = 128 * 1024
 AUDIT_ID_LIMIT = 64
@@ -95,7 +101,7 @@ class Edge:
 
     async def _answer(self, request: web.BaseRequest) -> Answer | web.StreamResponse:
         path = request.path
-        user = await self._who(request, path)
+        user = request[CALLER] = await self._who(request, path)
         if any(name[:12].lower() == b"impersonate-" for name, _ in request.raw_headers):
             user = impersonated(user, request.headers.items(), self._registry.authorize_resource)
         request[render.HEADERS].update(self._gate.level(user).headers)
@@ -104,7 +110,7 @@ class Edge:
             resource = len(parts) > (2 if parts[0] == "api" else 3)
             if resource:
                 return await self._resource(request, user, parts)
-        if path.startswith(OPEN_PATHS):
+        if is_open(path):
             return await self._pages.serve(request, parts)
         await self._registry.authorize_path(user, request.method.lower(), path)
         return await self._fairly(request, user, {}, self._pages.serve(request, parts))
@@ -141,7 +147,9 @@ class Edge:
             return known
         transport = request.transport
         certificate = transport.get_extra_info("peercert") if transport else None
-        user = await self._authenticator.authenticate(certificate, request.headers, path)
+        secured = transport.get_extra_info("ssl_object") if transport and certificate else None
+        fingerprint = hashlib.sha256(secured.getpeercert(True)).hexdigest() if secured else ""
+        user = await self._authenticator.authenticate(certificate, fingerprint, request.headers, path)
         if certificate and not bearer:
             self.connections.identities[request.protocol] = user
         return user
@@ -168,15 +176,17 @@ class Edge:
         if target.subresource in STREAMS:
             self._registry.authorize(call())
             with self._gate.streaming(user):
-                if target.subresource != "log":
-                    return await self._streams.tunnel(request, target, query)
-                with self.connections.streaming(request):
-                    return await self._streams.log(request, target, query)
+                async with self._while_standing(request, target):
+                    if target.subresource != "log":
+                        return await self._streams.tunnel(request, target, query)
+                    with self.connections.streaming(request):
+                        return await self._streams.log(request, target, query)
         accept, agent = request.headers.get("Accept", ""), request.headers.get("User-Agent", "")
         form = render.negotiate(accept, options.get("includeObject", ""), agent, options.get("pretty", ""))
         if target.verb == "watch":
             with self._gate.streaming(user), self.connections.streaming(request):
-                return await self._watch(request, call(), form)
+                async with self._while_standing(request):
+                    return await self._watch(request, call(), form)
 
         async def carried_out() -> Answer:
             body, doubled = await self._decoded(request, target, options)
@@ -186,6 +196,15 @@ class Edge:
             return self._result(target, outcome, form)
 
         return await self._fairly(request, user, options, carried_out())
+
+    def _while_standing(self, request: web.BaseRequest, target: Target | None = None) -> AbstractAsyncContextManager[None]:
+        """While the caller's token, and the pod a stream leads to, are what they were; then the connection is closed."""
+        objects, cache = rests_on(request[CALLER]), self._registry.cache
+        if target is not None:
+            key = f"/registry/pods/{target.namespace}/{target.name}"
+            if (found := cache.get(key)) is not None:
+                objects[key] = meta.uid(found.obj)
+        return while_standing(cache, objects, lambda: request.transport.abort() if request.transport else None)
 
     async def _review(self, request: web.BaseRequest, user: User, parts: list[str]) -> Answer:
         if request.method != "POST":

@@ -35,6 +35,7 @@ _KINDS = {
 }
 _PLACEHOLDER = re.compile(r"<(uid|rv|continue|time|rand|ip|nodeport|cert|token|host|path|hash|string|present)(:\d+)?>")
 _ACCOUNT = re.compile(r"Bearer <token of serviceaccount ([^/]+)/([^>]+)>")
+_TOKEN = re.compile(r"<token of serviceaccount ([^/>]+)/([^>]+)>")
 _AGE = re.compile(r"(\d+[smhdy])+")
 _REPEATED = re.compile(r"<(\d+) times (.*)>")
 _BIG = re.compile(r"<(\w+) big,(?: revision 1,)? ([\w.]+) = (\d+) x>")
@@ -138,7 +139,10 @@ class Replay:
         if isinstance(body, str):
             body = _made(self._filled(body))
         elif body is not None:
-            body = json.dumps(json.loads(self._filled(json.dumps(body))))
+            text = self._filled(json.dumps(body))
+            for token in set(_TOKEN.findall(text)):
+                text = text.replace(f"<token of serviceaccount {'/'.join(token)}>", await self._token(*token))
+            body = json.dumps(json.loads(text))
         plain = Api(api.server, api.session, api.tls, {k: v for k, v in api.headers.items() if k == "Authorization"})
         plain.headers.setdefault("Accept", "")
         if "Accept" in headers:
