@@ -135,3 +135,19 @@ async def test_fuzz_every_verb_on_every_kind(tmp_path) -> None:
         assert {200, 201, 400, 404, 405, 409, 415, 422} <= statuses
         assert resident() - before < MEMORY
         assert (await api.get("/readyz")).status == 200
+
+
+async def test_what_once_broke_the_server_is_refused(tmp_path) -> None:
+    """Found by the targets above, each with its mechanism mended."""
+    async with api_server(tmp_path) as api:
+        bindings = "/apis/rbac.authorization.k8s.io/v1/clusterrolebindings"
+        given = {"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRoleBinding", "metadata": ["x"]}
+        assert (await api.put(bindings + "/c", given)).status == 400
+        assert (await api.get(f"/api/v1/pods?resourceVersion={'9' * 5000}")).status == 400
+        pod = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "p"}, "spec": {"containers": [{"name": "c", "image": "i"}]}}
+        await api.post("/api/v1/namespaces/default/pods", pod)
+        for directive in ({"$retainKeys": -1}, {"$setElementOrder/containers": 1}, {"$deleteFromPrimitiveList/finalizers": "x"}):
+            answer = await api.patch("/api/v1/namespaces/default/pods/p", {"spec": directive}, PATCHES[2])
+            assert answer.status == 400, directive
+        pod["spec"]["containers"][0]["volumeMounts"] = [None]  # type: ignore[index]
+        assert (await api.post("/api/v1/namespaces/default/pods", pod)).status in (409, 422)
