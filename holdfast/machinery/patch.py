@@ -80,7 +80,7 @@ def _check_depth(tree: Json) -> None:
 
 
 def _too_large(why: str) -> ApiError:
-    return ApiError(413, "RequestEntityTooLarge", f"Request entity too large: {why}", {})
+    return ApiError(413, "RequestEntityTooLarge", f"Request entity too large: {why}")
 
 
 def _pointer(operation: dict[str, Any], field: str) -> list[str]:
