@@ -6,6 +6,7 @@ refusal a Status, and no more memory afterwards than before.
 
 from __future__ import annotations
 
+import base64
 import random
 import time
 from pathlib import Path
@@ -144,6 +145,10 @@ async def test_what_once_broke_the_server_is_refused(tmp_path) -> None:
         given = {"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRoleBinding", "metadata": ["x"]}
         assert (await api.put(bindings + "/c", given)).status == 400
         assert (await api.get(f"/api/v1/pods?resourceVersion={'9' * 5000}")).status == 400
+        huge = base64.urlsafe_b64encode(b'{"v":"meta.k8s.io/v1","rv":18446744073709551615,"start":"a"}').decode()
+        lone = base64.urlsafe_b64encode(b'{"v":"meta.k8s.io/v1","rv":1,"start":"\\ud800"}').decode()
+        for token in ("%EF%BF%BD", "%00", "A", huge, lone):
+            assert (await api.get(f"/api/v1/pods?continue={token}")).status == 400, token
         pod = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "p"}, "spec": {"containers": [{"name": "c", "image": "i"}]}}
         await api.post("/api/v1/namespaces/default/pods", pod)
         for directive in ({"$retainKeys": -1}, {"$setElementOrder/containers": 1}, {"$deleteFromPrimitiveList/finalizers": "x"}):

@@ -186,7 +186,7 @@ def test_sec_37_no_pattern_of_the_server_takes_long_over_any_text() -> None:
             begun = time.monotonic()
             with contextlib.suppress(ApiError, ValueError):
                 parse(text)
-            assert time.monotonic() - begun < SECONDS / 4, (parse, text[:10])
+            assert time.monotonic() - begun < SECONDS, (parse, text[:10])
 
 
 async def test_sec_37_yaml_tags_make_nothing_run(api: Api, tmp_path) -> None:
