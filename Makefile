@@ -4,7 +4,7 @@ PY ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: setup demo test lint bench soak clean
+.PHONY: setup demo test lint bench soak fuzz clean
 
 setup: $(VENV)/.done
 	@scripts/system-packages
@@ -32,6 +32,11 @@ bench: setup
 
 soak: setup
 	scripts/soak
+
+# Crooked input for as long as asked; a seed is printed where something breaks (FUZZ_SEED=n does it again).
+FUZZ_MINUTES ?= 10
+fuzz: setup
+	FUZZ_MINUTES=$(FUZZ_MINUTES) $(BIN)/python -m pytest tests/fuzz --timeout=0
 
 clean:
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache

@@ -330,7 +330,7 @@ class Session:
         if id % 2 != self._parity or id <= self._peer_last:
             raise SpdyError(f"stream {id} cannot be opened")
         self._peer_last = id
-        if len(self.streams) >= MAX_STREAMS:
+        if max(len(self.streams), self._accepted.qsize()) >= MAX_STREAMS:  # reset at once, they wait to be accepted all the same
             self.send_control(RST_STREAM, struct.pack(">II", id, REFUSED_STREAM))
             return
         stream = Stream(self, id, headers)

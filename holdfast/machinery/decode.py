@@ -183,7 +183,10 @@ def _decode(schema: Schema, value: Json, unknown: list[str]) -> Json:
         if not isinstance(value, list):
             raise _Mistyped(value, _go_type(schema))
         assert schema.items is not None
-        return [_below(schema.items, item, unknown, f"[{position}]") for position, item in enumerate(value)]
+        return [
+            _zero(schema.items) if item is None else _below(schema.items, item, unknown, f"[{position}]")
+            for position, item in enumerate(value)
+        ]
     if kind == "string" and isinstance(value, str) and not schema.format:
         return value
     if schema.int_or_string:
@@ -200,6 +203,15 @@ def _decode(schema: Schema, value: Json, unknown: list[str]) -> Json:
             raise errors.bad_request(str(error)) from None
         return text
     return _scalar(schema, value)
+
+
+def _zero(schema: Schema) -> Json:
+    """What null is as an item of a list: the empty value of its type."""
+    if schema.int_or_string:
+        return 0
+    if schema.format == "quantity":
+        return "0"
+    return {"object": {}, "array": [], "string": "", "integer": 0, "number": 0, "boolean": False}.get(schema.type)
 
 
 def _object(schema: Schema, value: Json, unknown: list[str]) -> Json:

@@ -7,11 +7,14 @@ from typing import Any
 
 import orjson
 
+from holdfast.machinery.decode import MAX_DEPTH
 from holdfast.machinery.errors import ApiError, bad_request
 from holdfast.machinery.schema import Json
 
 MAX_OPERATIONS = 10_000
 MAX_COPIED = 3 * 1024 * 1024
+_DIGITS = 10
+"""Of a position in a list."""
 
 
 def _unprocessable() -> ApiError:
@@ -39,15 +42,41 @@ def json_patch(document: Json, operations: Json) -> Json:
         raise bad_request(f"error decoding patch: json: cannot unmarshal {given} into Go value of type []handlers.jsonPatchOp")
     if len(operations) > MAX_OPERATIONS:
         raise _too_large(f"The allowed maximum operations in a JSON patch is {MAX_OPERATIONS}, got {len(operations)}")
-    out = copy.deepcopy(document)
+    try:
+        out = _carry_out(copy.deepcopy(document), operations)
+        _check_depth(out)
+    except RecursionError:
+        raise _unprocessable() from None
+    return out
+
+
+def _carry_out(out: Json, operations: list[Json]) -> Json:
     copied = 0
     for operation in operations:
         if operation.get("op") == "copy":
-            copied += len(orjson.dumps(_get(out, _pointer(operation, "from"))))
+            copied += len(_encoded(_get(out, _pointer(operation, "from"))))
             if copied > MAX_COPIED:
                 raise _too_large(f"Unable to complete the copy, the accumulated size increase of copy is {copied}, limit {MAX_COPIED}")
         out = _apply(out, operation)
     return out
+
+
+def _encoded(value: Json) -> bytes:
+    try:
+        return orjson.dumps(value)
+    except TypeError:  # too deep for it
+        raise _unprocessable() from None
+
+
+def _check_depth(tree: Json) -> None:
+    """Operations may nest what they add in what they added before; each is no deeper than a body may be."""
+    level = [tree] if isinstance(tree, dict | list) else []
+    for _ in range(MAX_DEPTH + 1):
+        level = [below for item in level for below in (item.values() if isinstance(item, dict) else item)]
+        level = [item for item in level if isinstance(item, dict | list)]
+        if not level:
+            return
+    raise _unprocessable()
 
 
 def _too_large(why: str) -> ApiError:
@@ -78,9 +107,11 @@ def _apply(document: Json, operation: dict[str, Any]) -> Json:
         return document
     if act in ("move", "copy"):
         source = _pointer(operation, "from")
-        value = copy.deepcopy(_get(document, source))
+        value = _get(document, source)
         if act == "move":
             document = _remove(document, source)
+        else:
+            value = copy.deepcopy(value)
         return _set(document, path, value, insert=True)
     raise _unprocessable()
 
@@ -88,7 +119,7 @@ def _apply(document: Json, operation: dict[str, Any]) -> Json:
 def _position(items: list[Json], part: str, *, end: bool) -> int:
     if part == "-" and end:
         return len(items)
-    if not (part.isascii() and part.isdigit()) or int(part) > len(items) - (0 if end else 1):
+    if not (part.isascii() and part.isdigit() and len(part) < _DIGITS) or int(part) > len(items) - (0 if end else 1):
         raise _unprocessable()
     return int(part)
 

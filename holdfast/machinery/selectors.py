@@ -11,10 +11,10 @@ from holdfast.machinery import errors, names
 
 _NAME = r"[A-Za-z0-9](?:[-A-Za-z0-9_./]*[A-Za-z0-9])?"
 _VALUE = r"[-A-Za-z0-9_.]*"
-_SET = re.compile(rf"\s*({_NAME})\s+(in|notin)\s*\(([^()]*)\)\s*")
-_EQUAL = re.compile(rf"\s*({_NAME})\s*(==|=|!=)\s*({_VALUE})\s*")
-_EXISTS = re.compile(rf"\s*(!?)\s*({_NAME})\s*")
-_COMPARE = re.compile(rf"\s*({_NAME})\s*(<|>)\s*(-?\d+)\s*")
+_SET = re.compile(rf"({_NAME})\s+(in|notin)\s*\(([^()]*)\)")
+_EQUAL = re.compile(rf"({_NAME})\s*(==|=|!=)\s*({_VALUE})")
+_EXISTS = re.compile(rf"(!?)\s*({_NAME})")
+_COMPARE = re.compile(rf"({_NAME})\s*(<|>)\s*(-?\d+)")
 _TOKEN = re.compile(r"!=|==|[=!(),<>]|[^\s=!(),<>]+")
 _WORD = re.compile(r"[^\s=!(),<>]")
 _OPERATORS = ("in", "notin", "=", "==", "!=", "<", ">")
@@ -97,7 +97,8 @@ def _split(text: str) -> list[str]:
     return [*parts, text[start:]]
 
 
-def _requirement(text: str) -> Requirement:
+def _requirement(part: str) -> Requirement:
+    text = part.strip()  # spaces that two parts of a pattern may both match would be tried in every division
     if match := _SET.fullmatch(text):
         values = tuple(sorted(value.strip() for value in match[3].split(",")))
         return Requirement(match[1], "In" if match[2] == "in" else "NotIn", values)

@@ -27,20 +27,31 @@ def strategic_merge(schema: Schema | None, current: Json, patch: Json) -> Json:
     if directive not in (None, "merge"):
         raise bad_request(f"unknown patch type: {directive}")
     out: dict[str, Any] = dict(current) if isinstance(current, dict) else {}
+    _check_directives(patch)
     retained = patch.get("$retainKeys")
     if retained is not None:
         out = {name: value for name, value in out.items() if name in retained}
     for name, value in patch.items():
         if name.startswith(_DELETE_PRIMITIVE):
             field = name.removeprefix(_DELETE_PRIMITIVE)
-            out[field] = [item for item in out.get(field) or [] if item not in value]
+            out[field] = [item for item in _items(out.get(field)) if item not in value]
         elif not name.startswith("$"):
             _field(schema, out, name, value, patch.get(_ORDER + name))
     for name, order in patch.items():
         field = name.removeprefix(_ORDER)
-        if field != name and field not in patch and out.get(field):
+        if field != name and field not in patch and _items(out.get(field)):
             out[field] = _ordered(out[field], order, out[field], _key(schema, field))
     return out
+
+
+def _check_directives(patch: dict[str, Any]) -> None:
+    for name, value in patch.items():
+        if name.startswith(("$retainKeys", _DELETE_PRIMITIVE, _ORDER)) and not isinstance(value, list):
+            raise bad_request(f"invalid patch: {name} needs a list of names or keys, not {go_text(value)}")
+
+
+def _items(value: Json) -> list[Json]:
+    return value if isinstance(value, list) else []
 
 
 def _key(schema: Schema | None, name: str) -> str:
@@ -57,7 +68,7 @@ def _field(schema: Schema | None, out: dict[str, Any], name: str, value: Json, o
         node = schema.properties.get(name) or schema.values
     if isinstance(value, list):
         if node is not None and "merge" in node.patch_strategy:
-            live = out.get(name) or []
+            live = _items(out.get(name))
             if order is not None:
                 _check_order(value, order, node.patch_key)
             out[name] = _ordered(_list(node, live, value), value if order is None else order, live, node.patch_key)

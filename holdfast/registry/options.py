@@ -16,6 +16,7 @@ from holdfast.registry.request import Request
 _GROUP = "meta.k8s.io"
 _KINDS = {"create": "CreateOptions", "update": "UpdateOptions", "patch": "PatchOptions"}
 MAX_REVISION = 2**64
+_DIGITS = 20
 POLICIES = ("Foreground", "Background", "Orphan")
 
 
@@ -39,7 +40,7 @@ def revision(text: str, prefix: str = "") -> int:
     """A resourceVersion; 0 for "". Raises ApiError 400."""
     if not text:
         return 0
-    if not text.isascii() or not text.isdigit() or int(text) >= MAX_REVISION:
+    if not (text.isascii() and text.isdigit()) or len(text) > _DIGITS or int(text) >= MAX_REVISION:
         quoted = json.dumps(text)
         raise errors.bad_request(
             f"{prefix}resourceVersion: Invalid value: {quoted}: strconv.ParseUint: parsing {quoted}: invalid syntax"

@@ -52,6 +52,7 @@ class Connection(RequestHandler):
             text = "Internal error occurred: an unexpected condition; the server's log has the details"
         error = ApiError(status, reason, text)
         answer = web.Response(status=status, body=orjson.dumps(error.status()), content_type="application/json")
+        answer.headers["Server"] = "holdfast"
         answer.force_close()
         return answer
 

@@ -39,6 +39,8 @@ class SpdyConnection:
             while data := await self._duplex.reader.read(CHUNK):
                 self.session.feed(data)
                 await self._reading.wait()
+                if self._duplex.writer.transport.get_write_buffer_size() > spdy.HIGH_WATER:
+                    await self._drain()  # a peer that asks for replies must read them
         except spdy.SpdyError as error:
             log.info("SPDY: %s", error)
         except OSError as error:

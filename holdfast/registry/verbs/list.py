@@ -6,8 +6,6 @@ All pages of a listing show one revision. Their token says which, and behind whi
 from __future__ import annotations
 
 import base64
-import binascii
-import json
 import posixpath
 from dataclasses import dataclass
 from typing import Any
@@ -155,9 +153,10 @@ def _decode(token: str, prefix: str) -> tuple[int, str]:
     """(revision, key behind which to go on). Raises ApiError 400."""
     try:
         raw = base64.urlsafe_b64decode(token + "=" * (-len(token) % 4))
-        found = json.loads(raw)
-    except binascii.Error:
+    except ValueError:  # binascii's, or a token that is not ASCII
         raise errors.bad_request(f"{_INVALID}illegal base64 data") from None
+    try:
+        found = orjson.loads(raw)
     except ValueError:
         first = raw[:1].decode("latin-1")
         shown = first if first.isprintable() and first.isascii() else f"\\u{ord(first or chr(0)):04x}"
@@ -166,7 +165,7 @@ def _decode(token: str, prefix: str) -> tuple[int, str]:
         version = found.get("v") if isinstance(found, dict) else None
         raise errors.bad_request(f"{_INVALID}server does not recognize this encoded version {version}")
     revision, start = found.get("rv"), found.get("start")
-    if not isinstance(revision, int) or isinstance(revision, bool) or revision == 0 or not isinstance(start, str):
+    if not isinstance(revision, int) or isinstance(revision, bool) or revision == 0 or revision >= 2**63 or not isinstance(start, str):
         raise errors.bad_request(f"{_INVALID}incorrect encoded start resourceVersion (version {VERSION})")
     if not start or start.startswith("/") or posixpath.normpath("/" + start) != "/" + start:
         raise errors.bad_request(f"{_INVALID}{start}")

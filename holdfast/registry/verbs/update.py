@@ -65,7 +65,7 @@ async def _decoded(core: Core, request: Request, found: Stored) -> None:
 
 def _check_name(request: Request) -> None:
     metadata = (request.body.get("metadata") or {}) if isinstance(request.body, dict) else {}
-    if not metadata.get("name"):
+    if isinstance(metadata, dict) and not metadata.get("name"):  # another type is refused as such by the decoder
         raise errors.bad_request(f"the name of the object ({request.name} based on URL) was undeterminable: name must be provided")
 
 
