@@ -14,6 +14,7 @@ from holdfast.client.events import EventRecorder
 from holdfast.client.informer import InformerSet
 from holdfast.client.reconciler import Reconciler
 from holdfast.controllers.accounts.controller import RootCaPublisher, ServiceAccountController
+from holdfast.controllers.aggregation.controller import ClusterRoleAggregator
 from holdfast.controllers.endpoints.controller import EndpointsController, EndpointSliceController
 from holdfast.controllers.garbage.controller import GarbageCollector
 from holdfast.controllers.namespace.controller import NamespaceController
@@ -58,6 +59,7 @@ async def run_all(make_client: Callable[[str], Client], *, ca_pem: str, clock: C
         NamespaceController(make_client("namespace-controller"), informers, _resources("list", "delete"), clock.now).reconciler,
         ServiceAccountController(make_client("service-account-controller"), informers).reconciler,
         RootCaPublisher(make_client("root-ca-cert-publisher"), informers, ca_pem).reconciler,
+        ClusterRoleAggregator(make_client("clusterrole-aggregation-controller"), informers).reconciler,
         EndpointSliceController(make_client("endpointslice-controller"), informers).reconciler,
         EndpointsController(make_client("endpoint-controller"), informers).reconciler,
         NodeLifecycle(lifecycle, informers, lifecycle_events, clock.now).reconciler,

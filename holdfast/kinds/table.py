@@ -13,12 +13,14 @@ class KindTable:
     def __init__(self, kinds: Iterable[Kind] = ()) -> None:
         self._kinds: dict[tuple[str, str, str], Kind] = {}
         self.generation = 0
+        self.groups: set[str] = set()
         for kind in kinds:
             self.add(kind)
 
     def add(self, kind: Kind) -> None:
         resource = kind.resource
         self._kinds[(resource.group, resource.version, resource.plural)] = kind
+        self.groups.add(resource.group)
         self.generation += 1
 
     def lookup(self, group: str, version: str, plural: str) -> Kind | None:

@@ -10,13 +10,13 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator
 from itertools import accumulate, islice
 from typing import Any
 
 import orjson
 
-from holdfast.machinery import errors
+from holdfast.machinery import errors, quantity
 from holdfast.machinery.jsonfault import go_fault
 from holdfast.machinery.schema import Json, Schema
 
@@ -29,6 +29,23 @@ _SPACED = re.compile(rb'"\s+:')
 _STRING = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"')
 _NO_BRACKETS = bytes(set(range(256)) - set(b"[]{}"))
 _STEP = {ord("["): 1, ord("{"): 1, ord("]"): -1, ord("}"): -1}
+_TIME = [
+    (layout, re.compile(pattern))
+    for layout, pattern in (
+        ("2006", r"\d{4}"),
+        ("-", "-"),
+        ("01", r"\d\d"),
+        ("-", "-"),
+        ("02", r"\d\d"),
+        ("T", "T"),
+        ("15", r"\d\d"),
+        (":", ":"),
+        ("04", r"\d\d"),
+        (":", ":"),
+        ("05", r"\d\d(\.\d{1,9})?"),
+        ("Z07:00", r"Z|[-+]\d\d:\d\d"),
+    )
+]
 _POSITION = re.compile(r"\[\d+]")
 
 
@@ -52,6 +69,8 @@ class _Mistyped(Exception):
 
     def error(self) -> MistypedError:
         json_type, go_kind = _GIVEN[type(self.value)]
+        if isinstance(self.value, float) and self.wanted.startswith("int"):
+            json_type = f"number {self.value!r}"
         place = ".".join(part for part in (self.owner, _POSITION.sub("", self.path)) if part)
         message = f"json: cannot unmarshal {json_type} into Go struct field {place} of type {self.wanted}"
         composite = {"[": "slice", "m": "map", "v": "struct"}.get(self.wanted[0]) if self.wanted[1:2] in "]a123456789" else None
@@ -81,7 +100,7 @@ def parse_json(raw: bytes) -> Json:
     except orjson.JSONDecodeError as error:
         raise NotJsonError(go_fault(raw)) from error
     if raw.count(b"{") + raw.count(b"[") > MAX_DEPTH and _depth(raw) > MAX_DEPTH:
-        raise errors.bad_request(f"the body is nested deeper than {MAX_DEPTH} levels")
+        raise NotJsonError("invalid character '{' exceeded max depth")
     return value
 
 
@@ -95,34 +114,31 @@ def duplicate_fields(raw: bytes, tree: Json) -> list[str]:
     """Paths of object keys that stand twice (the last one counts), the first hundred. ``tree`` is what ``raw`` was parsed to."""
     if raw.count(b'":') == _keys(tree) and not _SPACED.search(raw):
         return []  # as many keys in the text as in the tree
-    doubled: list[tuple[dict[str, Any], dict[str, None]]] = []
-
-    def pairs(items: list[tuple[str, Any]]) -> Any:
-        out = dict(items)
-        if len(out) < len(items):
-            seen: set[str] = set()
-            doubled.append((out, {name: None for name, _ in items if name in seen or seen.add(name)}))  # type: ignore[func-returns-value]
-        return out
-
     try:
-        whole = json.loads(raw, object_pairs_hook=pairs)
+        whole = json.loads(raw, object_pairs_hook=_Pairs)
     except (ValueError, RecursionError):
         return []
-    return list(islice(_paths(whole, {id(out): names for out, names in doubled}), MAX_DUPLICATES)) if doubled else []
+    return list(islice(_doubled(whole, ""), MAX_DUPLICATES))
 
 
-def _paths(tree: Json, doubled: Mapping[int, Iterable[str]], path: str = "") -> Iterator[str]:
-    lead = f"{path}." if path else ""
-    if isinstance(tree, dict):
-        for name in doubled.get(id(tree), ()):
-            yield lead + name
-        for name, value in tree.items():
-            if isinstance(value, dict | list):
-                yield from _paths(value, doubled, lead + name)
-    elif isinstance(tree, list):
+class _Pairs(list[tuple[str, Any]]):
+    """An object as its text has it: every pair, in order."""
+
+
+def _doubled(tree: Json, path: str) -> Iterator[str]:
+    if isinstance(tree, _Pairs):
+        seen: set[str] = set()
+        for name, value in tree:
+            here = f"{path}.{name}" if path else name
+            if name in seen:
+                yield here
+            seen.add(name)
+            if isinstance(value, list):
+                yield from _doubled(value, here)
+    else:
         for position, item in enumerate(tree):
-            if isinstance(item, dict | list):
-                yield from _paths(item, doubled, f"{path}[{position}]")
+            if isinstance(item, list):
+                yield from _doubled(item, f"{path}[{position}]")
 
 
 def _keys(tree: Json) -> int:
@@ -171,7 +187,7 @@ def _decode(schema: Schema, value: Json, unknown: list[str]) -> Json:
             _zero(schema.items) if item is None else _below(schema.items, item, unknown, f"[{position}]")
             for position, item in enumerate(value)
         ]
-    if kind == "string" and isinstance(value, str):
+    if kind == "string" and isinstance(value, str) and not schema.format:
         return value
     if schema.int_or_string:
         if isinstance(value, bool) or not isinstance(value, int | str):
@@ -180,7 +196,12 @@ def _decode(schema: Schema, value: Json, unknown: list[str]) -> Json:
     if schema.format == "quantity":
         if isinstance(value, bool) or not isinstance(value, int | float | str):
             raise _Mistyped(value, "resource.Quantity")
-        return value if isinstance(value, str) else str(value)
+        text = value if isinstance(value, str) else str(value)
+        try:
+            quantity.parse(text)
+        except ValueError as error:
+            raise errors.bad_request(str(error)) from None
+        return text
     return _scalar(schema, value)
 
 
@@ -215,7 +236,9 @@ def _map(schema: Schema, value: dict[str, Json], unknown: list[str]) -> Json:
                 out[name] = ""  # what null is to a map of strings
             continue
         try:
-            out[name] = item if schema.type == "string" and isinstance(item, str) else _below(schema, item, unknown, name)
+            out[name] = (
+                item if schema.type == "string" and isinstance(item, str) and not schema.format else _below(schema, item, unknown, name)
+            )
         except _Mistyped as fault:
             if not fault.owner:
                 fault.path = ""  # upstream names the map, not the key
@@ -233,7 +256,9 @@ def _fields(schema: Schema, value: dict[str, Json], unknown: list[str]) -> Json:
             else:
                 unknown.append(name)
         elif item is not None:
-            found = item if child.type == "string" and isinstance(item, str) else _below(child, item, unknown, name)
+            found = (
+                item if child.type == "string" and isinstance(item, str) and not child.format else _below(child, item, unknown, name)
+            )
             if found or not _is_omitted(schema, name, child, found):
                 out[name] = found
     return out
@@ -249,8 +274,6 @@ def _scalar(schema: Schema, value: Json) -> Json:
     if kind == "string":
         fits = isinstance(value, str)
     elif kind == "integer":
-        if isinstance(value, float) and value.is_integer():
-            value = int(value)
         fits = isinstance(value, int) and not isinstance(value, bool)
     elif kind == "number":
         fits = isinstance(value, int | float) and not isinstance(value, bool)
@@ -260,11 +283,26 @@ def _scalar(schema: Schema, value: Json) -> Json:
         fits = True
     if not fits:
         raise _Mistyped(value, _go_type(schema))
+    if schema.format == "date-time":
+        _check_time(value)
     if kind == "integer":
         bits = 31 if schema.format == "int32" else 63
         if not -(2**bits) <= value < 2**bits:
             raise _OutOfRange(value, f"int{bits + 1}")
     return value
+
+
+def _check_time(text: str) -> None:
+    """Refuses what Go's time.Parse does not take as RFC 3339, in its words."""
+    rest = text
+    for layout, pattern in _TIME:
+        match = pattern.match(rest)
+        if match is None:
+            why = f'parsing time {json.dumps(text)} as "2006-01-02T15:04:05Z07:00": cannot parse {json.dumps(rest)} as "{layout}"'
+            raise errors.bad_request(why)
+        rest = rest[match.end() :]
+    if rest:
+        raise errors.bad_request(f"parsing time {json.dumps(text)}: extra text: {json.dumps(rest)}")
 
 
 def _go_type(schema: Schema) -> str:

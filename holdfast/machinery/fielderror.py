@@ -63,11 +63,28 @@ class FieldError:
         return f"{self.path}: {self.body()}"
 
 
+_GO_ESCAPES = {"\a": "\\a", "\v": "\\v"}
+
+
+def quoted(text: str) -> str:
+    """As Go's %q: printable characters as they are, others escaped."""
+    if text.isprintable():
+        return json.dumps(text, ensure_ascii=False)
+    return '"' + "".join(_GO_ESCAPES.get(char) or _escaped(char) for char in text) + '"'
+
+
+def _escaped(char: str) -> str:
+    if char.isprintable() or char in "\b\f\n\r\t":
+        return json.dumps(char, ensure_ascii=False)[1:-1]
+    code = ord(char)
+    return f"\\x{code:02x}" if code < 0x80 else f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
+
+
 def _render(value: Any) -> str:
     if value is None:
         return "null"
     if isinstance(value, str):
-        return json.dumps(value, ensure_ascii=False)
+        return quoted(value)
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, dict | list):

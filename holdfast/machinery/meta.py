@@ -10,6 +10,9 @@ from holdfast.machinery.fielderror import FieldError, child, forbidden, index, i
 
 Obj = dict[str, Any]
 ANNOTATIONS_LIMIT = 256 * 1024
+STANDARD_FINALIZERS = ("kubernetes", "orphan", "foregroundDeletion")
+_EMPTY = "must not be empty"
+_OWNER_TEXTS = {"apiVersion": f"version {_EMPTY}", "kind": _EMPTY, "name": _EMPTY, "uid": _EMPTY}
 
 
 def name(obj: Obj) -> str:
@@ -101,10 +104,18 @@ def check_meta(
     found += check_labels(meta.get("labels") or {}, child(path, "labels"))
     found += _annotations(meta.get("annotations") or {}, child(path, "annotations"))
     found += _owners(meta.get("ownerReferences") or [], child(path, "ownerReferences"))
-    for position, finalizer in enumerate(meta.get("finalizers") or []):
-        found += [invalid(index(child(path, "finalizers"), position), finalizer, t) for t in names.qualified_name(finalizer)]
+    found += _finalizers(meta.get("finalizers") or [], child(path, "finalizers"))
     if old is not None:
         found += _immutable(meta, old, path)
+    return found
+
+
+def _finalizers(finalizers: list[str], path: str) -> list[FieldError]:
+    found = [invalid(path, finalizer, text) for finalizer in finalizers for text in names.qualified_name(finalizer)]
+    for position, finalizer in enumerate(finalizers):
+        if "/" not in finalizer and finalizer not in STANDARD_FINALIZERS:
+            text = "name is neither a standard finalizer name nor is it fully qualified"
+            found.append(invalid(index(path, position), finalizer, text))
     return found
 
 
@@ -125,13 +136,8 @@ def _annotations(pairs: Mapping[str, str], path: str) -> list[FieldError]:
 
 def _owners(references: list[Obj], path: str) -> list[FieldError]:
     found: list[FieldError] = []
-    for position, reference in enumerate(references):
-        here = index(path, position)
-        found += [
-            invalid(child(here, field), "", "must not be empty")
-            for field in ("apiVersion", "kind", "name", "uid")
-            if not reference.get(field)
-        ]
+    for reference in references:
+        found += [invalid(child(path, field), "", text) for field, text in _OWNER_TEXTS.items() if not reference.get(field)]
     controllers = [r for r in references if r.get("controller")]
     if len(controllers) > 1:
         one, two = (f"{r.get('kind')}/{r.get('name')}" for r in controllers[:2])

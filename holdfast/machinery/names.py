@@ -39,10 +39,10 @@ _VALUE_TEXT = (
 )
 
 
-def _check(value: str, pattern: re.Pattern[str], limit: int, text: str) -> list[str]:
+def _check(value: str, pattern: re.Pattern[str], limit: int, text: str, unit: str = "characters") -> list[str]:
     found = []
     if len(value) > limit:
-        found.append(f"must be no more than {limit} bytes")
+        found.append(f"must be no more than {limit} {unit}")
     if not pattern.fullmatch(value[: limit + 1]):
         found.append(text)
     return found
@@ -85,7 +85,7 @@ def qualified_name(value: str) -> list[str]:
 
 
 def label_value(value: str) -> list[str]:
-    return _check(value, _QUALIFIED, 63, _VALUE_TEXT) if value else []
+    return _check(value, _QUALIFIED, 63, _VALUE_TEXT, "bytes") if value else []
 
 
 def generate_name(base: str, choose: Callable[[str], str] = random.SystemRandom().choice) -> str:

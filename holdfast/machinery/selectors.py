@@ -78,7 +78,13 @@ def parse_label_selector(text: str) -> LabelSelector:
     """``a=b,c in (d,e),!f``. Raises ApiError 400 with upstream's text."""
     if not text.strip():
         return EVERYTHING
-    return LabelSelector(tuple(_checked(_requirement(part)) for part in _split(text)))
+    parts = _split(text)
+    for position, part in enumerate(parts):
+        if not part.strip():
+            found = "," if position + 1 < len(parts) else ""
+            wanted = "identifier after ','" if position else "!, identifier, or 'end of string'"
+            raise errors.bad_request(f"found '{found}', expected: {wanted}")
+    return LabelSelector(tuple(_checked(_requirement(part)) for part in parts))
 
 
 def _split(text: str) -> list[str]:
@@ -109,6 +115,10 @@ def _complaint(text: str) -> str:
     """Where a requirement stops making sense, as upstream's parser says it."""
     tokens = [*_TOKEN.findall(text), "", "", "", ""]
     lead, at = "unable to parse requirement: ", 1 if tokens[0] == "!" else 0
+    if not at and tokens[0] and not _WORD.match(tokens[0]):
+        return f"found '{tokens[0]}', expected: !, identifier, or 'end of string'"
+    if at and _WORD.match(tokens[1]) and tokens[2]:
+        return f"found '{tokens[2]}', expected: ',' or 'end of string'"
     if not _WORD.match(tokens[at]):
         return f"{lead}found '{tokens[at]}', expected: identifier"
     if faults := names.qualified_name(tokens[at]):

@@ -7,6 +7,8 @@ from typing import Any, Protocol
 
 from holdfast.lib.clock import parse_rfc3339
 
+META = "meta.k8s.io/v1"
+
 
 class Column(Protocol):
     @property
@@ -58,17 +60,23 @@ def head(columns: Sequence[Column]) -> list[dict[str, Any]]:
     return [{"name": c.name, "type": c.type, "format": c.format, "description": c.description, "priority": c.priority} for c in columns]
 
 
-def partial(obj: dict[str, Any]) -> dict[str, Any]:
+def partial(obj: dict[str, Any], api_version: str = META) -> dict[str, Any]:
     """PartialObjectMetadata of an object."""
-    return {"kind": "PartialObjectMetadata", "apiVersion": "meta.k8s.io/v1", "metadata": obj["metadata"]}
+    return {"kind": "PartialObjectMetadata", "apiVersion": api_version, "metadata": obj["metadata"]}
 
 
 def render(
-    columns: Sequence[Column], items: Sequence[dict[str, Any]], *, now: float, include: str = "Metadata", list_meta: dict[str, Any]
+    columns: Sequence[Column],
+    items: Sequence[dict[str, Any]],
+    *,
+    now: float,
+    include: str = "Metadata",
+    list_meta: dict[str, Any],
+    api_version: str = META,
 ) -> dict[str, Any]:
     """A Table; ``include`` (None, Metadata, Object) says what each row carries of its object."""
     rows = []
     for item in items:
-        carried = {"None": None, "Object": item}.get(include, partial(item) if include == "Metadata" else None)
+        carried = {"None": None, "Object": item}.get(include, partial(item, api_version) if include == "Metadata" else None)
         rows.append({"cells": [c.cell(item, now) for c in columns], "object": carried})
-    return {"kind": "Table", "apiVersion": "meta.k8s.io/v1", "metadata": list_meta, "columnDefinitions": head(columns), "rows": rows}
+    return {"kind": "Table", "apiVersion": api_version, "metadata": list_meta, "columnDefinitions": head(columns), "rows": rows}

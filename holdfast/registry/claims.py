@@ -23,5 +23,9 @@ class TokenClaims:
     node: str = ""
 
 
+class TokenError(Exception):
+    """Why a token proves nothing, in the words of TokenReview."""
+
+
 IssueToken = Callable[[TokenClaims], tuple[str, float]]
 """Returns the token and when it ends, in unix seconds."""

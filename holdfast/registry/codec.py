@@ -41,6 +41,11 @@ def at_revision(item: Stored, revision: int) -> Stored:
     return Stored(b'%b"resourceVersion":"%d",%b' % (item.raw[:at], revision, item.raw[at + len(old) :]), revision)
 
 
+def revised(kind: Kind, obj: Obj, revision: int) -> Stored:
+    """An object in its served form, shown at a revision, that was not stored."""
+    return serve(kind, Stored(splice(encode(kind, obj), revision), revision))
+
+
 def unversioned(value: bytes) -> Stored:
     """An object that was not stored (a dry run's): without a resourceVersion."""
     return Stored(value, 0)

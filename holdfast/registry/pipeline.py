@@ -22,7 +22,7 @@ from holdfast.machinery.validate import validate
 from holdfast.registry import codec
 from holdfast.registry.admission import MUTATING, VALIDATING, service
 from holdfast.registry.managers import base, manager_of, updated
-from holdfast.registry.request import Request
+from holdfast.registry.request import Request, strict_text
 from holdfast.registry.write import Write
 
 Step = Callable[[Write], Awaitable[None]]
@@ -58,11 +58,13 @@ async def _decode(write: Write) -> None:
     new["metadata"] = {name: value for name, value in metadata.items() if value or name not in _OMITTED_EMPTY}
     if unknown or request.doubled:
         how = request.options.get("fieldValidation") or "Warn"
-        texts = [*request.doubled, *(f'unknown field "{path}"' for path in sorted(unknown))]
+        strange = [f'unknown field "{path}"' for path in sorted(unknown)]
         if how == "Strict":
-            raise _undecodable(request, body, errors.bad_request(f"strict decoding error: {', '.join(texts)}"))
+            raise _undecodable(
+                request, body, errors.bad_request(f"strict decoding error: {', '.join(strict_text(request.doubled) + strange)}")
+            )
         if how == "Warn":
-            write.warnings += texts
+            write.warnings += [*request.doubled, *strange]
     check_address(request, new)
     write.new = new
 
@@ -91,7 +93,8 @@ def check_type(body: Any, api_version: str, kind: str) -> None:
     version = api_version.rpartition("/")[2]
     if given != kind:
         lead = _unhandled(str(given), str(given_version).rpartition("/")[2], kind)
-        raise errors.bad_request(f"{lead}: converting ({version}.{given}) to ({kind}): unknown conversion")
+        internal = api_version.partition("/")[0].partition(".")[0] if "/" in api_version else "core"
+        raise errors.bad_request(f"{lead}: converting ({version}.{given}) to ({internal}.{kind}): unknown conversion")
     if given_version != api_version:
         raise errors.bad_request(f'{_unhandled(kind, version, kind)}: no kind "{kind}" is registered for version "{given_version}"')
 

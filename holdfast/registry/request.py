@@ -7,7 +7,7 @@ in, decoded at most once.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -43,9 +43,15 @@ class Request:
     content_type: str = "application/json"
     user_agent: str = ""
     doubled: tuple[str, ...] = ()
-    """What the body's text says twice, as fieldValidation reports it."""
+    """What the body's text says twice, as fieldValidation warns of it."""
     via: str = ""
     """The subresource it came through, where it is carried out on the object itself (scale)."""
+
+
+def strict_text(doubled: Sequence[str]) -> list[str]:
+    """What is said twice, as a strict refusal lists it: a YAML parser's lines stand together."""
+    lines = [text for text in doubled if text.startswith("line ")]
+    return ["yaml: unmarshal errors:" + "".join(f"\n  {line}" for line in lines)] if lines else list(doubled)
 
 
 class Stored:

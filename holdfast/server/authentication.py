@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from holdfast.machinery import errors
+from holdfast.registry.claims import TokenError
 from holdfast.registry.request import User
 from holdfast.server.tokens import Tokens
 
@@ -15,29 +16,36 @@ OPEN_PATHS = ("/livez", "/readyz", "/healthz", "/version")
 """What may be read without a name: whether the server lives, and what it is."""
 
 
+def is_open(path: str) -> bool:
+    return any(path == one or path.startswith(f"{one}/") for one in OPEN_PATHS)
+
+
 class Authenticator:
     def __init__(self, tokens: Tokens) -> None:
         self._tokens = tokens
 
-    async def authenticate(self, certificate: Mapping[str, Any] | None, headers: Mapping[str, str], path: str) -> User:
-        """Raises ApiError 401."""
+    async def authenticate(
+        self, certificate: Mapping[str, Any] | None, fingerprint: str, headers: Mapping[str, str], path: str
+    ) -> User:
+        """``fingerprint``: the certificate's SHA-256. Raises ApiError 401."""
         bearer = headers.get("Authorization", "")
         if bearer:
             scheme, _, token = bearer.partition(" ")
             if scheme.lower() != "bearer":
                 raise errors.unauthorized()
-            proven = await self._tokens.verify(token.strip(), [])
-            if proven is None:
-                raise errors.unauthorized()
-            return proven[0]
+            try:
+                proven, _ = await self._tokens.verify(token.strip(), [])
+            except TokenError:
+                raise errors.unauthorized() from None
+            return proven
         if certificate:
-            return _of_certificate(certificate)
-        if path.startswith(OPEN_PATHS):
+            return _of_certificate(certificate, fingerprint)
+        if is_open(path):
             return ANONYMOUS
         raise errors.unauthorized()
 
 
-def _of_certificate(certificate: Mapping[str, Any]) -> User:
+def _of_certificate(certificate: Mapping[str, Any], fingerprint: str) -> User:
     name = ""
     groups: list[str] = []
     for part in certificate.get("subject", ()):
@@ -48,4 +56,5 @@ def _of_certificate(certificate: Mapping[str, Any]) -> User:
                 groups.append(value)
     if not name or "\x00" in name:
         raise errors.unauthorized()
-    return User(name, (*groups, AUTHENTICATED))
+    extra = {"authentication.kubernetes.io/credential-id": (f"X509SHA256={fingerprint}",)}
+    return User(name, (*groups, AUTHENTICATED), extra=extra)

@@ -86,8 +86,7 @@ def doubled(request: web.BaseRequest, raw: bytes, body: Any) -> list[str]:
         return [f'duplicate field "{path}"' for path in duplicate_fields(raw, body)]
     if media_type(request) not in ("application/yaml", APPLY_PATCH):
         return []
-    found = [f"  line {line}: key {key} already set in map" for line, key in _doubled_keys(raw.decode())]
-    return ["yaml: unmarshal errors:\n" + "\n".join(found)] if found else []
+    return [f"line {line}: key {key} already set in map" for line, key in _doubled_keys(raw.decode())]
 
 
 def _doubled_keys(text: str) -> Iterator[tuple[int, str]]:

@@ -9,9 +9,10 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import gzip
+import hashlib
 import logging
-import random
 from collections.abc import AsyncIterator, Coroutine, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
 from typing import Any, TypeVar, cast
 from urllib.parse import parse_qsl
 
@@ -20,28 +21,33 @@ from aiohttp import web
 
 from holdfast.lib.clock import Clock
 from holdfast.lib.ids import new_uuid
-from holdfast.machinery import errors
+from holdfast.machinery import errors, meta
 from holdfast.machinery.errors import ApiError
 from holdfast.registry.authorize import reviews
 from holdfast.registry.registry import Registry
 from holdfast.registry.request import Event, Listing, Request, Result, User
 from holdfast.server import bodies, render, routes
 from holdfast.server.answer import Answer, warning
-from holdfast.server.authentication import OPEN_PATHS, Authenticator
+from holdfast.server.authentication import Authenticator, is_open
 from holdfast.server.connections import Connections
 from holdfast.server.deadlines import Deadlines, duration, out_of_time, within
 from holdfast.server.gate import Gate, Limits
 from holdfast.server.impersonation import impersonated
 from holdfast.server.pages import Pages
 from holdfast.server.routes import STREAMS, Target
+from holdfast.server.standing import rests_on, while_standing
 from holdfast.server.streams import Streams
 
 log = logging.getLogger("holdfast.server")
 _T = TypeVar("_T")
 
+CALLER = "caller"
+"""Who sent a request, before impersonation."""
+
 GZIP_FROM = 128 * 1024
 AUDIT_ID_LIMIT = 64
-MIN_WATCH_SECONDS = 1800
+LONGEST_WATCH_SECONDS = 3600
+GRACE_SECONDS = 5
 
 
 class Edge:
@@ -70,6 +76,8 @@ class Edge:
             response: Answer | web.StreamResponse = await self._answer(request)
         except (asyncio.CancelledError, ConnectionError):
             raise
+        except routes.NoPageError:
+            response = Answer(b"404 page not found\n", 404, "text/plain; charset=utf-8")
         except Exception as error:
             if not isinstance(error, ApiError):
                 log.exception("%s %s", request.method, request.path)
@@ -93,7 +101,7 @@ class Edge:
 
     async def _answer(self, request: web.BaseRequest) -> Answer | web.StreamResponse:
         path = request.path
-        user = await self._who(request, path)
+        user = request[CALLER] = await self._who(request, path)
         if any(name[:12].lower() == b"impersonate-" for name, _ in request.raw_headers):
             user = impersonated(user, request.headers.items(), self._registry.authorize_resource)
         request[render.HEADERS].update(self._gate.level(user).headers)
@@ -102,7 +110,7 @@ class Edge:
             resource = len(parts) > (2 if parts[0] == "api" else 3)
             if resource:
                 return await self._resource(request, user, parts)
-        if path.startswith(OPEN_PATHS):
+        if is_open(path):
             return await self._pages.serve(request, parts)
         await self._registry.authorize_path(user, request.method.lower(), path)
         return await self._fairly(request, user, {}, self._pages.serve(request, parts))
@@ -139,7 +147,9 @@ class Edge:
             return known
         transport = request.transport
         certificate = transport.get_extra_info("peercert") if transport else None
-        user = await self._authenticator.authenticate(certificate, request.headers, path)
+        secured = transport.get_extra_info("ssl_object") if transport and certificate else None
+        fingerprint = hashlib.sha256(secured.getpeercert(True)).hexdigest() if secured else ""
+        user = await self._authenticator.authenticate(certificate, fingerprint, request.headers, path)
         if certificate and not bearer:
             self.connections.identities[request.protocol] = user
         return user
@@ -149,7 +159,11 @@ class Edge:
         options = dict(query)
         if _asks_review(parts):
             return await self._fairly(request, user, options, self._review(request, user, parts))
-        target = routes.resolve(self._registry.kinds, request.method, parts, options)
+        try:
+            target = routes.resolve(self._registry.kinds, request.method, parts, options)
+        except (routes.NoPageError, ApiError):
+            self._registry.authorize_resource(user, routes.asked(request.method, parts, options))
+            raise
         content_type = bodies.media_type(request)
 
         def call(body: Any = None, doubled: Sequence[str] = ()) -> Request:
@@ -162,23 +176,35 @@ class Edge:
         if target.subresource in STREAMS:
             self._registry.authorize(call())
             with self._gate.streaming(user):
-                if target.subresource != "log":
-                    return await self._streams.tunnel(request, target, query)
-                with self.connections.streaming(request):
-                    return await self._streams.log(request, target, query)
-        form = render.negotiate(request.headers.get("Accept", ""), options.get("includeObject", ""))
+                async with self._while_standing(request, target):
+                    if target.subresource != "log":
+                        return await self._streams.tunnel(request, target, query)
+                    with self.connections.streaming(request):
+                        return await self._streams.log(request, target, query)
+        accept, agent = request.headers.get("Accept", ""), request.headers.get("User-Agent", "")
+        form = render.negotiate(accept, options.get("includeObject", ""), agent, options.get("pretty", ""))
         if target.verb == "watch":
             with self._gate.streaming(user), self.connections.streaming(request):
-                return await self._watch(request, call(), form)
+                async with self._while_standing(request):
+                    return await self._watch(request, call(), form)
 
         async def carried_out() -> Answer:
             body, doubled = await self._decoded(request, target, options)
             outcome = await self._registry.execute(call(body, doubled))
             if isinstance(outcome, Listing):
-                return Answer(render.many(target.kind, outcome, form, self._clock.now()))
+                return Answer(render.finished(render.many(target.kind, outcome, form, self._clock.now()), form), media=form.media)
             return self._result(target, outcome, form)
 
         return await self._fairly(request, user, options, carried_out())
+
+    def _while_standing(self, request: web.BaseRequest, target: Target | None = None) -> AbstractAsyncContextManager[None]:
+        """While the caller's token, and the pod a stream leads to, are what they were; then the connection is closed."""
+        objects, cache = rests_on(request[CALLER]), self._registry.cache
+        if target is not None:
+            key = f"/registry/pods/{target.namespace}/{target.name}"
+            if (found := cache.get(key)) is not None:
+                objects[key] = meta.uid(found.obj)
+        return while_standing(cache, objects, lambda: request.transport.abort() if request.transport else None)
 
     async def _review(self, request: web.BaseRequest, user: User, parts: list[str]) -> Answer:
         if request.method != "POST":
@@ -192,7 +218,9 @@ class Edge:
             data = render.one(target.kind, result.stored, form, self._clock.now())
         else:
             data = render.other(result.obj or {}, form, self._clock.now())
-        return Answer(data, result.code, headers=[("Warning", warning(text)) for text in result.warnings])
+        return Answer(
+            render.finished(data, form), result.code, form.media, headers=[("Warning", warning(text)) for text in result.warnings]
+        )
 
     async def _decoded(self, request: web.BaseRequest, target: Target, options: Mapping[str, str]) -> tuple[Any, list[str]]:
         """The body, and what stands twice in it (unless nobody wants to know)."""
@@ -211,7 +239,8 @@ class Edge:
     async def _watch(self, request: web.BaseRequest, call: Request, form: render.Form) -> web.StreamResponse:
         """Newline-separated events until the client goes, the time is over, or the watcher is cut."""
         asked = call.options.get("timeoutSeconds", "")
-        seconds = float(asked) if asked.isdigit() and asked != "0" else MIN_WATCH_SECONDS * random.uniform(1, 2)
+        # The watch ends by itself; this ends one whose client does not read.
+        seconds = GRACE_SECONDS + (float(asked) if asked.isdigit() and asked != "0" else LONGEST_WATCH_SECONDS)
         events = self._registry.watch(call)
         rendered = render.events(call.kind, form, self._clock.now)
         response = web.StreamResponse(headers={**request[render.HEADERS], "Content-Type": "application/json"})

@@ -37,10 +37,10 @@ class Pages:
         """Further numbers for /metrics, by the part they tell of."""
 
     async def serve(self, request: web.BaseRequest, parts: list[str]) -> web.StreamResponse:
-        """Raises ApiError 404 for a path that nothing lies at."""
+        """Raises NoPageError for a path that nothing lies at."""
         first = parts[0] if parts else ""
         if request.method not in ("GET", "HEAD"):
-            raise routes.not_allowed() if first in PAGES else routes.not_there()
+            raise routes.not_allowed() if first in PAGES else routes.NoPageError()
         if first in HEALTH and len(parts) == 1:
             return self._health(first, verbose="verbose" in request.query)
         if parts == ["version"]:
@@ -59,7 +59,7 @@ class Pages:
             return _json(
                 {"paths": ["/api", "/apis", "/healthz", "/livez", "/metrics", "/openapi/v2", "/openapi/v3", "/readyz", "/version"]}
             )
-        raise routes.not_there()
+        raise routes.NoPageError
 
     def _health(self, name: str, *, verbose: bool) -> web.Response:
         checks = {"ping": True, **({"started": self.ready} if name == "readyz" else {})}
@@ -102,6 +102,8 @@ class Pages:
             return _json(document)
         found = discovery.resource_list(kinds, "", parts[1]) if parts[0] == "api" and len(parts) == 2 else None
         if parts[0] == "apis":
+            if parts[1] not in kinds.groups and parts[1] not in routes.REVIEWED:
+                raise routes.NoPageError
             found = discovery.group(kinds, parts[1]) if len(parts) == 2 else discovery.resource_list(kinds, parts[1], parts[2])
         if found is None:
             raise routes.not_there()
@@ -133,7 +135,7 @@ class Pages:
             data = await self._keep("/".join(parts), lambda: orjson.dumps(openapi.v3(kinds, group, version, GIT_VERSION)))
             if data != b"null":
                 return self._tagged(request, data, "application/json")
-        raise routes.not_there()
+        raise routes.NoPageError
 
     def _index(self) -> dict[str, Any]:
         out = {}

@@ -5,22 +5,29 @@ Lists are joined out of the cache's encoded objects: nothing is decoded unless a
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
 import orjson
+import yaml
 
 from holdfast.kinds.columns import SCALE
-from holdfast.kinds.kind import Kind
+from holdfast.kinds.kind import Kind, Obj
 from holdfast.machinery import errors, tables
+from holdfast.machinery.errors import ApiError
 from holdfast.registry.request import Event, Listing, Stored
 
 JSON = "application/json"
+YAML = "application/yaml"
 HEADERS = "holdfast.headers"
 """Key under which a request carries the headers that each answer to it has."""
-ACCEPTED = (JSON, "application/yaml", "application/vnd.kubernetes.protobuf")
+ACCEPTED = (JSON, YAML, "application/vnd.kubernetes.protobuf")
+
+_HUMAN_AGENTS = ("curl", "Wget", "Mozilla/5.0")
+"""Programs whose user reads the answer himself."""
 
 
 @dataclass(frozen=True)
@@ -29,32 +36,73 @@ class Form:
 
     shape: str = ""
     include: str = "Metadata"
+    version: str = "v1"
+    """Of meta.k8s.io, for Tables and metadata-only forms."""
+    media: str = JSON
+    pretty: bool = False
+
+    @property
+    def api_version(self) -> str:
+        return f"meta.k8s.io/{self.version}"
 
 
 @lru_cache(maxsize=256)
-def negotiate(accept: str, include: str) -> Form:
-    """The first acceptable form. Raises ApiError 406."""
+def negotiate(accept: str, include: str, agent: str = "", pretty: str = "") -> Form:
+    """The first acceptable form. Raises ApiError 406, or 400 for a Table option that there is not."""
+    indented = pretty.lower() not in ("", "0", "false") or (not pretty and agent.startswith(_HUMAN_AGENTS))
     if not accept:
-        return Form()
+        return Form(pretty=indented)
+    unknown = False
     for choice in accept.split(","):
         media, *parameters = (part.strip() for part in choice.split(";"))
         options = dict(p.split("=", 1) for p in parameters if "=" in p)
-        if media not in (JSON, "application/*", "*/*"):
-            continue
         shape = options.get("as", "")
-        if shape and (options.get("g") != "meta.k8s.io" or options.get("v") != "v1"):
+        if media == YAML and not shape:
+            return Form(media=YAML)
+        if media not in (JSON, "*/*"):
             continue
-        return Form(shape, include or "Metadata")
-    raise errors.not_acceptable(ACCEPTED)
+        if shape and (options.get("g") != "meta.k8s.io" or options.get("v") not in ("v1", "v1beta1")):
+            unknown = True
+            continue
+        if shape == "Table" and include not in ("", "None", "Metadata", "Object"):
+            why = f"includeObject: Invalid value: {json.dumps(include)}: must be 'Metadata', 'Object', 'None', or empty"
+            raise errors.bad_request(f"Unable to convert to Table as requested: {why}")
+        return Form(shape, include or "Metadata", options.get("v", "v1") if shape else "v1", pretty=indented)
+    if unknown:
+        raise errors.not_acceptable(ACCEPTED)
+    raise ApiError(406, "NotAcceptable", f"406: Not Acceptable\n\nAvailable representations: {', '.join(ACCEPTED)}", {})
+
+
+def finished(data: bytes, form: Form) -> bytes:
+    """The JSON of an answer as it was asked for: compact, indented, or as YAML."""
+    if form.media == YAML:
+        text: bytes = yaml.dump(orjson.loads(data), Dumper=yaml.CSafeDumper, encoding="utf-8", allow_unicode=True)
+        return text
+    if form.pretty:
+        return orjson.dumps(orjson.loads(data), option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)
+    return data + b"\n"
+
+
+def _mismatch(kind: Kind, form: Form, *, listing: bool) -> ApiError:
+    group = kind.resource.group.partition(".")[0] or "core"
+    name = f"*{group}.{kind.resource.kind}{'List' if listing else ''}"
+    why = f"is a list ({name})" if listing else f"is not a list ({name})"
+    return ApiError(406, "NotAcceptable", f"you requested {form.shape}, but the requested object {why}")
 
 
 def one(kind: Kind, item: Stored, form: Form, now: float) -> bytes:
     if form.shape == "Table":
         meta = {"resourceVersion": item.obj["metadata"].get("resourceVersion", "")}
-        return orjson.dumps(tables.render(kind.columns, [item.obj], now=now, include=form.include, list_meta=meta))
+        return orjson.dumps(_table(kind, [item.obj], form, now, meta))
     if form.shape == "PartialObjectMetadata":
-        return orjson.dumps(tables.partial(item.obj))
+        return orjson.dumps(tables.partial(item.obj, form.api_version))
+    if form.shape == "PartialObjectMetadataList":
+        raise _mismatch(kind, form, listing=False)
     return item.raw
+
+
+def _table(kind: Kind, objects: list[Obj], form: Form, now: float, meta: dict[str, Any]) -> dict[str, Any]:
+    return tables.render(kind.columns, objects, now=now, include=form.include, list_meta=meta, api_version=form.api_version)
 
 
 def other(obj: dict[str, Any], form: Form, now: float) -> bytes:
@@ -72,11 +120,12 @@ def many(kind: Kind, listing: Listing, form: Form, now: float) -> bytes:
         if listing.remaining:
             meta["remainingItemCount"] = listing.remaining
     if form.shape == "Table":
-        objects = [item.obj for item in listing.items]
-        return orjson.dumps(tables.render(kind.columns, objects, now=now, include=form.include, list_meta=meta))
+        return orjson.dumps(_table(kind, [item.obj for item in listing.items], form, now, meta))
+    if form.shape == "PartialObjectMetadata":
+        raise _mismatch(kind, form, listing=True)
     if form.shape == "PartialObjectMetadataList":
-        items = [tables.partial(item.obj) for item in listing.items]
-        head = {"kind": "PartialObjectMetadataList", "apiVersion": "meta.k8s.io/v1", "metadata": meta}
+        items = [tables.partial(item.obj, form.api_version) for item in listing.items]
+        head = {"kind": "PartialObjectMetadataList", "apiVersion": form.api_version, "metadata": meta}
         return orjson.dumps(head | {"items": items})
     resource = kind.resource
     encoded = orjson.dumps({"kind": f"{resource.kind}List", "apiVersion": resource.api_version, "metadata": meta})
@@ -101,8 +150,11 @@ def events(kind: Kind, form: Form, now: Callable[[], float]) -> Callable[[Event]
         if form.shape == "Table":
             obj = event.stored.obj
             meta = {"resourceVersion": obj["metadata"].get("resourceVersion", "")}
-            items = [] if event.type == "BOOKMARK" else [obj]
-            table = tables.render(kind.columns, items, now=now(), include=form.include, list_meta=meta)
+            bookmark = event.type == "BOOKMARK"
+            table = _table(kind, [] if bookmark else [obj], form, now(), meta)
+            if bookmark:  # the row carries what the bookmark says; it has nothing to print
+                row = tables.partial(obj, form.api_version) if form.include == "Metadata" else None
+                table["rows"] = [{"cells": [""] * len(kind.columns), "object": row}]
             if not first:
                 table["columnDefinitions"] = None
             first = False

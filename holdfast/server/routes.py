@@ -6,6 +6,7 @@ else: no empty ones, no ``.`` or ``..``, nothing that hides a separator (API-78)
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from urllib.parse import unquote
@@ -14,7 +15,10 @@ from holdfast.kinds.kind import Kind
 from holdfast.kinds.table import KindTable
 from holdfast.machinery import errors
 from holdfast.machinery.errors import ApiError
+from holdfast.registry.authorize import Attributes, reviews
+from holdfast.registry.options import flag
 
+REVIEWED = {group for group, _ in reviews.KINDS.values()}
 STREAMS = ("exec", "attach", "portforward", "log")
 
 
@@ -31,14 +35,22 @@ def not_there() -> ApiError:
     return ApiError(404, "NotFound", "the server could not find the requested resource", {})
 
 
+class NoPageError(Exception):
+    """Nothing of the API lies at this path: the answer is a plain 404 page."""
+
+
 def segments(raw_path: str) -> list[str]:
-    """Decoded path segments. Raises ApiError 400 for one that could name another object than it shows."""
+    """Decoded path segments. Raises ApiError for one that could name another object than it shows (SEC-27)."""
     found = raw_path.strip("/").split("/")
     if "%" in raw_path:
         found = [unquote(part) for part in found]
     for part in found:
-        if part in ("", ".", "..") or "/" in part or "%" in part or "\x00" in part:
-            raise errors.bad_request(f"invalid path segment {part!r}")
+        if part in (".", ".."):
+            raise errors.bad_request(f"Name parameter invalid: \"{part}\": may not be '{part}'")
+        if not part or "/" in part:
+            raise not_there()
+        if "%" in part or "\x00" in part:
+            raise errors.bad_request(f"Name parameter invalid: {json.dumps(part)}: may not contain '%'")
     return found
 
 
@@ -50,6 +62,8 @@ def resolve(kinds: KindTable, method: str, parts: list[str], options: Mapping[st
         if len(parts) < 4:
             raise not_there()
         group, version, rest = parts[1], parts[2], parts[3:]
+        if group not in kinds.groups and group not in REVIEWED:
+            raise NoPageError
     watching = bool(rest) and rest[0] == "watch"
     if watching:  # the legacy form /api/v1/watch/...
         rest = rest[1:]
@@ -67,9 +81,21 @@ def resolve(kinds: KindTable, method: str, parts: list[str], options: Mapping[st
         raise not_there()
     if subresource and subresource not in kind.subresources:
         raise not_there()
-    if watching or (not subresource and method == "GET" and options.get("watch", "").lower() in ("1", "true")):
+    if watching or (not name and method == "GET" and flag(options, "watch")):
         return Target(kind, "watch", namespace, name)
     return Target(kind, _verb(kind, method, name, subresource), namespace, name, subresource)
+
+
+def asked(method: str, parts: list[str], options: Mapping[str, str]) -> Attributes:
+    """What a path asks for, read without knowing what is served: who may not ask does not learn whether it is there."""
+    group, rest = ("", parts[2:]) if parts[0] == "api" else (parts[1], parts[3:])
+    namespace = ""
+    if rest[:1] == ["namespaces"] and len(rest) > 2:
+        namespace, rest = rest[1], rest[2:]
+    resource, name, subresource = [*rest, "", "", ""][:3]
+    verbs = {"POST": "create", "PUT": "update", "PATCH": "patch", "DELETE": "delete" if name else "deletecollection"}
+    reading = "get" if name else "watch" if flag(options, "watch") else "list"
+    return Attributes(verbs.get(method, reading), group, resource, subresource, namespace, name)
 
 
 def _verb(kind: Kind, method: str, name: str, subresource: str) -> str:

@@ -132,7 +132,7 @@ async def _ended(task: asyncio.Task[None]) -> None:
 
 
 def _live(registry: Registry, plural: str, namespace: str, name: str) -> Obj | None:
-    found = registry.cache.get(f"/registry/{plural}/{namespace}/{name}")
+    found = registry.cache.get(f"/registry/{plural}/{namespace}/{name}" if namespace else f"/registry/{plural}/{name}")
     return found.obj if found else None
 
 

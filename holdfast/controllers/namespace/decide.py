@@ -34,8 +34,11 @@ def order(resources: Iterable[Resource]) -> list[list[Resource]]:
 
 def conditions(left: Mapping[Resource, list[Obj]], failures: list[str], held: Iterable[Obj], now: str) -> list[Obj]:
     """The five conditions upstream reports; a time of transition only moves with its status."""
-    counts = [(f"{r.plural}.{r.group}" if r.group else r.plural, len(items)) for r, items in left.items() if items]
-    remaining = _said("Some resources are remaining: ", (f"{name} has {count} resource instances" for name, count in sorted(counts)))
+    counts = [(f"{r.plural}.{r.group}", len(items)) for r, items in left.items() if items]
+    remaining = _said(
+        "Some resources are remaining: ",
+        (f"{name} has {count} resource instances" for name, count in sorted(counts)),
+    )
     finalizers = Counter(f for items in left.values() for obj in items for f in obj["metadata"].get("finalizers") or [])
     held_by = "Some content in the namespace has finalizers remaining: "
     holding = _said(held_by, (f"{name} in {count} resource instances" for name, count in sorted(finalizers.items())))

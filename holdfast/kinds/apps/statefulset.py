@@ -45,8 +45,8 @@ def _check_status(new: Obj, old: Obj | None, _path: str) -> list[FieldError]:
             found.append(invalid(f"status.{field}", value, "cannot be greater than status.replicas"))
     if (status.get("availableReplicas") or 0) > (status.get("readyReplicas") or 0):
         found.append(invalid("status.availableReplicas", status["availableReplicas"], "cannot be greater than status.readyReplicas"))
-    before = ((old or {}).get("status") or {}).get("collisionCount") or 0
-    if (status.get("collisionCount") or 0) < before:
+    before, now = ((old or {}).get("status") or {}).get("collisionCount"), status.get("collisionCount")
+    if before is not None and (now is None or now < before):
         found.append(invalid("status.collisionCount", status.get("collisionCount") or 0, "cannot be decremented"))
     return found
 

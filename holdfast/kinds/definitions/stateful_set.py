@@ -112,6 +112,14 @@ def _check_template(spec: dict[str, Any], path: str) -> list[FieldError]:
     return found
 
 
+def _status_defaults(status: dict[str, Any]) -> None:
+    """Counts that upstream leaves out while they are zero."""
+    for name in ("readyReplicas", "currentReplicas", "updatedReplicas"):
+        if status.get(name) == 0:
+            del status[name]
+
+
+overlay(APPS + "StatefulSetStatus", defaulter=_status_defaults)
 overlay(APPS + "StatefulSet", defaulter=_set_defaults)
 overlay(APPS + "StatefulSetSpec", defaulter=_spec_defaults, checks=(_check_spec,), optional=("template",))
 overlay(CORE + "PodTemplateSpec", defaults={"metadata": {}})

@@ -25,8 +25,13 @@ PATH_TYPES = ("BlockDevice", "CharDevice", "Directory", "DirectoryOrCreate", "Fi
 _MODE_TEXT = "must be a number between 0 and 0777 (octal), both inclusive"
 
 
+_LOOKED_AT_FIRST = ("emptyDir", "hostPath", "secret", "nfs", "persistentVolumeClaim", "rbd", "downwardAPI", "configMap")
+
+
 def sources(volume: dict[str, Any]) -> list[str]:
-    return [name for name, value in volume.items() if name != "name" and value is not None]
+    """The kinds of volume that it says it is, in the order in which upstream looks at them."""
+    given = [name for name, value in volume.items() if name != "name" and value is not None]
+    return sorted(given, key=lambda name: _LOOKED_AT_FIRST.index(name) if name in _LOOKED_AT_FIRST else len(_LOOKED_AT_FIRST))
 
 
 def _volume_defaults(volume: dict[str, Any]) -> None:

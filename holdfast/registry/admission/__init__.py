@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 
-from holdfast.registry.admission import namespace, node, pod, podsecurity, storage
+from holdfast.registry.admission import namespace, node, pod, podsecurity, rbac, storage
 from holdfast.registry.write import Write
 
 Plugin = Callable[[Write], Awaitable[None]]
@@ -17,7 +17,8 @@ MUTATING: tuple[Plugin, ...] = (
     pod.service_account,
     pod.tolerations,
     pod.priority,
+    node.not_ready,
     storage.default_class,
     storage.in_use_protection,
 )
-VALIDATING: tuple[Plugin, ...] = (namespace.terminating, node.restrict, podsecurity.secure)
+VALIDATING: tuple[Plugin, ...] = (namespace.terminating, node.restrict, podsecurity.secure, rbac.no_escalation)

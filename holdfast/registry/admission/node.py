@@ -35,9 +35,20 @@ _KUBELET_LABELS = frozenset(
     )
 )
 _KUBELET_DOMAINS = ("kubelet.kubernetes.io", "node.kubernetes.io")
+NOT_READY = "node.kubernetes.io/not-ready"
 _RESTRICTED = "node-restriction.kubernetes.io"
 _PROVISIONER = "external-provisioner.volume.kubernetes.io/finalizer"
 _BOOKKEEPING = ("resourceVersion", "managedFields", "generation")
+
+
+async def not_ready(write: Write) -> None:
+    """A new node takes no pods until it has said that it is ready: its taint goes then (controllers.nodes)."""
+    resource = write.kind.resource
+    if write.old is not None or (resource.group, resource.plural) != ("", "nodes"):
+        return
+    taints = write.new.setdefault("spec", {}).setdefault("taints", [])
+    if not any(taint.get("key") == NOT_READY and taint.get("effect") == "NoSchedule" for taint in taints):
+        taints.append({"key": NOT_READY, "effect": "NoSchedule"})
 
 
 async def restrict(write: Write) -> None:
@@ -151,17 +162,12 @@ def _owned_by_node(node: str, write: Write) -> str:
 
 
 def _names_others(node: str, spec: Obj) -> str:
-    """A pod of the node's own making names no object of the API: naming it would open it to the node."""
-    named = {kind for part in ("volumes", "containers", "initContainers") for kind, _ in referenced(spec.get(part))}
-    volumes = spec.get("volumes") or []
-    if spec.get("serviceAccountName"):
-        named = {"a service account"}
-    elif spec.get("imagePullSecrets") or any(volume.get("azureFile") for volume in volumes):
-        named.add("secrets")
-    if any(volume.get("persistentVolumeClaim") or volume.get("ephemeral") for volume in volumes):
-        named.add("persistentvolumeclaims")
-    what = next((kind for kind in ("a service account", "secrets", "configmaps", "persistentvolumeclaims") if kind in named), "")
-    return f'node "{node}" can not create pods that reference {what}' if what else ""
+    """Naming an object of the API would open it to the node. (Accounts and secrets: ``admission.pod``, for every mirror pod.)"""
+    if any(kind == "configmaps" for part in ("volumes", "containers", "initContainers") for kind, _ in referenced(spec.get(part))):
+        return f'node "{node}" can not create pods that reference configmaps'
+    if any(volume.get("persistentVolumeClaim") or volume.get("ephemeral") for volume in spec.get("volumes") or []):
+        return f'node "{node}" can not create pods that reference persistentvolumeclaims'
+    return ""
 
 
 # What else a node writes

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from holdfast.kinds.kind import Obj
 from holdfast.machinery import errors, meta, names
+from holdfast.registry.authorize.node import MIRROR, referenced
 from holdfast.registry.write import Write
 
 TOKEN_SECONDS = 3607
@@ -24,7 +25,10 @@ def _new_pod(write: Write) -> Obj | None:
 
 async def service_account(write: Write) -> None:
     spec = _new_pod(write)
-    if spec is None or "kubernetes.io/config.mirror" in meta.annotations_of(write.new):
+    if spec is None:
+        return
+    if MIRROR in meta.annotations_of(write.new):
+        _check_mirror(write, spec)
         return
     name = spec.get("serviceAccountName") or spec.get("serviceAccount") or "default"
     spec["serviceAccountName"] = spec["serviceAccount"] = name
@@ -41,6 +45,21 @@ async def service_account(write: Write) -> None:
     pull = found.obj.get("imagePullSecrets")
     if pull and not spec.get("imagePullSecrets"):
         spec["imagePullSecrets"] = [dict(entry) for entry in pull]
+
+
+def _check_mirror(write: Write, spec: Obj) -> None:
+    """A mirror shows what a node runs by itself: it names nothing that the API would have to open to that node."""
+    named = {kind for part in ("volumes", "containers", "initContainers") for kind, _ in referenced(spec.get(part))}
+    sources = [s for volume in spec.get("volumes") or [] for s in (volume.get("projected") or {}).get("sources") or []]
+    if spec.get("serviceAccountName"):
+        why = "a mirror pod may not reference service accounts"
+    elif "secrets" in named or spec.get("imagePullSecrets") or any(v.get("azureFile") for v in spec.get("volumes") or []):
+        why = "a mirror pod may not reference secrets"
+    elif any(source.get("serviceAccountToken") for source in sources):
+        why = "a mirror pod may not use ServiceAccountToken volume projections"
+    else:
+        return
+    raise errors.forbidden("pods", meta.name(write.new), why)
 
 
 def _mount_token(spec: Obj) -> None:

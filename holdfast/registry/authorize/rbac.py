@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from holdfast.kinds.kind import Obj
-from holdfast.machinery import selectors
+from holdfast.kinds.rbac.aggregation import rules_of
 from holdfast.registry.authorize import MASTERS, Attributes, Decision
 from holdfast.registry.cache import CacheEvent, WatchCache
 from holdfast.registry.request import User
@@ -29,6 +29,8 @@ class Grant:
     namespace: str
     rules: tuple[Obj, ...]
     reason: str
+    missing: str = ""
+    """The role it names and that is not there."""
 
 
 class Rbac:
@@ -76,7 +78,11 @@ class Rbac:
                 continue
             if any(allows(rule, attributes) for rule in grant.rules):
                 return Decision(True, grant.reason)
-        return Decision(False)
+        missing = [grant.missing for grant in self._of(user) if grant.missing and grant.namespace in ("", attributes.namespace)]
+        if not missing:
+            return Decision(False)
+        said = ", ".join(missing)
+        return Decision(False, f"RBAC: {said if len(missing) == 1 else f'[{said}]'}")
 
     def _of(self, user: User) -> Iterator[Grant]:
         yield from self._grants.get(("User", user.name), ())
@@ -89,33 +95,32 @@ class Rbac:
         self._decisions.clear()
         grants: dict[_Subject, list[Grant]] = defaultdict(list)
         cluster = {o["metadata"]["name"]: o for o in self._all("clusterroles")}
-        rules = {name: tuple(_aggregated(role, cluster)) for name, role in cluster.items()}
+        rules = {name: tuple(rules_of(role, cluster)) for name, role in cluster.items()}
         local = {(o["metadata"]["namespace"], o["metadata"]["name"]): tuple(o.get("rules") or ()) for o in self._all("roles")}
         for binding in self._all("clusterrolebindings"):
             if binding["roleRef"].get("kind") == "ClusterRole":
-                self._bind(grants, binding, rules.get(binding["roleRef"].get("name", ""), ()))
+                self._bind(grants, binding, rules.get(binding["roleRef"].get("name", "")))
         for binding in self._all("rolebindings"):
             reference = binding["roleRef"]
             if reference.get("kind") == "ClusterRole":
-                self._bind(grants, binding, rules.get(reference.get("name", ""), ()))
+                self._bind(grants, binding, rules.get(reference.get("name", "")))
             elif reference.get("kind") == "Role":
-                self._bind(grants, binding, local.get((binding["metadata"]["namespace"], reference.get("name", "")), ()))
+                self._bind(grants, binding, local.get((binding["metadata"]["namespace"], reference.get("name", ""))))
         self._grants = dict(grants)
         self._stale = False
 
     def _all(self, storage: str) -> list[Obj]:
         return [item.obj for item in self._cache.list(f"/registry/{storage}/")]
 
-    def _bind(self, grants: dict[_Subject, list[Grant]], binding: Obj, rules: tuple[Obj, ...]) -> None:
-        if not rules:
-            return
+    def _bind(self, grants: dict[_Subject, list[Grant]], binding: Obj, rules: tuple[Obj, ...] | None) -> None:
         metadata, role = binding["metadata"], binding["roleRef"]
         namespace = metadata.get("namespace", "")
         named = f'"{metadata["name"]}/{namespace}"' if namespace else f'"{metadata["name"]}"'
         for subject in binding.get("subjects") or []:
             key, shown = _subject(subject, namespace)
             reason = f'RBAC: allowed by {binding["kind"]} {named} of {role["kind"]} "{role["name"]}" to {subject["kind"]} "{shown}"'
-            grants[key].append(Grant(namespace, rules, reason))
+            missing = f'{role["kind"].lower()}.rbac.authorization.k8s.io "{role["name"]}" not found' if rules is None else ""
+            grants[key].append(Grant(namespace, rules or (), reason, missing))
 
 
 def _subject(subject: Obj, namespace: str) -> tuple[_Subject, str]:
@@ -124,18 +129,6 @@ def _subject(subject: Obj, namespace: str) -> tuple[_Subject, str]:
         home = subject.get("namespace") or namespace
         return ("User", f"system:serviceaccount:{home}:{name}"), f"{name}/{home}"
     return (kind, name), name
-
-
-def _aggregated(role: Obj, cluster: dict[str, Obj]) -> list[Obj]:
-    """A ClusterRole's rules with those of the roles that its aggregationRule selects."""
-    found = list(role.get("rules") or [])
-    for selector in (role.get("aggregationRule") or {}).get("clusterRoleSelectors") or []:
-        chosen = selectors.from_object(selector)
-        for name in sorted(cluster):
-            other = cluster[name]
-            if other is not role and chosen.matches(other["metadata"].get("labels") or {}):
-                found += [rule for rule in other.get("rules") or [] if rule not in found]
-    return found
 
 
 def allows(rule: Obj, asked: Attributes) -> bool:
@@ -161,3 +154,17 @@ def _resource(resources: list[str] | tuple[str, ...], asked: Attributes) -> bool
 
 def _path(pattern: str, path: str) -> bool:
     return pattern in ("*", path) or (pattern.endswith("*") and path.startswith(pattern[:-1]))
+
+
+def covers(held: Obj, right: Obj) -> bool:
+    """Whether a rule covers a single right: one verb on one resource (of one name) or one path."""
+    if not _has(held.get("verbs"), right["verbs"][0]):
+        return False
+    if right.get("nonResourceURLs"):
+        return any(_path(pattern, right["nonResourceURLs"][0]) for pattern in held.get("nonResourceURLs") or ())
+    resource, _, subresource = right["resources"][0].partition("/")
+    asked = Attributes("", resource=resource, subresource=subresource)
+    if not _has(held.get("apiGroups"), right["apiGroups"][0]) or not _resource(held.get("resources") or (), asked):
+        return False
+    names = held.get("resourceNames")
+    return not names or (bool(right["resourceNames"]) and right["resourceNames"][0] in names)

@@ -7,8 +7,9 @@ from typing import Any
 
 from holdfast.kinds.kind import Obj
 from holdfast.machinery import errors, fielderror
-from holdfast.registry.authorize import Attributes, Authorizer
+from holdfast.registry.authorize import Attributes, Authorizer, node_of
 from holdfast.registry.authorize.rbac import Rbac
+from holdfast.registry.claims import TokenError
 from holdfast.registry.request import User
 
 _AUTHORIZATION = "authorization.k8s.io"
@@ -22,8 +23,8 @@ KINDS = {
     "tokenreviews": (_AUTHENTICATION, "TokenReview"),
 }
 
-VerifyToken = Callable[[str, Sequence[str]], Awaitable[tuple[User, list[str]] | None]]
-"""(token, wanted audiences, empty = the API server's) -> identity and the audiences that fit; None = not valid."""
+VerifyToken = Callable[[str, Sequence[str]], Awaitable[tuple[User, list[str]]]]
+"""(token, wanted audiences, empty = the API server's) -> identity and the audiences that fit. Raises TokenError."""
 
 
 def user_info(user: User) -> Obj:
@@ -54,7 +55,8 @@ def access(authorizer: Authorizer, plural: str, user: User, body: Obj, namespace
             _refuse(fielderror.invalid("spec.user", "", "at least one of user or group must be specified"))
     resource, path = spec.get("resourceAttributes"), spec.get("nonResourceAttributes")
     if resource is not None and path is not None:
-        _refuse(fielderror.invalid("spec.nonResourceAttributes", path, "cannot be specified in combination with resourceAttributes"))
+        shown = {name.capitalize(): path.get(name) or "" for name in ("path", "verb")}
+        _refuse(fielderror.invalid("spec.nonResourceAttributes", shown, "cannot be specified in combination with resourceAttributes"))
     if resource is None and path is None:
         text = "exactly one of nonResourceAttributes or resourceAttributes must be specified"
         _refuse(fielderror.invalid("spec.resourceAttributes", None, text))
@@ -74,7 +76,18 @@ def _attributes(resource: Obj | None, path: Obj | None) -> Attributes:
         assert path is not None
         return Attributes(str(path.get("verb") or ""), path=str(path.get("path") or "/"))
     names = ("verb", "group", "resource", "subresource", "namespace", "name")
-    return Attributes(*(str(resource.get(name) or "") for name in names))
+    asked = Attributes(*(str(resource.get(name) or "") for name in names))
+    return asked._replace(fields=_fields(resource.get("fieldSelector")))
+
+
+def _fields(selector: Any) -> str:
+    """A field selector as a list request would carry it; what cannot be said so narrows nothing."""
+    if not isinstance(selector, dict):
+        return ""
+    if selector.get("rawSelector"):
+        return str(selector["rawSelector"])
+    wanted = [one for one in selector.get("requirements") or [] if one.get("operator") == "In" and len(one.get("values") or []) == 1]
+    return ",".join(f"{one.get('key')}={one['values'][0]}" for one in wanted)
 
 
 def rules(authorizer: Rbac, user: User, body: Obj) -> Obj:
@@ -88,17 +101,21 @@ def rules(authorizer: Rbac, user: User, body: Obj) -> Obj:
         target = paths if "nonResourceURLs" in kept else resources
         if kept not in target:
             target.append(kept)
-    return answer("selfsubjectrulesreviews", {}, {"resourceRules": resources, "nonResourceRules": paths, "incomplete": False})
+    status: Obj = {"resourceRules": resources, "nonResourceRules": paths, "incomplete": node_of(user) is not None}
+    if status["incomplete"]:
+        status["evaluationError"] = "node authorizer does not support user rule resolution"
+    return answer("selfsubjectrulesreviews", {}, status)
 
 
 async def token(verify: VerifyToken, body: Obj) -> Obj:
     spec = _spec(body)
     if not spec.get("token"):
         raise errors.bad_request("token is required for TokenReview in authentication")
-    found = await verify(str(spec["token"]), list(spec.get("audiences") or ()))
-    if found is None:
-        return answer("tokenreviews", spec, {"user": {}, "error": "the token is not valid"})
-    return answer("tokenreviews", spec, {"authenticated": True, "user": user_info(found[0]), "audiences": found[1]})
+    try:
+        user, audiences = await verify(str(spec["token"]), list(spec.get("audiences") or ()))
+    except TokenError as error:
+        return answer("tokenreviews", spec, {"user": {}, "error": str(error)})
+    return answer("tokenreviews", spec, {"authenticated": True, "user": user_info(user), "audiences": audiences})
 
 
 def _spec(body: Any) -> Obj:

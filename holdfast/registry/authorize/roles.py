@@ -10,8 +10,7 @@ _LABELS = {"kubernetes.io/bootstrapping": "rbac-defaults"}
 _AUTOUPDATE = {"rbac.authorization.kubernetes.io/autoupdate": "true"}
 _GROUP = "rbac.authorization.k8s.io"
 _READ = "get list watch"
-_WRITE = "create update patch delete deletecollection"
-_ALL = f"{_READ} {_WRITE}"
+_ALL = f"{_READ} create update patch delete deletecollection"
 _EVENTS = ("core,events.k8s.io", "events", "create update patch")
 _LEASES = ("coordination.k8s.io", "leases", "get list watch create update patch delete")
 
@@ -24,37 +23,99 @@ def _rule(rule: _Rule) -> Obj:
     return {"apiGroups": ["" if g == "core" else g for g in groups], "resources": resources, "verbs": verbs}
 
 
-_NAMESPACED = (
-    "configmaps endpoints persistentvolumeclaims pods pods/log pods/status services services/status events replicationcontrollers"
-    " serviceaccounts resourcequotas limitranges"
-)
-_EDITED = (
-    "configmaps endpoints persistentvolumeclaims pods pods/attach pods/exec pods/portforward pods/proxy services services/proxy"
-    " events serviceaccounts replicationcontrollers"
-)
-_APPS = (
-    "controllerrevisions daemonsets deployments replicasets statefulsets statefulsets/scale statefulsets/status deployments/scale"
-    " deployments/status replicasets/scale replicasets/status daemonsets/status"
-)
 _VIEW: tuple[_Rule, ...] = (
-    ("core", _NAMESPACED + " namespaces", _READ),
-    ("apps", _APPS, _READ),
+    (
+        "core",
+        "configmaps endpoints persistentvolumeclaims persistentvolumeclaims/status pods replicationcontrollers"
+        " replicationcontrollers/scale serviceaccounts services services/status",
+        _READ,
+    ),
+    (
+        "core",
+        "bindings events limitranges namespaces/status pods/log pods/status replicationcontrollers/status resourcequotas"
+        " resourcequotas/status",
+        _READ,
+    ),
+    ("core", "namespaces", _READ),
     ("discovery.k8s.io", "endpointslices", _READ),
-    ("batch,autoscaling,policy,networking.k8s.io", "*", _READ),
-    ("events.k8s.io", "events", _READ),
+    (
+        "apps",
+        "controllerrevisions daemonsets daemonsets/status deployments deployments/scale deployments/status replicasets"
+        " replicasets/scale replicasets/status statefulsets statefulsets/scale statefulsets/status",
+        _READ,
+    ),
+    ("autoscaling", "horizontalpodautoscalers horizontalpodautoscalers/status", _READ),
+    ("batch", "cronjobs cronjobs/status jobs jobs/status", _READ),
+    ("policy", "poddisruptionbudgets poddisruptionbudgets/status", _READ),
+    ("networking.k8s.io", "ingresses ingresses/status networkpolicies", _READ),
 )
+_CHANGE = "create delete deletecollection patch update"
 _EDIT: tuple[_Rule, ...] = (
-    ("core", _EDITED + " secrets", _ALL),
-    ("core", "pods/eviction pods/exec pods/attach pods/portforward serviceaccounts/token", "create get"),
+    ("core", "pods/attach pods/exec pods/portforward pods/proxy secrets services/proxy", _READ),
     ("core", "serviceaccounts", "impersonate"),
-    ("apps", _APPS, _ALL),
-    ("batch,autoscaling,policy,networking.k8s.io", "*", _ALL),
-    ("coordination.k8s.io", "leases", _ALL),
+    ("core", "pods pods/attach pods/exec pods/portforward pods/proxy", _CHANGE),
+    ("core", "pods/eviction", "create"),
+    (
+        "core",
+        "configmaps events persistentvolumeclaims replicationcontrollers replicationcontrollers/scale secrets serviceaccounts"
+        " services services/proxy",
+        _CHANGE,
+    ),
+    ("core", "serviceaccounts/token", "create"),
+    (
+        "apps",
+        "daemonsets deployments deployments/rollback deployments/scale replicasets replicasets/scale statefulsets statefulsets/scale",
+        _CHANGE,
+    ),
+    ("autoscaling", "horizontalpodautoscalers", _CHANGE),
+    ("batch", "cronjobs jobs", _CHANGE),
+    ("policy", "poddisruptionbudgets", _CHANGE),
+    ("networking.k8s.io", "ingresses networkpolicies", _CHANGE),
+    ("coordination.k8s.io", "leases", f"{_CHANGE} {_READ}"),
 )
 _ADMIN: tuple[_Rule, ...] = (
-    (_GROUP, "roles rolebindings", _ALL),
     ("authorization.k8s.io", "localsubjectaccessreviews", "create"),
+    (_GROUP, "rolebindings roles", f"{_CHANGE} {_READ}"),
 )
+_SYSTEM: dict[str, tuple[_Rule, ...]] = {
+    "system:auth-delegator": (
+        ("authentication.k8s.io", "tokenreviews", "create"),
+        ("authorization.k8s.io", "subjectaccessreviews", "create"),
+    ),
+    "system:basic-user": (
+        ("authorization.k8s.io", "selfsubjectaccessreviews selfsubjectrulesreviews", "create"),
+        ("authentication.k8s.io", "selfsubjectreviews", "create"),
+    ),
+    "system:kube-aggregator": (("core", "endpoints services", _READ),),
+    "system:kube-dns": (("core", "endpoints services", "list watch"), ("discovery.k8s.io", "endpointslices", "list watch")),
+    "system:kubelet-api-admin": (
+        ("core", "nodes", "get list watch proxy"),
+        ("core", "nodes/log nodes/metrics nodes/proxy nodes/stats", "*"),
+    ),
+    "system:node-problem-detector": (
+        ("core", "nodes", "get"),
+        ("core", "nodes/status", "patch"),
+        ("core,events.k8s.io", "events", "create patch update"),
+    ),
+    "system:node-proxier": (
+        ("core", "endpoints services", "list watch"),
+        ("core", "nodes", _READ),
+        ("core,events.k8s.io", "events", "create patch update"),
+        ("discovery.k8s.io", "endpointslices", "list watch"),
+    ),
+    "system:persistent-volume-provisioner": (
+        ("core", "persistentvolumes", "create delete get list watch"),
+        ("core", "persistentvolumeclaims", "get list update watch"),
+        ("storage.k8s.io", "storageclasses", _READ),
+        ("core", "events", _READ),
+        ("core,events.k8s.io", "events", "create patch update"),
+    ),
+    "system:volume-scheduler": (
+        ("core", "persistentvolumes", "get list patch update watch"),
+        ("storage.k8s.io", "storageclasses", _READ),
+        ("core", "persistentvolumeclaims", "get list patch update watch"),
+    ),
+}
 _NODE: tuple[_Rule, ...] = (
     ("authentication.k8s.io", "tokenreviews", "create"),
     ("authorization.k8s.io", "subjectaccessreviews localsubjectaccessreviews", "create"),
@@ -86,6 +147,7 @@ _CONTROLLERS: dict[str, tuple[_Rule, ...]] = {
         ("core", "services/finalizers services", "update"),
         ("discovery.k8s.io", "endpointslices endpointslices/restricted", _ALL),
     ),
+    "clusterrole-aggregation-controller": ((_GROUP, "clusterroles", "escalate get list patch update watch"),),
     "generic-garbage-collector": (("*", "*", "get list watch patch update delete"),),
     "namespace-controller": (
         ("core", "namespaces", "get list watch update patch delete"),
@@ -142,6 +204,13 @@ _MANAGER: tuple[_Rule, ...] = (
     ("authorization.k8s.io", "subjectaccessreviews", "create"),
 )
 _DISCOVERY = ("/api", "/api/*", "/apis", "/apis/*", "/healthz", "/livez", "/openapi", "/openapi/*", "/readyz", "/version", "/version/")
+_MONITORING = ("/healthz", "/healthz/*", "/livez", "/livez/*", "/metrics", "/metrics/slis", "/readyz", "/readyz/*")
+_ISSUER = (
+    "/.well-known/openid-configuration",
+    "/.well-known/openid-configuration/",
+    "/openid/v1/jwks",
+    "/openid/v1/jwks/",
+)
 _PUBLIC = ("/healthz", "/livez", "/readyz", "/version", "/version/")
 
 
@@ -156,30 +225,25 @@ def _urls(*paths: str) -> Obj:
     return {"nonResourceURLs": list(paths), "verbs": ["get"]}
 
 
-def _aggregate(name: str, rules: tuple[_Rule, ...], into: str, roles: tuple[str, ...]) -> Iterator[Obj]:
+def _aggregate(name: str, rules: tuple[_Rule, ...], into: str) -> Iterator[Obj]:
     """A role for people: its own rules in a part, gathered by label with whatever add-ons bring."""
     label = "rbac.authorization.k8s.io/aggregate-to-"
     yield _role(f"system:aggregate-to-{name}", [_rule(r) for r in rules], {f"{label}{name}": "true"})
-    selectors = [{"matchLabels": {f"{label}{part}": "true"}} for part in roles]
     found = _role(name, [], {f"{label}{into}": "true"} if into else None)
-    yield found | {"aggregationRule": {"clusterRoleSelectors": selectors}}
+    yield found | {"aggregationRule": {"clusterRoleSelectors": [{"matchLabels": {f"{label}{name}": "true"}}]}}
 
 
 def roles() -> Iterator[Obj]:
     yield _role("cluster-admin", [{"apiGroups": ["*"], "resources": ["*"], "verbs": ["*"]}, {"nonResourceURLs": ["*"], "verbs": ["*"]}])
-    yield from _aggregate("admin", _ADMIN, "", ("admin", "edit", "view"))
-    yield from _aggregate("edit", _EDIT, "admin", ("edit", "view"))
-    yield from _aggregate("view", _VIEW, "edit", ("view",))
+    yield from _aggregate("admin", _ADMIN, "")
+    yield from _aggregate("edit", _EDIT, "admin")
+    yield from _aggregate("view", _VIEW, "edit")
     yield _role("system:discovery", [_urls(*_DISCOVERY)])
     yield _role("system:public-info-viewer", [_urls(*_PUBLIC)])
-    yield _role("system:monitoring", [_urls("/metrics", "/metrics/*", *_PUBLIC)])
-    yield _role(
-        "system:basic-user",
-        [
-            _rule(("authorization.k8s.io", "selfsubjectaccessreviews selfsubjectrulesreviews", "create")),
-            _rule(("authentication.k8s.io", "selfsubjectreviews", "create")),
-        ],
-    )
+    yield _role("system:monitoring", [_urls(*_MONITORING)])
+    yield _role("system:service-account-issuer-discovery", [_urls(*_ISSUER), _urls("/.well-known", "/.well-known/*")])
+    for name, rules in _SYSTEM.items():
+        yield _role(name, [_rule(r) for r in rules])
     yield _role("system:node", NODE_RULES)
     yield _role("system:kube-controller-manager", [_rule(r) for r in (*_MANAGER, _EVENTS, _LEASES)])
     yield _role("system:kube-scheduler", [_rule(r) for r in (*_SCHEDULER, _EVENTS, _LEASES)])
@@ -213,6 +277,10 @@ def bindings() -> Iterator[Obj]:
     yield _binding("system:basic-user", "system:basic-user", _group("system:authenticated"))
     public = (_group("system:authenticated"), _group("system:unauthenticated"))
     yield _binding("system:public-info-viewer", "system:public-info-viewer", *public)
+    issuer = "system:service-account-issuer-discovery"
+    yield _binding(issuer, issuer, _group("system:serviceaccounts"))
+    yield _binding("system:kube-dns", "system:kube-dns", _account("kube-dns"))
+    yield _binding("system:node-proxier", "system:node-proxier", _user("system:kube-proxy"))
     yield _binding("system:monitoring", "system:monitoring", _group("system:monitoring"))
     yield _binding("system:node", "system:node")
     scheduler = (_user("system:kube-scheduler"), _account("system:kube-scheduler"), _account("kube-scheduler"))

@@ -16,7 +16,7 @@ from holdfast.registry import codec, options
 from holdfast.registry.core import Core
 from holdfast.registry.managers import APPLY, applied, manager_of, with_last_applied
 from holdfast.registry.pipeline import check_address
-from holdfast.registry.request import Request, Result
+from holdfast.registry.request import Request, Result, strict_text
 from holdfast.registry.verbs.common import RETRIES, catch_up, modified, stored
 from holdfast.registry.verbs.create import create
 from holdfast.registry.verbs.update import replace
@@ -26,7 +26,9 @@ from holdfast.store.api import MismatchError
 async def apply(core: Core, request: Request) -> Result:
     options.check_write(request)
     if request.doubled and request.options.get("fieldValidation") == "Strict":
-        raise errors.bad_request(f"error strict decoding YAML: error converting YAML to JSON: {', '.join(request.doubled)}")
+        raise errors.bad_request(
+            f"error strict decoding YAML: error converting YAML to JSON: {', '.join(strict_text(request.doubled))}"
+        )
     config = _configuration(request)
     force = options.flag(request.options, "force")
     who = manager_of(request, APPLY)

@@ -65,6 +65,8 @@ async def list_(core: Core, request: Request) -> Listing:
         if version:
             raise errors.bad_request("specifying resource version is not allowed when using continue")
         revision, after = _decode(token, prefix)
+        if text == "0":
+            limit = 0  # any state will do: the whole rest of it
         ask = _Ask(prefix, limit, selected, after, max(revision, 0))
     else:
         match = request.options.get("resourceVersionMatch", "")

@@ -84,8 +84,9 @@ async def replace(core: Core, request: Request, body: Obj, found: Stored, manage
         await walk(write)
         warnings = tuple(write.warnings)
         if finished(request.kind, write.new):
-            gone = await core.committer.delete(request.kind, write.new, found, dry_run=dry)
-            return Result(stored=codec.at_revision(gone, found.revision), warnings=warnings)
+            # Watchers are shown the object as it was; who took the last finalizer away sees it without.
+            await core.committer.delete(request.kind, old, found, dry_run=dry)
+            return Result(stored=codec.revised(request.kind, write.new, found.revision), warnings=warnings)
         if _same(write.new, old):
             return Result(stored=codec.serve(request.kind, found), warnings=warnings)
         return Result(stored=await core.committer.update(write.kind, write.new, found, dry_run=dry), warnings=warnings)

@@ -24,6 +24,8 @@ from holdfast.registry.verbs.common import not_older_than
 from holdfast.store.api import CompactedError
 
 BOOKMARK_SECONDS = 60.0
+SHORT = 5.0
+"""A watch this short has no last bookmark: it would come with the first event."""
 BEFORE_END = 2.0
 """A last bookmark goes out this long before the end, so that the next watch starts close."""
 MIN_SECONDS = 1800
@@ -55,7 +57,7 @@ class _Watch:
         self.now = loop.time
         self.end = self.now() + seconds
         self.next_bookmark = self.now() + BOOKMARK_SECONDS
-        self.last_bookmark = False
+        self.last_bookmark = seconds < SHORT
 
     async def run(self) -> AsyncGenerator[Event, None]:
         if self.send_initial:

@@ -157,8 +157,8 @@ async def test_sec_22_pods_of_a_nodes_own_making_are_mirrors_that_name_nothing(a
         "can only create mirror pods": plain,
         "can only create pods with an owner reference set to itself": unowned,
         "can only create pods with spec.nodeName set to itself": mirror("b"),
-        "can not create pods that reference a service account": mirror(serviceAccountName="default"),
-        "can not create pods that reference secrets": mirror(volumes=[{"name": "v", "secret": {"secretName": "s"}}]),
+        "a mirror pod may not reference service accounts": mirror(serviceAccountName="default"),
+        "a mirror pod may not reference secrets": mirror(volumes=[{"name": "v", "secret": {"secretName": "s"}}]),
         "can not create pods that reference configmaps": mirror(volumes=[{"name": "v", "configMap": {"name": "s"}}]),
         "can not create pods that reference persistentvolumeclaims": mirror(
             volumes=[{"name": "v", "persistentVolumeClaim": {"claimName": "s"}}]
@@ -219,3 +219,31 @@ async def test_def_5_leases_volumes_and_identity(api: Api) -> None:
     nameless = api.as_user("system:node:", "system:nodes")
     assert (await nameless.get(f"{NS}/services")).status == 403
     assert (await api.as_user("system:node:a").get(f"{NS}/services")).status == 403
+
+
+async def test_sec_24_a_node_is_compared_with_what_is_stored(api: Api) -> None:
+    a = agent(api, "a")
+    stored = (await a.post("/api/v1/nodes", named("Node", "a"))).body
+    forged = {**stored, "metadata": {"name": "a", "labels": {"node-role.kubernetes.io/x": ""}}}
+    for path in ("a", "a/status"):
+        assert (await a.put(f"/api/v1/nodes/{path}", forged)).status == 403
+    assert (await a.patch("/api/v1/nodes/a?fieldManager=m", forged, "application/apply-patch+yaml")).status in (400, 403, 409)
+    assert "labels" not in (await api.get("/api/v1/nodes/a")).body["metadata"]
+
+
+async def test_sec_22_reviews_answer_for_agents_too(api: Api) -> None:
+    await put_on(api, "a", "one")
+    a, group = agent(api, "a"), "/apis/authorization.k8s.io/v1"
+
+    async def may(**attributes: Any) -> bool:
+        body = named("SelfSubjectAccessReview", "", "authorization.k8s.io/v1", spec={"resourceAttributes": attributes})
+        answer = await a.post(f"{group}/selfsubjectaccessreviews", body)
+        return bool(answer.body["status"]["allowed"])
+
+    own = {"requirements": [{"key": "spec.nodeName", "operator": "In", "values": ["a"]}]}
+    assert await may(verb="list", resource="pods", fieldSelector=own)
+    assert not await may(verb="list", resource="pods")
+    assert await may(verb="get", resource="pods", namespace="default", name="one")
+    body = named("SelfSubjectRulesReview", "", "authorization.k8s.io/v1", spec={"namespace": "default"})
+    status = (await a.post(f"{group}/selfsubjectrulesreviews", body)).body["status"]
+    assert (status["incomplete"], "node authorizer" in status["evaluationError"]) == (True, True)

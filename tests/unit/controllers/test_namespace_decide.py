@@ -28,7 +28,7 @@ def test_what_remains_is_counted_and_named() -> None:
     assert found["ContentRemaining"] == (
         "True",
         "SomeResourcesRemain",
-        "Some resources are remaining: pods has 2 resource instances, statefulsets.apps has 1 resource instances",
+        "Some resources are remaining: pods. has 2 resource instances, statefulsets.apps has 1 resource instances",
     )
     assert found["FinalizersRemaining"] == (
         "True",
