@@ -5,6 +5,7 @@ $deleteFromPrimitiveList. Rules: the API conventions' description of the format;
 from __future__ import annotations
 
 import copy
+from collections import deque
 from typing import Any
 
 from holdfast.machinery.decode import go_text
@@ -93,20 +94,26 @@ def _list(node: Schema, current: list[Json], patch: list[Json]) -> list[Json]:
     if any(isinstance(item, dict) and item.get("$patch") == "replace" for item in patch):
         return [copy.deepcopy(item) for item in patch if not (isinstance(item, dict) and item.get("$patch") == "replace")]
     out = list(current)
+    gone: set[int] = set()
+    known: dict[str, list[int]] = {}
+    for position, old in enumerate(out):
+        if isinstance(old, dict):
+            known.setdefault(go_text(old.get(key)), []).append(position)
     for item in patch:
         if not isinstance(item, dict) or key not in item:
             raise bad_request(f"map: {go_text(item)} does not contain declared merge key: {key}")
-        places = [n for n, old in enumerate(out) if isinstance(old, dict) and old.get(key) == item[key]]
+        places = known.get(go_text(item[key]), [])
         if item.get("$patch") == "delete":
-            out = [old for n, old in enumerate(out) if n not in places]
+            gone.update(known.pop(go_text(item[key]), []))
         elif places:
             merged = strategic_merge(node.items, out[places[0]], {k: v for k, v in item.items() if k != "$patch"} | _directive(item))
             out[places[0]] = merged
         else:
             added = strategic_merge(node.items, {}, item)
             if added is not None:
+                known.setdefault(go_text(item[key]), []).append(len(out))
                 out.append(added)
-    return out
+    return [item for position, item in enumerate(out) if position not in gone]
 
 
 def _directive(item: dict[str, Any]) -> dict[str, Any]:
@@ -127,13 +134,23 @@ def _check_order(patch: list[Json], order: list[Json], key: str) -> None:
 
 def _ordered(items: list[Json], order: list[Json], live: list[Json], key: str) -> list[Json]:
     """Items that ``order`` names, in its order; each other one before the first of these that it preceded in the live list."""
-    wanted = [_ident(entry, key) for entry in order]
-    before = [_ident(item, key) for item in live]
-    named = sorted((item for item in items if _ident(item, key) in wanted), key=lambda item: wanted.index(_ident(item, key)))
-    others = [item for item in items if _ident(item, key) not in wanted]
+    wanted = _places(order, key)
+    before = _places(live, key)
+    named = sorted((item for item in items if _text(item, key) in wanted), key=lambda item: wanted[_text(item, key)])
+    others = [item for item in items if _text(item, key) not in wanted]
     out: list[Json] = []
-    while others and named:
-        other, one = _ident(others[0], key), _ident(named[0], key)
-        first = other in before and one in before and before.index(other) < before.index(one)
-        out.append(others.pop(0) if first else named.pop(0))
-    return out + others + named
+    left, right = deque(others), deque(named)
+    while left and right:
+        other, one = before.get(_text(left[0], key)), before.get(_text(right[0], key))
+        first = other is not None and one is not None and other < one
+        out.append(left.popleft() if first else right.popleft())
+    return [*out, *left, *right]
+
+
+def _text(item: Json, key: str) -> str:
+    return go_text(_ident(item, key))
+
+
+def _places(items: list[Json], key: str) -> dict[str, int]:
+    """Where each identity stands first."""
+    return {_text(item, key): position for position, item in reversed(list(enumerate(items)))}

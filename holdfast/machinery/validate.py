@@ -32,9 +32,9 @@ def _walk(schema: Schema, new: Json, old: Json, path: str, found: list[FieldErro
         _object(schema, new, old if isinstance(old, dict) else {}, path, found)
     elif isinstance(new, list):
         if schema.items is not None:
-            before = old if isinstance(old, list) else []
-            for position, item in enumerate(new):
-                _walk(schema.items, item, _counterpart(schema, item, before, position), index(path, position), found)
+            before = _counterparts(schema, new, old if isinstance(old, list) else [])
+            for position, (item, counterpart) in enumerate(zip(new, before, strict=True)):
+                _walk(schema.items, item, counterpart, index(path, position), found)
     else:
         _scalar(schema, new, path, found)
     for check in schema.checks:
@@ -46,15 +46,17 @@ def _has_rules(schema: Schema) -> bool:
     return bool(schema.required or schema.enum or schema.pattern or schema.checks) or bounded or schema.format == "quantity"
 
 
-def _counterpart(schema: Schema, item: Json, before: list[Json], position: int) -> Json:
-    """The old item with the same list keys; without keys, the one at the same place."""
+def _counterparts(schema: Schema, new: list[Json], old: list[Json]) -> list[Json]:
+    """For each new item the old one with the same list keys; without keys, the one at the same place."""
     keys = schema.list_keys or ((schema.patch_key,) if schema.patch_key else ())
-    if keys and isinstance(item, dict):
-        for candidate in before:
-            if isinstance(candidate, dict) and all(candidate.get(k) == item.get(k) for k in keys):
-                return candidate
-        return None
-    return before[position] if position < len(before) else None
+    if not old or not keys:
+        return [*old[: len(new)], *[None] * (len(new) - len(old))]
+
+    def ident(item: Json) -> str:
+        return repr([item.get(name) for name in keys]) if isinstance(item, dict) else ""
+
+    known = {ident(item): item for item in reversed(old) if isinstance(item, dict)}
+    return [known.get(ident(item)) for item in new]
 
 
 def _object(schema: Schema, new: dict[str, Json], old: dict[str, Json], path: str, found: list[FieldError]) -> None:

@@ -193,3 +193,18 @@ def test_fuzz_spdy_frames() -> None:
                 session.feed(raw[at : at + 37])
 
         survives(work, raw, spdy.SpdyError)
+
+
+def test_sec_36_long_lists_cost_no_more_than_their_length() -> None:
+    schema = builtin_table().lookup("", "v1", "pods").schema
+
+    def pod(letter: str) -> dict[str, Any]:
+        env = [{"name": f"{letter}{number}", "value": "x"} for number in range(10_000)]
+        return {"spec": {"containers": [{"name": "c", "image": "i", "env": env}]}}
+
+    live, given = pod("A"), pod("B")
+    given["spec"]["containers"][0]["$setElementOrder/env"] = [{"name": f"B{number}"} for number in range(10_000)]
+    merged: list[Any] = []
+    survives(lambda: merged.append(strategic_merge(schema, live, given)), "strategic merge")
+    assert len(merged[0]["spec"]["containers"][0]["env"]) == 20_000
+    survives(lambda: validate(schema, merged[0], live), "validation")
