@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from holdfast.kinds.apps import statefulset
+from holdfast.kinds.apps import daemonset, deployment, statefulset
 from holdfast.kinds.coordination import lease
-from holdfast.kinds.core import config, namespace, node, pod, service, volume
+from holdfast.kinds.core import config, namespace, node, pod, replicationcontroller, service, volume
 from holdfast.kinds.discovery import endpointslice
 from holdfast.kinds.events import event
 from holdfast.kinds.kind import Kind
@@ -21,10 +21,15 @@ BUILTIN: tuple[Kind, ...] = (
     volume.CLAIM,
     volume.VOLUME,
     pod.KIND,
+    replicationcontroller.PODTEMPLATE,
+    replicationcontroller.KIND,
     config.SECRET,
     config.SERVICEACCOUNT,
     service.KIND,
     statefulset.REVISION,
+    daemonset.KIND,
+    deployment.KIND,
+    deployment.REPLICA_SET,
     statefulset.KIND,
     event.NEW_KIND,
     endpointslice.KIND,
