@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 from holdfast.kinds.apps import daemonset, deployment, statefulset
+from holdfast.kinds.batch import cronjob, job
 from holdfast.kinds.coordination import lease
-from holdfast.kinds.core import config, namespace, node, pod, replicationcontroller, service, volume
+from holdfast.kinds.core import config, namespace, node, pod, quota, replicationcontroller, service, volume
 from holdfast.kinds.discovery import endpointslice
 from holdfast.kinds.events import event
 from holdfast.kinds.kind import Kind
+from holdfast.kinds.policy import budget
 from holdfast.kinds.rbac import rbac
 from holdfast.kinds.storage import storageclass
 from holdfast.kinds.table import KindTable
 
 BUILTIN: tuple[Kind, ...] = (
+    quota.COMPONENT_STATUS,
     config.CONFIGMAP,
     service.ENDPOINTS_KIND,
     event.KIND,
+    quota.LIMIT_RANGE,
     namespace.KIND,
     node.KIND,
     volume.CLAIM,
@@ -23,6 +27,7 @@ BUILTIN: tuple[Kind, ...] = (
     pod.KIND,
     replicationcontroller.PODTEMPLATE,
     replicationcontroller.KIND,
+    quota.RESOURCE_QUOTA,
     config.SECRET,
     config.SERVICEACCOUNT,
     service.KIND,
@@ -31,9 +36,12 @@ BUILTIN: tuple[Kind, ...] = (
     deployment.KIND,
     deployment.REPLICA_SET,
     statefulset.KIND,
+    cronjob.KIND,
+    job.KIND,
     event.NEW_KIND,
     endpointslice.KIND,
     lease.KIND,
+    budget.KIND,
     storageclass.KIND,
     *rbac.KINDS,
 )

@@ -19,7 +19,9 @@ def _prepare(new: Obj, old: Obj | None) -> None:
         generation = 1
     else:
         before = (old["metadata"].get("annotations") or {}).get(GENERATION) or "0"
-        generation = (int(before) if before.isdecimal() else 0) + (new["spec"].get("template") != old["spec"].get("template"))
+        generation = (int(before) if before.isdecimal() and len(before) < 10 else 0) + (
+            new["spec"].get("template") != old["spec"].get("template")
+        )
     new["metadata"].setdefault("annotations", {})[GENERATION] = str(generation)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from holdfast.kinds.apps.replicas import SET_COUNTS, STATUS, counts, replica_columns, scale, within_replicas
 from holdfast.kinds.columns import NAME, NONE, containers
 from holdfast.kinds.definitions.overlay import CORE
-from holdfast.kinds.definitions.pod_spec import check_mounts
+from holdfast.kinds.definitions.template import check_made
 from holdfast.kinds.kind import Column, Kind, Obj
 from holdfast.kinds.resources import PODTEMPLATES, REPLICATIONCONTROLLERS
 from holdfast.kinds.schemas import schema_of
@@ -35,7 +35,7 @@ KIND = Kind(
 
 
 def _check_template(new: Obj, old: Obj | None, _path: str) -> list[FieldError]:
-    return check_mounts((new.get("template") or {}).get("spec") or {}, "template.spec")
+    return check_made(new, "")
 
 
 def _labels(obj: Obj, _now: float) -> str:

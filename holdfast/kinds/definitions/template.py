@@ -55,11 +55,21 @@ def check_selected(spec: dict[str, Any], path: str, owner: str, unsound: str = "
     return check_matches(selector, spec, path)
 
 
-def check_template(spec: dict[str, Any], path: str, owner: str, claims: Iterable[str] = ()) -> list[FieldError]:
-    """A template whose pods run until somebody removes them; ``claims`` are volumes that its owner adds."""
+def check_made(spec: dict[str, Any], path: str, claims: Iterable[str] = ()) -> list[FieldError]:
+    """What holds for every template; ``claims`` are volumes that its owner adds."""
     template = (spec.get("template") or {}).get("spec") or {}
     here = child(path, "template", "spec")
     found = check_mounts(template, here, claims)
+    if template.get("ephemeralContainers"):
+        found.append(forbidden(child(here, "ephemeralContainers"), "ephemeral containers not allowed in pod template"))
+    return found
+
+
+def check_template(spec: dict[str, Any], path: str, owner: str, claims: Iterable[str] = ()) -> list[FieldError]:
+    """A template whose pods run until somebody removes them."""
+    template = (spec.get("template") or {}).get("spec") or {}
+    here = child(path, "template", "spec")
+    found = check_made(spec, path, claims)
     if template.get("restartPolicy") not in (None, "Always"):
         found.append(unsupported(child(here, "restartPolicy"), template["restartPolicy"], ("Always",)))
     if template.get("activeDeadlineSeconds") is not None:
