@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from holdfast.kinds.apps import daemonset, deployment, statefulset
+from holdfast.kinds.autoscaling import autoscaler
 from holdfast.kinds.batch import cronjob, job
 from holdfast.kinds.coordination import lease
 from holdfast.kinds.core import config, namespace, node, pod, quota, replicationcontroller, service, volume
@@ -36,6 +37,8 @@ BUILTIN: tuple[Kind, ...] = (
     deployment.KIND,
     deployment.REPLICA_SET,
     statefulset.KIND,
+    autoscaler.KIND,
+    autoscaler.KIND_V1,
     cronjob.KIND,
     job.KIND,
     event.NEW_KIND,
