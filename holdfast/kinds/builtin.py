@@ -2,33 +2,49 @@
 
 from __future__ import annotations
 
-from holdfast.kinds.apps import statefulset
+from holdfast.kinds.apps import daemonset, deployment, statefulset
+from holdfast.kinds.autoscaling import autoscaler
+from holdfast.kinds.batch import cronjob, job
 from holdfast.kinds.coordination import lease
-from holdfast.kinds.core import config, namespace, node, pod, service, volume
+from holdfast.kinds.core import config, namespace, node, pod, quota, replicationcontroller, service, volume
 from holdfast.kinds.discovery import endpointslice
 from holdfast.kinds.events import event
 from holdfast.kinds.kind import Kind
+from holdfast.kinds.policy import budget
 from holdfast.kinds.rbac import rbac
 from holdfast.kinds.storage import storageclass
 from holdfast.kinds.table import KindTable
 
 BUILTIN: tuple[Kind, ...] = (
+    quota.COMPONENT_STATUS,
     config.CONFIGMAP,
     service.ENDPOINTS_KIND,
     event.KIND,
+    quota.LIMIT_RANGE,
     namespace.KIND,
     node.KIND,
     volume.CLAIM,
     volume.VOLUME,
     pod.KIND,
+    replicationcontroller.PODTEMPLATE,
+    replicationcontroller.KIND,
+    quota.RESOURCE_QUOTA,
     config.SECRET,
     config.SERVICEACCOUNT,
     service.KIND,
     statefulset.REVISION,
+    daemonset.KIND,
+    deployment.KIND,
+    deployment.REPLICA_SET,
     statefulset.KIND,
+    autoscaler.KIND,
+    autoscaler.KIND_V1,
+    cronjob.KIND,
+    job.KIND,
     event.NEW_KIND,
     endpointslice.KIND,
     lease.KIND,
+    budget.KIND,
     storageclass.KIND,
     *rbac.KINDS,
 )

@@ -39,7 +39,7 @@ def label_selector(selector: Obj | None) -> str:
 NAME = Column("Name", at("metadata", "name", default=""), format="name", description="Name of the object.")
 AGE = Column("Age", _age, description="Time since the object was created.")
 SCALE = (
-    NAME,
+    Column("Name", NAME.cell, description=NAME.description),
     Column("Desired", at("spec", "replicas", default=0), type="integer", description="Replicas wanted."),
     Column("Available", at("status", "replicas", default=0), type="integer", description="Replicas there are."),
     AGE,

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from holdfast.machinery.schema import Check, Schema
+from holdfast.machinery.selectors import LabelSelector, from_object
 
 Obj = dict[str, Any]
 """An API object as on the wire."""
@@ -71,6 +72,8 @@ class Subresource:
     version: str = ""
     replicas_path: tuple[str, ...] = ()
     """scale only: where spec.replicas lies, e.g. ("spec", "replicas")."""
+    selects: Callable[[Mapping[str, Any] | None], LabelSelector] = from_object
+    """scale only: how spec.selector reads, as a LabelSelector or as a plain map."""
 
 
 @dataclass(frozen=True)

@@ -27,6 +27,10 @@ _TITLES = {
 _NO_VALUE = {"FieldValueRequired", "FieldValueForbidden", "FieldValueTooLong", "InternalError"}
 
 
+OMITTED: Any = object()
+"""A value that says nothing: the text goes without it."""
+
+
 def child(path: str, *names: str) -> str:
     return ".".join([path, *names] if path else names)
 
@@ -51,7 +55,7 @@ class FieldError:
     def body(self) -> str:
         """The text behind the path, as upstream words it."""
         title = _TITLES[self.reason]
-        if self.reason in _NO_VALUE:
+        if self.reason in _NO_VALUE or self.value is OMITTED:
             return f"{title}: {self.detail}" if self.detail else title
         shown = f"{title}: {_render(self.value)}"
         return f"{shown}: {self.detail}" if self.detail else shown
@@ -116,6 +120,10 @@ def forbidden(path: str, detail: str) -> FieldError:
 
 def duplicate(path: str, value: Any) -> FieldError:
     return FieldError("FieldValueDuplicate", path, value)
+
+
+def too_many(path: str, count: int, limit: int) -> FieldError:
+    return FieldError("FieldValueTooMany", path, count, f"must have at most {limit} items")
 
 
 def too_long(path: str, value: Any, limit: int) -> FieldError:

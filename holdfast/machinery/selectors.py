@@ -166,6 +166,11 @@ def from_object(selector: Mapping[str, Any] | None) -> LabelSelector:
     return LabelSelector(tuple(found))
 
 
+def plain(labels: Mapping[str, Any] | None) -> LabelSelector:
+    """A selector that is a map of labels, as older kinds have it; none of it selects nothing."""
+    return from_map(labels) if labels else NOTHING
+
+
 def from_map(labels: Mapping[str, str]) -> LabelSelector:
     """Equality with every pair (a Service's selector)."""
     return LabelSelector(tuple(Requirement(key, "In", (value,)) for key, value in sorted(labels.items())))

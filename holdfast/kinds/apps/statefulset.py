@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
+from holdfast.kinds.apps.replicas import STATUS, TEMPLATE, collisions, counts, scale
 from holdfast.kinds.columns import AGE, NAME, containers
 from holdfast.kinds.definitions.overlay import APPS
 from holdfast.kinds.definitions.rules import label
-from holdfast.kinds.kind import Column, Kind, Obj, Subresource
+from holdfast.kinds.kind import Column, Kind, Obj
 from holdfast.kinds.resources import CONTROLLERREVISIONS, STATEFULSETS
 from holdfast.kinds.schemas import schema_of
 from holdfast.machinery.fielderror import FieldError, forbidden, invalid, required
@@ -25,6 +26,7 @@ _FORBIDDEN = (
     "updates to statefulset spec for fields other than 'replicas', 'ordinals', 'template', 'updateStrategy', 'revisionHistoryLimit',"
     " 'persistentVolumeClaimRetentionPolicy' and 'minReadySeconds' are forbidden"
 )
+_PARTS = ("readyReplicas", "currentReplicas", "updatedReplicas", "availableReplicas")
 
 
 def _check_update(new: Obj, old: Obj | None, _path: str) -> list[FieldError]:
@@ -32,23 +34,6 @@ def _check_update(new: Obj, old: Obj | None, _path: str) -> list[FieldError]:
         return []
     fixed = [{k: v for k, v in obj["spec"].items() if k not in MUTABLE} for obj in (old, new)]
     return [forbidden("spec", _FORBIDDEN)] if fixed[0] != fixed[1] else []
-
-
-def _check_status(new: Obj, old: Obj | None, _path: str) -> list[FieldError]:
-    status = new.get("status") or {}
-    found = []
-    for field in ("replicas", "readyReplicas", "currentReplicas", "updatedReplicas", "availableReplicas"):
-        value = status.get(field) or 0
-        if value < 0:
-            found.append(invalid(f"status.{field}", value, "must be greater than or equal to 0"))
-        if field != "replicas" and value > (status.get("replicas") or 0):
-            found.append(invalid(f"status.{field}", value, "cannot be greater than status.replicas"))
-    if (status.get("availableReplicas") or 0) > (status.get("readyReplicas") or 0):
-        found.append(invalid("status.availableReplicas", status["availableReplicas"], "cannot be greater than status.readyReplicas"))
-    before, now = ((old or {}).get("status") or {}).get("collisionCount"), status.get("collisionCount")
-    if before is not None and (now is None or now < before):
-        found.append(invalid("status.collisionCount", status.get("collisionCount") or 0, "cannot be decremented"))
-    return found
 
 
 def _prepare(new: Obj, old: Obj | None) -> None:
@@ -69,19 +54,23 @@ KIND = Kind(
     storage="statefulsets",
     prepare=(_prepare,),
     checks=(_check_update,),
-    status_checks=(_check_status,),
+    status_checks=(
+        counts(
+            ("replicas", *_PARTS),
+            [*((part, "status.replicas") for part in _PARTS), ("availableReplicas", "status.readyReplicas")],
+        ),
+        collisions,
+    ),
     name_check=lambda name, path: label(path, name),
     subresources={
-        "status": Subresource("status", ("get", "patch", "update")),
-        "scale": Subresource(
-            "scale", ("get", "patch", "update"), kind="Scale", group="autoscaling", version="v1", replicas_path=("spec", "replicas")
-        ),
+        "status": STATUS,
+        "scale": scale(),
     },
     columns=(
         NAME,
         Column("Ready", _ready, description="Ready members of those wanted."),
         AGE,
-        *containers(("spec", "template", "spec")),
+        *containers(TEMPLATE),
     ),
 )
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from holdfast.kinds.definitions.overlay import CORE, overlay
+from holdfast.kinds.definitions.overlay import AUTOSCALING, CORE, overlay
 from holdfast.machinery import quantity
 
 _DECIMAL = {18: "E", 15: "P", 12: "T", 9: "G", 6: "M", 3: "k", 0: "", -3: "m", -6: "u", -9: "n"}
@@ -21,6 +21,14 @@ LISTS = {
     CORE + "PersistentVolumeClaimStatus": ("capacity", "allocatedResources"),
     CORE + "NodeStatus": ("capacity", "allocatable"),
     CORE + "PodSpec": ("overhead",),
+    CORE + "LimitRangeItem": ("max", "min", "default", "defaultRequest", "maxLimitRequestRatio"),
+    CORE + "ResourceQuotaSpec": ("hard",),
+    CORE + "ResourceQuotaStatus": ("hard", "used"),
+}
+SINGLE = {
+    CORE + "EmptyDirVolumeSource": ("sizeLimit",),
+    AUTOSCALING + "MetricTarget": ("value", "averageValue"),
+    AUTOSCALING + "MetricValueStatus": ("value", "averageValue"),
 }
 
 
@@ -58,13 +66,18 @@ def _canonicalise(fields: tuple[str, ...]) -> Any:
     return run
 
 
-def _size_limit(obj: dict[str, Any]) -> None:
-    if obj.get("sizeLimit") is not None:
-        obj["sizeLimit"] = canonical(obj["sizeLimit"])
+def _canonicalise_each(fields: tuple[str, ...]) -> Any:
+    def run(obj: dict[str, Any]) -> None:
+        for name in fields:
+            if obj.get(name) is not None:
+                obj[name] = canonical(obj[name])
+
+    return run
 
 
 for _definition, _fields in LISTS.items():
     overlay(_definition, defaulter=_canonicalise(_fields))
-overlay(CORE + "EmptyDirVolumeSource", defaulter=_size_limit)
+for _definition, _fields in SINGLE.items():
+    overlay(_definition, defaulter=_canonicalise_each(_fields))
 
 __all__ = ["canonical"]

@@ -206,7 +206,7 @@ def check_resources(resources: dict[str, Any], old: Any, path: str) -> list[Fiel
     for side, amounts in (("limits", limits), ("requests", requests)):
         for name, value in amounts.items():
             here = key(child(path, side), name)
-            found += _resource_name(here, name)
+            found += resource_name(here, name)
             number = amount(value)
             if number is not None and number < 0:
                 found.append(invalid(here, value, "must be greater than or equal to 0"))
@@ -220,7 +220,7 @@ def check_resources(resources: dict[str, Any], old: Any, path: str) -> list[Fiel
     return found
 
 
-def _resource_name(path: str, name: str) -> list[FieldError]:
+def resource_name(path: str, name: str) -> list[FieldError]:
     found = [invalid(path, name, text) for text in names.qualified_name(name)]
     if found or "/" in name or name in RESOURCES or name.startswith("hugepages-"):
         return found

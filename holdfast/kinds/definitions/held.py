@@ -6,9 +6,9 @@ in them. ``metadata``, ``spec`` and ``status`` of every kind are (``kinds.schema
 
 from __future__ import annotations
 
-from holdfast.kinds.definitions.overlay import APPS, CORE, overlay
+from holdfast.kinds.definitions.overlay import APPS, AUTOSCALING, AUTOSCALING_V1, BATCH, CORE, overlay
 
-_BATCH, _NETWORKING = "io.k8s.api.batch.v1.", "io.k8s.api.networking.v1."
+_NETWORKING = "io.k8s.api.networking.v1."
 _HELD = {
     APPS + "DaemonSetSpec": ("template", "updateStrategy"),
     APPS + "DeploymentSpec": ("strategy", "template"),
@@ -25,13 +25,13 @@ _HELD = {
     CORE + "PodTemplate": ("template",),
     CORE + "PodTemplateSpec": ("metadata", "spec"),
     CORE + "ServiceStatus": ("loadBalancer",),
-    _BATCH + "CronJobSpec": ("jobTemplate",),
-    _BATCH + "JobSpec": ("template",),
-    _BATCH + "JobTemplateSpec": ("metadata", "spec"),
+    BATCH + "CronJobSpec": ("jobTemplate",),
+    BATCH + "JobSpec": ("template",),
+    BATCH + "JobTemplateSpec": ("metadata", "spec"),
     _NETWORKING + "IngressStatus": ("loadBalancer",),
     _NETWORKING + "NetworkPolicySpec": ("podSelector",),
-    "io.k8s.api.autoscaling.v1.HorizontalPodAutoscalerSpec": ("scaleTargetRef",),
-    "io.k8s.api.autoscaling.v2.HorizontalPodAutoscalerSpec": ("scaleTargetRef",),
+    AUTOSCALING_V1 + "HorizontalPodAutoscalerSpec": ("scaleTargetRef",),
+    AUTOSCALING + "HorizontalPodAutoscalerSpec": ("scaleTargetRef",),
     "io.k8s.api.events.v1.Event": ("deprecatedSource", "regarding"),
     "io.k8s.api.rbac.v1.ClusterRoleBinding": ("roleRef",),
     "io.k8s.api.rbac.v1.RoleBinding": ("roleRef",),

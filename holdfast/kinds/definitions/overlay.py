@@ -14,6 +14,10 @@ from holdfast.machinery.schema import Check, Defaulter
 
 CORE = "io.k8s.api.core.v1."
 APPS = "io.k8s.api.apps.v1."
+AUTOSCALING = "io.k8s.api.autoscaling.v2."
+AUTOSCALING_V1 = "io.k8s.api.autoscaling.v1."
+BATCH = "io.k8s.api.batch.v1."
+POLICY = "io.k8s.api.policy.v1."
 META = "io.k8s.apimachinery.pkg.apis.meta.v1."
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import copy
 import ipaddress
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from fractions import Fraction
 from typing import Any
 
@@ -21,6 +21,10 @@ _CONFIG_KEY = re.compile(r"[-._a-zA-Z0-9]+")
 _CONFIG_KEY_TEXT = (
     "a valid config key must consist of alphanumeric characters, '-', '_' or '.' (e.g. 'key.name',  or 'KEY_NAME',  or 'key-name',"
     " regex used for validation is '[-._a-zA-Z0-9]+')"
+)
+_PERCENT_TEXT = (
+    "a valid percent string must be a numeric string followed by an ending '%' (e.g. '1%',  or '93%', regex used for"
+    " validation is '[0-9]+%')"
 )
 IP_TEXT = "must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)"
 IMMUTABLE = "field is immutable"
@@ -38,6 +42,17 @@ def fill_absent(obj: dict[str, Any], **values: Any) -> None:
     for name, value in values.items():
         if obj.get(name) is None:
             obj[name] = copy.deepcopy(value)
+
+
+def drop_zero(*fields: str) -> Callable[[dict[str, Any]], None]:
+    """A defaulter that leaves out what upstream leaves out while it is zero: counts of a status."""
+
+    def run(obj: dict[str, Any]) -> None:
+        for name in fields:
+            if obj.get(name) == 0:
+                del obj[name]
+
+    return run
 
 
 def unsupported(path: str, value: Any, allowed: Sequence[str]) -> FieldError:
@@ -140,6 +155,31 @@ def not_negative(path: str, value: Any) -> list[FieldError]:
 
 def all_not_negative(obj: Mapping[str, Any], path: str, fields: Iterable[str]) -> list[FieldError]:
     return [error for name in fields for error in not_negative(child(path, name), obj.get(name))]
+
+
+def percent(value: Any) -> int | None:
+    """The number of a text such as ``25%``; None for anything else."""
+    text = str(value)
+    digits = text.removesuffix("%")
+    return int(digits) if isinstance(value, str) and text.endswith("%") and re.fullmatch("[0-9]{1,9}", digits) else None
+
+
+def portion(value: Any) -> int:
+    """A count, or the number of percents: what a comparison with zero needs."""
+    share = percent(value)
+    return share if share is not None else value if isinstance(value, int) else 0
+
+
+def count_or_percent(path: str, value: Any) -> list[FieldError]:
+    """Fields such as maxUnavailable: no negative count, no share over the whole."""
+    if value is None:
+        return []
+    if isinstance(value, int):
+        return not_negative(path, value)
+    share = percent(value)
+    if share is None:
+        return [invalid(path, value, _PERCENT_TEXT)]
+    return [invalid(path, value, "must not be greater than 100%")] if share > 100 else []
 
 
 def identifier(path: str, value: Any) -> list[FieldError]:

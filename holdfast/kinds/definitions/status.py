@@ -6,7 +6,7 @@ container that waits has no imageID). Checking that would refuse every later wri
 
 from __future__ import annotations
 
-from holdfast.kinds.definitions.overlay import APPS, CORE, META, overlay
+from holdfast.kinds.definitions.overlay import APPS, AUTOSCALING, AUTOSCALING_V1, BATCH, CORE, META, POLICY, overlay
 
 _CONDITION = ("status", "type")
 _REPORTED = {
@@ -15,6 +15,18 @@ _REPORTED = {
     CORE + "PodCondition": _CONDITION,
     CORE + "PersistentVolumeClaimCondition": _CONDITION,
     APPS + "StatefulSetCondition": _CONDITION,
+    APPS + "DeploymentCondition": _CONDITION,
+    APPS + "ReplicaSetCondition": _CONDITION,
+    APPS + "DaemonSetCondition": _CONDITION,
+    CORE + "ReplicationControllerCondition": _CONDITION,
+    BATCH + "JobCondition": _CONDITION,
+    AUTOSCALING + "HorizontalPodAutoscalerCondition": _CONDITION,
+    AUTOSCALING + "HorizontalPodAutoscalerStatus": ("desiredReplicas",),
+    AUTOSCALING_V1 + "HorizontalPodAutoscalerStatus": ("currentReplicas", "desiredReplicas"),
+    POLICY + "PodDisruptionBudgetStatus": ("currentHealthy", "desiredHealthy", "disruptionsAllowed", "expectedPods"),
+    APPS + "DaemonSetStatus": ("currentNumberScheduled", "desiredNumberScheduled", "numberMisscheduled", "numberReady"),
+    APPS + "ReplicaSetStatus": ("replicas",),
+    CORE + "ReplicationControllerStatus": ("replicas",),
     APPS + "StatefulSetStatus": ("replicas",),
     META + "Condition": ("lastTransitionTime", "message", "reason", "status", "type"),
     CORE + "AttachedVolume": ("devicePath", "name"),

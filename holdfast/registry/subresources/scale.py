@@ -7,7 +7,7 @@ from typing import Any
 
 from holdfast.kinds.kind import Kind, Obj
 from holdfast.kinds.schemas import schema_of
-from holdfast.machinery import errors, fielderror, meta, selectors
+from holdfast.machinery import errors, fielderror, meta
 from holdfast.machinery.decode import decode
 from holdfast.registry import codec, options
 from holdfast.registry.core import Core
@@ -68,7 +68,7 @@ def _scale(kind: Kind, obj: Obj) -> Obj:
     status: Obj = {"replicas": (obj.get("status") or {}).get("replicas") or 0}
     selector = (obj.get("spec") or {}).get("selector")
     if selector:
-        status["selector"] = str(selectors.from_object(selector))
+        status["selector"] = str(kind.subresources["scale"].selects(selector))
     return {
         "kind": KIND,
         "apiVersion": API_VERSION,

@@ -255,13 +255,27 @@ def _made(body: str) -> str:
     return body
 
 
+def _in_any_order(status: dict[str, Any]) -> dict[str, Any]:
+    """A 422 reports a set of faults; upstream lists it as its code walks, we as the schema does. Its text repeats the causes."""
+    causes = (status.get("details") or {}).get("causes") or []
+    if status.get("reason") != "Invalid" or len(causes) < 2:
+        return status
+    ordered = sorted(causes, key=lambda cause: (cause.get("field", ""), cause.get("message", "")))
+    texts = [f"{cause.get('field')}: {cause.get('message')}" for cause in causes]
+    message = str(status.get("message"))
+    lead, bracket, rest = message.partition(" is invalid: [")
+    if bracket and rest.removesuffix("]") == ", ".join(dict.fromkeys(texts)):
+        message = f"{lead}{bracket}{', '.join(dict.fromkeys(sorted(texts)))}]"
+    return status | {"message": message, "details": status["details"] | {"causes": ordered}}
+
+
 def _loose(value: Any) -> Any:
-    """Times, ages in table cells and the order of managedFields do not count."""
+    """Times, ages in table cells, the order of managedFields and that of several faults do not count."""
     if isinstance(value, list):
         return [_loose(item) for item in value]
     if not isinstance(value, dict):
         return value
-    out = {name: _loose(item) for name, item in value.items()}
+    out = _in_any_order({name: _loose(item) for name, item in value.items()})
     if isinstance(out.get("cells"), list):
         out["cells"] = ["<age>" if isinstance(cell, str) and _AGE.fullmatch(cell) else cell for cell in out["cells"]]
     if isinstance(out.get("managedFields"), list):
