@@ -86,7 +86,7 @@ class SqliteStore:
         self._hub = Hub(self._read_changes)
         self._revision = 0
         self._compacted = 0
-        self._thread: threading.Thread | None = None
+        self._working = False
         self._lock: IO[str] | None = None
         self._batches = self._writes = 0
 
@@ -104,8 +104,8 @@ class SqliteStore:
         self._revision = max(self._meta("revision"), self._meta("compacted"))
         self._compacted = self._meta("compacted")
         self._hub.revision = self._revision
-        self._thread = threading.Thread(target=self._write_loop, name="store-writer", daemon=True)
-        self._thread.start()
+        self._start_writer()
+        self._working = True
 
     def _take_lock(self) -> None:
         lock = (self.path.parent / (self.path.name + ".lock")).open("a+")
@@ -133,10 +133,9 @@ class SqliteStore:
 
     async def close(self) -> None:
         self._hub.close()
-        if self._thread:
-            self._queue.put(None)
-            await asyncio.to_thread(self._thread.join)
-            self._thread = None
+        if self._working:
+            await self._stop_writer()
+            self._working = False
             for connection in (self._points, self._reader, self._writer):
                 connection.close()
         if self._lock:
@@ -167,29 +166,45 @@ class SqliteStore:
 
     async def _submit(self, type: str, key: str, value: bytes | None, expected: int) -> int:
         future: asyncio.Future[int] = self._loop.create_future()
-        self._queue.put(_Write(type, key, value, expected, future))
+        self._enqueue(_Write(type, key, value, expected, future))
         return await future
 
+    # Where the writer works; the lab runs its turns on virtual time instead.
+
+    def _start_writer(self) -> None:
+        self._thread = threading.Thread(target=self._write_loop, name="store-writer", daemon=True)
+        self._thread.start()
+
+    async def _stop_writer(self) -> None:
+        self._enqueue(None)
+        await asyncio.to_thread(self._thread.join)
+
+    def _enqueue(self, item: _Write | Callable[[], None] | None) -> None:
+        self._queue.put(item)
+
     def _write_loop(self) -> None:
-        stopping = False
-        while not stopping:
-            items: list[_Write | Callable[[], None] | None] = [self._queue.get()]
-            while len(items) < 512:
-                try:
-                    items.append(self._queue.get_nowait())
-                except queue.Empty:
-                    break
-            stopping = None in items
-            writes = [item for item in items if isinstance(item, _Write)]
-            chores = [item for item in items if callable(item)]
+        while self._turn():
+            pass
+
+    def _turn(self) -> bool:
+        """Commits what has queued up, waiting for a first item. False: there will be no next turn."""
+        items: list[_Write | Callable[[], None] | None] = [self._queue.get()]
+        while len(items) < 512:
             try:
-                if writes:
-                    self._commit(writes)
-                for chore in chores:
-                    chore()
-            except apsw.Error as error:
-                self._on_fatal(error)
-                return
+                items.append(self._queue.get_nowait())
+            except queue.Empty:
+                break
+        writes = [item for item in items if isinstance(item, _Write)]
+        chores = [item for item in items if callable(item)]
+        try:
+            if writes:
+                self._commit(writes)
+            for chore in chores:
+                chore()
+        except apsw.Error as error:
+            self._on_fatal(error)
+            return False
+        return None not in items
 
     def _commit(self, writes: list[_Write]) -> None:
         """One transaction for all; nothing is told to anyone before it is on disk."""
@@ -258,9 +273,9 @@ class SqliteStore:
 
         def chore() -> None:
             self._compact(min(revision, self._revision))
-            self._loop.call_soon_threadsafe(done.set_result, None)
+            self._loop.call_soon_threadsafe(lambda: done.done() or done.set_result(None))
 
-        self._queue.put(chore)
+        self._enqueue(chore)
         await done
 
     def _compact(self, revision: int) -> None:
@@ -310,7 +325,9 @@ class SqliteStore:
         end = prefix + "\U0010ffff"
         begin = max(prefix, after)
         with database:  # one read transaction: the page and its revision agree
-            newest = _counter(database, "revision")
+            newest, compacted = _counter(database, "revision"), _counter(database, "compacted")
+            if revision and revision < compacted:  # since it was asked for
+                raise CompactedError(compacted)
             at = revision or newest
             keys = _KEYS_THEN if revision and revision < newest else _KEYS_NOW
             arguments = (begin, end, after, at)
