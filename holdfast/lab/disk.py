@@ -8,9 +8,10 @@ starts again on a copy. ``SimulatedStore`` is the store itself with its writer t
 
 from __future__ import annotations
 
+import asyncio
 import itertools
 import random
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from typing import Any
 import apsw
 
 from holdfast.lab.loop import SeededLoop
+from holdfast.store.api import Change
 from holdfast.store.sqlite import SqliteStore
 
 SECTOR = 512
@@ -150,17 +152,34 @@ class _File(apsw.VFSFile):
 class SimulatedStore(SqliteStore):
     """Batches come about as in production: what is queued when the writer's turn comes is committed together."""
 
-    def __init__(self, disk: Disk, loop: SeededLoop, on_fatal: Callable[[BaseException], None]) -> None:
+    def __init__(self, disk: Disk, loop: SeededLoop, on_fatal: Callable[[BaseException], None], *, lag: float = 0.0) -> None:
         super().__init__(disk.path, on_fatal=on_fatal, vfs=disk.vfs)
         self.disk = disk
         self._virtual = loop
         self._due = False
+        self._lag = lag
+
+    async def watch(self, prefix: str, after: int) -> AsyncIterator[list[Change]]:
+        """What is committed becomes known a little later."""
+        async for batch in super().watch(prefix, after):
+            if self._lag:
+                await asyncio.sleep(self._virtual.delay(self._lag))
+            yield batch
 
     def _start_writer(self) -> None:
         return
 
     async def _stop_writer(self) -> None:
         return
+
+    async def close(self) -> None:
+        """A dead disk takes no last checkpoint: then its connections are merely let go."""
+        try:
+            await super().close()
+        except apsw.Error:
+            for connection in ("_points", "_reader", "_writer"):
+                if hasattr(self, connection):
+                    getattr(self, connection).close(True)
 
     def _enqueue(self, item: Any) -> None:
         super()._enqueue(item)

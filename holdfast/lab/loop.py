@@ -48,6 +48,8 @@ class SeededLoop(asyncio.BaseEventLoop):
     def __init__(self, seed: int) -> None:
         super().__init__()
         self.random = random.Random(seed)
+        self.slowness = 1.0
+        """How much longer work in threads takes than usual."""
         self._time = 0.0
         self._selector = _NoFiles(self)
 
@@ -79,7 +81,7 @@ class SeededLoop(asyncio.BaseEventLoop):
             else:
                 future.set_result(result)
 
-        self.call_later(self.delay(), run)
+        self.call_later(self.delay() * self.slowness, run)
         return future
 
     def call_soon_threadsafe(self, callback: Callable[..., object], *args: Any, context: Any = None) -> asyncio.Handle:  # type: ignore[override]

@@ -66,7 +66,9 @@ class _Removals:
             least = sum(o.key == key and o.outcome == DONE for o in self._asked)
             most = sum(o.key == key for o in self._asked)
             if not least <= done <= most:
-                raise ViolationError(f"Durable: {key} was removed {done} times, where {least} removals were acknowledged and {most} asked for")
+                raise ViolationError(
+                    f"Durable: {key} was removed {done} times, where {least} removals were acknowledged and {most} asked for"
+                )
 
     def author(self, entry: Entry) -> Operation | None:
         fitting = [o for o in self._asked if o.key == entry.key and o.expected in (None, entry.value)]

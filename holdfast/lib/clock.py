@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Protocol
 
 
@@ -29,7 +30,12 @@ class SystemClock:
 
 def rfc3339(timestamp: float) -> str:
     """``2026-01-02T03:04:05Z``."""
-    return datetime.fromtimestamp(int(timestamp), UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    return _seconds(int(timestamp))
+
+
+@lru_cache(maxsize=64)
+def _seconds(timestamp: int) -> str:
+    return datetime.fromtimestamp(timestamp, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def rfc3339_micro(timestamp: float) -> str:

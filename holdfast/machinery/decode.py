@@ -21,6 +21,7 @@ MAX_DEPTH = 250
 _GO = {"string": "string", "integer": "int64", "number": "float64", "boolean": "bool"}
 _GIVEN = {bool: ("bool", "bool"), int: ("number", "int64"), float: ("number", "float64"), str: ("string", "string")}
 _GIVEN |= {list: ("array", "slice"), dict: ("object", "map")}
+_SPACED = re.compile(rb'"\s+:')
 _POSITION = re.compile(r"\[\d+]")
 
 
@@ -33,23 +34,29 @@ class MistypedError(errors.ApiError):
 
 
 class _Mistyped(Exception):
-    """On its way up: the innermost object with a definition says whose field it is."""
+    """On its way up each level puts its field in front of the path; the innermost definition says whose field it is."""
 
-    def __init__(self, value: Json, wanted: str, path: str) -> None:
+    def __init__(self, value: Json, wanted: str) -> None:
         super().__init__(wanted)
-        self.given = _GIVEN[type(value)]
+        self.value = value
         self.wanted = wanted
-        self.path = path
+        self.path = ""
         self.owner = ""
 
     def error(self) -> MistypedError:
-        json_type, go_kind = self.given
+        json_type, go_kind = _GIVEN[type(self.value)]
         place = ".".join(part for part in (self.owner, _POSITION.sub("", self.path)) if part)
         message = f"json: cannot unmarshal {json_type} into Go struct field {place} of type {self.wanted}"
         composite = {"[": "slice", "m": "map", "v": "struct"}.get(self.wanted[0]) if self.wanted[1:2] in "]a123456789" else None
         return MistypedError(
             message, f"cannot restore {composite} from: {go_kind}" if composite else f"unrecognized type: {self.wanted}"
         )
+
+
+class _OutOfRange(_Mistyped):
+    def error(self) -> MistypedError:
+        message = f"json: cannot unmarshal number {self.value} into Go struct field {self.path} of type {self.wanted}"
+        return MistypedError(message, message)
 
 
 def parse_json(raw: bytes) -> Json:
@@ -86,8 +93,10 @@ def _depth(raw: bytes) -> int:
     return deepest
 
 
-def duplicate_fields(raw: bytes) -> list[str]:
-    """Paths of object keys that stand twice (the last one counts)."""
+def duplicate_fields(raw: bytes, tree: Json) -> list[str]:
+    """Paths of object keys that stand twice (the last one counts). ``tree`` is what ``raw`` was parsed to."""
+    if raw.count(b'":') == _keys(tree) and not _SPACED.search(raw):
+        return []  # as many keys in the text as in the tree
     found: list[str] = []
 
     def pairs(items: list[tuple[str, Any]]) -> Any:
@@ -99,10 +108,16 @@ def duplicate_fields(raw: bytes) -> list[str]:
         return out
 
     try:
-        tree = json.loads(raw, object_pairs_hook=pairs)
+        whole = json.loads(raw, object_pairs_hook=pairs)
     except (ValueError, RecursionError):
         return []
-    return [_locate(tree, name) for name in found]
+    return [_locate(whole, name) for name in found]
+
+
+def _keys(tree: Json) -> int:
+    if isinstance(tree, dict):
+        return len(tree) + sum(_keys(value) for value in tree.values() if isinstance(value, dict | list))
+    return sum(_keys(item) for item in tree if isinstance(item, dict | list)) if isinstance(tree, list) else 0
 
 
 def _locate(tree: Any, name: str, path: str = "") -> str:
@@ -122,70 +137,108 @@ def _locate(tree: Any, name: str, path: str = "") -> str:
     return name
 
 
-def decode(schema: Schema, body: Json, path: str = "") -> tuple[Json, list[str]]:
+def decode(schema: Schema, body: Json) -> tuple[Json, list[str]]:
     """A pruned copy of ``body`` and the paths of unknown fields. Raises ApiError 400 for a mistyped field."""
     unknown: list[str] = []
     try:
-        return _decode(schema, body, path, unknown), unknown
+        return _decode(schema, body, unknown), unknown
     except _Mistyped as fault:
         raise fault.error() from None
 
 
-def _decode(schema: Schema, value: Json, path: str, unknown: list[str]) -> Json:
+def _joined(name: str, path: str) -> str:
+    return f"{name}{path}" if not path or path[0] == "[" else f"{name}.{path}"
+
+
+def _below(schema: Schema, value: Json, unknown: list[str], name: str) -> Json:
+    """A child's value; paths are put together only when there is something to tell."""
+    known = len(unknown)
+    try:
+        found = _decode(schema, value, unknown)
+    except _Mistyped as fault:
+        fault.path = _joined(name, fault.path)
+        raise
+    for position in range(known, len(unknown)):
+        unknown[position] = _joined(name, unknown[position])
+    return found
+
+
+def _decode(schema: Schema, value: Json, unknown: list[str]) -> Json:
     if value is None:
         return None
+    kind = schema.type
+    if kind == "object":
+        return _object(schema, value, unknown)
+    if kind == "array":
+        if not isinstance(value, list):
+            raise _Mistyped(value, _go_type(schema))
+        assert schema.items is not None
+        return [_below(schema.items, item, unknown, f"[{position}]") for position, item in enumerate(value)]
+    if kind == "string" and isinstance(value, str):
+        return value
     if schema.int_or_string:
         if isinstance(value, bool) or not isinstance(value, int | str):
-            raise _Mistyped(value, "intstr.IntOrString", path)
+            raise _Mistyped(value, "intstr.IntOrString")
         return value
     if schema.format == "quantity":
         if isinstance(value, bool) or not isinstance(value, int | float | str):
-            raise _Mistyped(value, "resource.Quantity", path)
+            raise _Mistyped(value, "resource.Quantity")
         return value if isinstance(value, str) else str(value)
-    if schema.type == "object":
-        return _object(schema, value, path, unknown)
-    if schema.type == "array":
-        if not isinstance(value, list):
-            raise _Mistyped(value, _go_type(schema), path)
-        assert schema.items is not None
-        return [_decode(schema.items, item, f"{path}[{position}]", unknown) for position, item in enumerate(value)]
-    return _scalar(schema, value, path)
+    return _scalar(schema, value)
 
 
-def _object(schema: Schema, value: Json, path: str, unknown: list[str]) -> Json:
+def _object(schema: Schema, value: Json, unknown: list[str]) -> Json:
     if not isinstance(value, dict):
-        raise _Mistyped(value, _go_type(schema), path)
+        raise _Mistyped(value, _go_type(schema))
     if schema.values is not None:
-        try:
-            return {n: _decode(schema.values, item, f"{path}.{n}", unknown) for n, item in value.items() if item is not None}
-        except _Mistyped as fault:
-            fault.path = path if not fault.owner else fault.path
-            raise
+        return _map(schema.values, value, unknown)
     if not schema.properties:
         return value
     try:
-        return _fields(schema, value, path, unknown)
+        return _fields(schema, value, unknown)
     except _Mistyped as fault:
         fault.owner = fault.owner or schema.definition.rpartition(".")[2]
         raise
 
 
-def _fields(schema: Schema, value: dict[str, Json], path: str, unknown: list[str]) -> Json:
+def _map(schema: Schema, value: dict[str, Json], unknown: list[str]) -> Json:
     out = {}
     for name, item in value.items():
-        below = f"{path}.{name}" if path else name
+        if item is None:
+            if schema.type == "string" and not schema.format and not schema.int_or_string:
+                out[name] = ""  # what null is to a map of strings
+            continue
+        try:
+            out[name] = item if schema.type == "string" and isinstance(item, str) else _below(schema, item, unknown, name)
+        except _Mistyped as fault:
+            if not fault.owner:
+                fault.path = ""  # upstream names the map, not the key
+            raise
+    return out
+
+
+def _fields(schema: Schema, value: dict[str, Json], unknown: list[str]) -> Json:
+    out = {}
+    for name, item in value.items():
         child = schema.properties.get(name)
         if child is None:
             if schema.preserve_unknown:
                 out[name] = item
             else:
-                unknown.append(below)
+                unknown.append(name)
         elif item is not None:
-            out[name] = _decode(child, item, below, unknown)
+            found = item if child.type == "string" and isinstance(item, str) else _below(child, item, unknown, name)
+            if found or not _is_omitted(schema, name, child, found):
+                out[name] = found
     return out
 
 
-def _scalar(schema: Schema, value: Json, path: str) -> Json:
+def _is_omitted(schema: Schema, name: str, child: Schema, value: Json) -> bool:
+    """Empty lists and maps are not kept, unless their field is one that is always written; an empty struct is a choice."""
+    return (value == [] or (value == {} and child.values is not None)) and name not in schema.required
+
+
+def _scalar(schema: Schema, value: Json) -> Json:
     kind = schema.type
     if kind == "string":
         fits = isinstance(value, str)
@@ -200,11 +253,11 @@ def _scalar(schema: Schema, value: Json, path: str) -> Json:
     else:
         fits = True
     if not fits:
-        raise _Mistyped(value, _go_type(schema), path)
+        raise _Mistyped(value, _go_type(schema))
     if kind == "integer":
         bits = 31 if schema.format == "int32" else 63
         if not -(2**bits) <= value < 2**bits:
-            raise errors.bad_request(f"json: cannot unmarshal number {value} into Go struct field {path} of type int{bits + 1}")
+            raise _OutOfRange(value, f"int{bits + 1}")
     return value
 
 

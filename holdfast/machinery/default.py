@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import copy
 
-from holdfast.machinery.schema import UNSET, Json, Schema
+from holdfast.machinery.schema import UNSET, Json, Schema, reaches
 
 
 def apply_defaults(schema: Schema, value: Json) -> None:
     """In place. ``value`` must be the caller's own copy, decoded by the same schema."""
-    if schema.type == "array" and schema.items is not None and isinstance(value, list):
-        for item in value:
-            apply_defaults(schema.items, item)
+    if not reaches(schema, "defaults", _has_defaults):
+        return
+    if isinstance(value, list):
+        if schema.items is not None:
+            for item in value:
+                apply_defaults(schema.items, item)
         return
     if not isinstance(value, dict):
         return
@@ -19,12 +22,25 @@ def apply_defaults(schema: Schema, value: Json) -> None:
         for item in value.values():
             apply_defaults(schema.values, item)
         return
-    for name, child in schema.properties.items():
-        if child.default is not UNSET and value.get(name) is None:
-            value[name] = copy.deepcopy(child.default)
+    for name, default in _constants(schema):
+        if value.get(name) is None:
+            value[name] = copy.deepcopy(default)
     if schema.defaulter is not None:
         schema.defaulter(value)
     for name, item in value.items():
-        node = schema.properties.get(name)
-        if node is not None and isinstance(item, dict | list):
-            apply_defaults(node, item)
+        if isinstance(item, dict | list):
+            node = schema.properties.get(name)
+            if node is not None:
+                apply_defaults(node, item)
+
+
+def _has_defaults(schema: Schema) -> bool:
+    return schema.defaulter is not None or bool(_constants(schema))
+
+
+def _constants(schema: Schema) -> list[tuple[str, Json]]:
+    found: list[tuple[str, Json]] | None = schema.plans.get("constants")
+    if found is None:
+        found = [(name, child.default) for name, child in schema.properties.items() if child.default is not UNSET]
+        schema.plans["constants"] = found
+    return found

@@ -5,6 +5,8 @@ from __future__ import annotations
 import copy
 from typing import Any
 
+import orjson
+
 from holdfast.machinery.errors import ApiError, bad_request
 from holdfast.machinery.schema import Json
 
@@ -12,8 +14,9 @@ MAX_OPERATIONS = 10_000
 MAX_COPIED = 3 * 1024 * 1024
 
 
-def unprocessable(message: str) -> ApiError:
-    return ApiError(422, "Invalid", message, {})
+def _unprocessable() -> ApiError:
+    """A patch that does not apply; upstream says no more than this."""
+    return ApiError(422, "Invalid", "the server rejected our request due to an error in our request", {})
 
 
 def merge_patch(document: Json, patch: Json) -> Json:
@@ -30,27 +33,32 @@ def merge_patch(document: Json, patch: Json) -> Json:
 
 
 def json_patch(document: Json, operations: Json) -> Json:
-    """A new document. Raises ApiError: 400 for a malformed patch, 413 for a huge one, 422 for one that does not apply."""
+    """A new document. Raises ApiError: 400 for no list, 413 for a huge one, 422 for one that does not apply."""
     if not isinstance(operations, list) or not all(isinstance(o, dict) for o in operations):
-        raise bad_request("a JSON patch is a list of operations")
+        given = "array" if isinstance(operations, list) else "object" if isinstance(operations, dict) else "value"
+        raise bad_request(f"error decoding patch: json: cannot unmarshal {given} into Go value of type []handlers.jsonPatchOp")
     if len(operations) > MAX_OPERATIONS:
-        text = f"The allowed maximum operations in a JSON patch is {MAX_OPERATIONS}, got {len(operations)}"
-        raise ApiError(413, "RequestEntityTooLarge", text, {})
+        raise _too_large(f"The allowed maximum operations in a JSON patch is {MAX_OPERATIONS}, got {len(operations)}")
     out = copy.deepcopy(document)
     copied = 0
     for operation in operations:
         if operation.get("op") == "copy":
-            copied += len(repr(_get(out, _pointer(operation, "from"))))
+            copied += len(orjson.dumps(_get(out, _pointer(operation, "from"))))
             if copied > MAX_COPIED:
-                raise ApiError(413, "RequestEntityTooLarge", "the copies of the patch grow too large", {})
+                raise _too_large(f"Unable to complete the copy, the accumulated size increase of copy is {copied}, limit {MAX_COPIED}")
         out = _apply(out, operation)
     return out
 
 
+def _too_large(why: str) -> ApiError:
+    return ApiError(413, "RequestEntityTooLarge", f"Request entity too large: {why}", {})
+
+
 def _pointer(operation: dict[str, Any], field: str) -> list[str]:
+    """What stands before the first slash does not count, as upstream's library has it."""
     text = operation.get(field)
-    if not isinstance(text, str) or (text and not text.startswith("/")):
-        raise bad_request(f"a JSON patch operation needs {field!r} as a JSON pointer")
+    if not isinstance(text, str) or (text and "/" not in text):
+        raise _unprocessable()
     return [part.replace("~1", "/").replace("~0", "~") for part in text.split("/")[1:]]
 
 
@@ -58,19 +66,15 @@ def _apply(document: Json, operation: dict[str, Any]) -> Json:
     act = operation.get("op")
     path = _pointer(operation, "path")
     if act in ("add", "replace", "test") and "value" not in operation:
-        raise bad_request(f"a JSON patch {act!r} operation needs a value")
-    if act == "add":
-        return _set(document, path, copy.deepcopy(operation["value"]), insert=True)
-    if act == "replace":
-        _get(document, path)
-        return _set(document, path, copy.deepcopy(operation["value"]), insert=False)
+        raise _unprocessable()
+    if act in ("add", "replace"):
+        # Replacing a field that is absent adds it, as upstream's library does; an item of a list must be there.
+        return _set(document, path, copy.deepcopy(operation["value"]), insert=act == "add")
     if act == "remove":
         return _remove(document, path)
     if act == "test":
         if _get(document, path) != operation["value"]:
-            raise unprocessable(
-                "the server rejected our request due to an error in our request: testing value failed at " + operation["path"]
-            )
+            raise _unprocessable()
         return document
     if act in ("move", "copy"):
         source = _pointer(operation, "from")
@@ -78,14 +82,14 @@ def _apply(document: Json, operation: dict[str, Any]) -> Json:
         if act == "move":
             document = _remove(document, source)
         return _set(document, path, value, insert=True)
-    raise bad_request(f"unknown JSON patch operation {act!r}")
+    raise _unprocessable()
 
 
 def _position(items: list[Json], part: str, *, end: bool) -> int:
     if part == "-" and end:
         return len(items)
-    if not part.isdigit() or int(part) > len(items) - (0 if end else 1):
-        raise unprocessable(f"the server rejected our request due to an error in our request: no item {part} in the list")
+    if not (part.isascii() and part.isdigit()) or int(part) > len(items) - (0 if end else 1):
+        raise _unprocessable()
     return int(part)
 
 
@@ -96,7 +100,7 @@ def _get(document: Json, path: list[str]) -> Json:
         elif isinstance(document, dict) and part in document:
             document = document[part]
         else:
-            raise unprocessable("the server rejected our request due to an error in our request: no value at /" + "/".join(path))
+            raise _unprocessable()
     return document
 
 
@@ -110,11 +114,13 @@ def _set(document: Json, path: list[str], value: Json, *, insert: bool) -> Json:
     elif isinstance(parent, dict):
         parent[path[-1]] = value
     else:
-        raise unprocessable("the server rejected our request due to an error in our request: no object at /" + "/".join(path[:-1]))
+        raise _unprocessable()
     return document
 
 
 def _remove(document: Json, path: list[str]) -> Json:
+    if not path:
+        raise _unprocessable()
     _get(document, path)
     parent = _get(document, path[:-1])
     del parent[int(path[-1]) if isinstance(parent, list) else path[-1]]

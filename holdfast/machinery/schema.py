@@ -63,3 +63,32 @@ class Schema:
     checks: tuple[Check, ...] = ()
     proto: int = 0
     group_version_kind: tuple[tuple[str, str, str], ...] = ()
+    plans: dict[str, Any] = field(default_factory=dict, init=False)
+    """What a walker has worked out about this node once and for all, by the walker's name."""
+
+
+def reaches(schema: Schema, aspect: str, here: Callable[[Schema], bool]) -> bool:
+    """Whether ``here`` holds for this node or one below: worked out once for the whole tree, which may be cyclic."""
+    known: bool | None = schema.plans.get(aspect)
+    if known is not None:
+        return known
+    above: dict[int, list[Schema]] = {}
+    nodes = {id(schema): schema}
+    waiting = [schema]
+    while waiting:
+        node = waiting.pop()
+        for child in (*node.properties.values(), *(c for c in (node.values, node.items) if c is not None)):
+            above.setdefault(id(child), []).append(node)
+            if id(child) not in nodes:
+                nodes[id(child)] = child
+                waiting.append(child)
+    reaching = [node for node in nodes.values() if here(node)]
+    for node in nodes.values():
+        node.plans[aspect] = False
+    while reaching:
+        node = reaching.pop()
+        if not node.plans[aspect]:
+            node.plans[aspect] = True
+            reaching.extend(above.get(id(node), ()))
+    result: bool = schema.plans[aspect]
+    return result

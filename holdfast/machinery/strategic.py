@@ -7,6 +7,7 @@ from __future__ import annotations
 import copy
 from typing import Any
 
+from holdfast.machinery.decode import go_text
 from holdfast.machinery.errors import bad_request
 from holdfast.machinery.schema import Json, Schema
 
@@ -36,8 +37,9 @@ def strategic_merge(schema: Schema | None, current: Json, patch: Json) -> Json:
         elif not name.startswith("$"):
             _field(schema, out, name, value, patch.get(_ORDER + name))
     for name, order in patch.items():
-        if name.startswith(_ORDER) and (field := name.removeprefix(_ORDER)) not in patch and out.get(field):
-            out[field] = _ordered(out[field], order, _key(schema, field))
+        field = name.removeprefix(_ORDER)
+        if field != name and field not in patch and out.get(field):
+            out[field] = _ordered(out[field], order, out[field], _key(schema, field))
     return out
 
 
@@ -55,8 +57,10 @@ def _field(schema: Schema | None, out: dict[str, Any], name: str, value: Json, o
         node = schema.properties.get(name) or schema.values
     if isinstance(value, list):
         if node is not None and "merge" in node.patch_strategy:
-            merged = _list(node, out.get(name) or [], value)
-            out[name] = _ordered(merged, order, node.patch_key) if order is not None else merged
+            live = out.get(name) or []
+            if order is not None:
+                _check_order(value, order, node.patch_key)
+            out[name] = _ordered(_list(node, live, value), value if order is None else order, live, node.patch_key)
         else:
             out[name] = copy.deepcopy(value)
         return
@@ -80,8 +84,8 @@ def _list(node: Schema, current: list[Json], patch: list[Json]) -> list[Json]:
     out = list(current)
     for item in patch:
         if not isinstance(item, dict) or key not in item:
-            raise bad_request(f"map: {item} does not contain declared merge key: {key}")
-        places = [n for n, old in enumerate(out) if isinstance(old, dict) and _same(old, item, node)]
+            raise bad_request(f"map: {go_text(item)} does not contain declared merge key: {key}")
+        places = [n for n, old in enumerate(out) if isinstance(old, dict) and old.get(key) == item[key]]
         if item.get("$patch") == "delete":
             out = [old for n, old in enumerate(out) if n not in places]
         elif places:
@@ -98,19 +102,27 @@ def _directive(item: dict[str, Any]) -> dict[str, Any]:
     return {"$patch": "replace"} if item.get("$patch") == "replace" else {}
 
 
-def _same(old: dict[str, Any], item: dict[str, Any], node: Schema) -> bool:
-    """Equal by the merge key; ports also by protocol, as apply's list keys say, when the patch names it."""
-    if old.get(node.patch_key) != item.get(node.patch_key):
-        return False
-    return all(old.get(k) == item[k] for k in node.list_keys if k in item and k in old)
+def _ident(item: Json, key: str) -> Json:
+    return item.get(key) if key and isinstance(item, dict) else item
 
 
-def _ordered(items: list[Json], order: list[Json], key: str) -> list[Json]:
-    """Items in the patch's order; those it does not name keep their place behind the one they followed."""
-    wanted = [entry.get(key) if key and isinstance(entry, dict) else entry for entry in order]
+def _check_order(patch: list[Json], order: list[Json], key: str) -> None:
+    """What a patch adds or changes must stand in its order, in that order."""
+    rest = iter([_ident(entry, key) for entry in order])
+    given = [item for item in patch if not (isinstance(item, dict) and "$patch" in item)]
+    if not all(_ident(item, key) in rest for item in given):
+        raise bad_request(f"The order in patch list:\n{go_text(patch)}\n doesn't match $setElementOrder list:\n{go_text(order)}\n")
 
-    def ident(item: Json) -> Json:
-        return item.get(key) if key and isinstance(item, dict) else item
 
-    named = iter(sorted((item for item in items if ident(item) in wanted), key=lambda item: wanted.index(ident(item))))
-    return [next(named) if ident(item) in wanted else item for item in items]
+def _ordered(items: list[Json], order: list[Json], live: list[Json], key: str) -> list[Json]:
+    """Items that ``order`` names, in its order; each other one before the first of these that it preceded in the live list."""
+    wanted = [_ident(entry, key) for entry in order]
+    before = [_ident(item, key) for item in live]
+    named = sorted((item for item in items if _ident(item, key) in wanted), key=lambda item: wanted.index(_ident(item, key)))
+    others = [item for item in items if _ident(item, key) not in wanted]
+    out: list[Json] = []
+    while others and named:
+        other, one = _ident(others[0], key), _ident(named[0], key)
+        first = other in before and one in before and before.index(other) < before.index(one)
+        out.append(others.pop(0) if first else named.pop(0))
+    return out + others + named

@@ -10,7 +10,7 @@ from functools import lru_cache
 
 from holdfast.machinery import quantity
 from holdfast.machinery.fielderror import FieldError, child, index, invalid, key, not_supported, required
-from holdfast.machinery.schema import Json, Schema
+from holdfast.machinery.schema import Json, Schema, reaches
 
 
 def validate(schema: Schema, new: Json, old: Json = None, path: str = "") -> list[FieldError]:
@@ -26,6 +26,8 @@ def _pattern(text: str) -> re.Pattern[str]:
 
 
 def _walk(schema: Schema, new: Json, old: Json, path: str, found: list[FieldError]) -> None:
+    if not reaches(schema, "rules", _has_rules):
+        return
     if isinstance(new, dict):
         _object(schema, new, old if isinstance(old, dict) else {}, path, found)
     elif isinstance(new, list):
@@ -37,6 +39,11 @@ def _walk(schema: Schema, new: Json, old: Json, path: str, found: list[FieldErro
         _scalar(schema, new, path, found)
     for check in schema.checks:
         found.extend(check(new, old, path))
+
+
+def _has_rules(schema: Schema) -> bool:
+    bounded = schema.minimum is not None or schema.maximum is not None
+    return bool(schema.required or schema.enum or schema.pattern or schema.checks) or bounded or schema.format == "quantity"
 
 
 def _counterpart(schema: Schema, item: Json, before: list[Json], position: int) -> Json:
@@ -57,12 +64,13 @@ def _object(schema: Schema, new: dict[str, Json], old: dict[str, Json], path: st
             if new.get(name) is None or node is None or node.type in ("string", "array"):
                 found.append(required(child(path, name)))
     if schema.values is not None:
-        for name, item in new.items():
-            _walk(schema.values, item, old.get(name), key(path, name), found)
+        if reaches(schema.values, "rules", _has_rules):
+            for name, item in new.items():
+                _walk(schema.values, item, old.get(name), key(path, name), found)
         return
     for name, item in new.items():
         node = schema.properties.get(name)
-        if node is not None:
+        if node is not None and reaches(node, "rules", _has_rules):
             _walk(node, item, old.get(name), child(path, name), found)
 
 

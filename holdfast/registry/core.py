@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import uuid
 from collections.abc import Callable
 
 from holdfast.kinds.kind import Kind
 from holdfast.kinds.table import KindTable
 from holdfast.lib.clock import Clock, SystemClock, rfc3339
+from holdfast.lib.ids import new_uuid
 from holdfast.registry import codec
 from holdfast.registry.addresses import Addresses
 from holdfast.registry.authorize import Authorizer, attributes_of, refusal
@@ -31,7 +31,7 @@ class Core:
         service_cidr: str = "10.96.0.0/12",
         issue_token: IssueToken | None = None,
         verify_token: VerifyToken | None = None,
-        new_uid: Callable[[], str] = lambda: str(uuid.uuid4()),
+        new_uid: Callable[[], str] = new_uuid,
     ) -> None:
         self.store = store
         self.kinds = kinds

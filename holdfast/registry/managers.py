@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import orjson
@@ -56,11 +57,14 @@ class Manager:
 
 def manager_of(request: Request, operation: str = UPDATE) -> Manager:
     """By the query's fieldManager, else the part of the User-Agent before its first slash."""
-    name = request.options.get("fieldManager") or ""
-    if not name:
-        printable = "".join(char for char in request.user_agent.partition("/")[0] if char.isprintable())
-        name = printable.encode()[:_NAME_LIMIT].decode(errors="ignore")
+    name = request.options.get("fieldManager") or _program(request.user_agent)
     return Manager(name, operation, request.kind.resource.api_version, request.subresource or request.via)
+
+
+@lru_cache(maxsize=256)
+def _program(user_agent: str) -> str:
+    printable = "".join(char for char in user_agent.partition("/")[0] if char.isprintable())
+    return printable.encode()[:_NAME_LIMIT].decode(errors="ignore")
 
 
 def tracked(kind: Kind, obj: Obj, *, status: bool) -> Obj:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from functools import cached_property
 from typing import Any
 
 import orjson
@@ -50,15 +49,19 @@ class Request:
 class Stored:
     """One object at one revision, shared by every reader: never mutate ``obj``."""
 
+    __slots__ = ("_obj", "raw", "revision")
+
     def __init__(self, raw: bytes, revision: int) -> None:
         self.raw = raw
         """JSON bytes with metadata.resourceVersion in place."""
         self.revision = revision
+        self._obj: Obj | None = None
 
-    @cached_property
+    @property
     def obj(self) -> Obj:
-        decoded: Obj = orjson.loads(self.raw)
-        return decoded
+        if self._obj is None:
+            self._obj = orjson.loads(self.raw)
+        return self._obj
 
 
 @dataclass(frozen=True)

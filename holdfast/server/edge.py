@@ -11,11 +11,8 @@ import contextlib
 import gzip
 import logging
 import random
-import re
-import uuid
 from collections.abc import AsyncIterator, Iterator
-from dataclasses import replace
-from typing import Any
+from typing import Any, cast
 from urllib.parse import parse_qsl
 
 import orjson
@@ -25,6 +22,7 @@ from aiohttp.web_protocol import RequestHandler
 
 from holdfast.client.api import APPLY_PATCH
 from holdfast.lib.clock import Clock
+from holdfast.lib.ids import new_uuid
 from holdfast.machinery import errors, wire
 from holdfast.machinery.decode import duplicate_fields, parse_json
 from holdfast.machinery.errors import ApiError
@@ -32,6 +30,7 @@ from holdfast.registry.authorize import reviews
 from holdfast.registry.registry import Registry
 from holdfast.registry.request import Event, Listing, Request, Result, User
 from holdfast.server import render, routes
+from holdfast.server.answer import Answer, warning
 from holdfast.server.authentication import OPEN_PATHS, Authenticator
 from holdfast.server.impersonation import impersonated
 from holdfast.server.pages import Pages
@@ -47,7 +46,6 @@ BODY_TYPES = ("application/json", "application/yaml", "application/vnd.kubernete
 HEAD_LIMIT = 256 * 1024
 """Of a request line and of a header: exec carries its command in the URL, selectors may be long."""
 KEEPALIVE_SECONDS = 75
-_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 
 
 class Connections(web.Server):
@@ -65,6 +63,8 @@ class Connections(web.Server):
             max_field_size=HEAD_LIMIT,
         )
         self._streams: dict[RequestHandler, asyncio.Task[Any]] = {}
+        self.identities: dict[RequestHandler, User] = {}
+        """Whom a connection's certificate names: said once, at its first request."""
         edge.connections = self
 
     @contextlib.contextmanager
@@ -80,6 +80,7 @@ class Connections(web.Server):
 
     def connection_lost(self, handler: RequestHandler, exc: BaseException | None = None) -> None:
         super().connection_lost(handler, exc)
+        self.identities.pop(handler, None)
         task = self._streams.pop(handler, None)
         if task is not None:
             task.cancel()
@@ -98,12 +99,12 @@ class Edge:
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
         """aiohttp's handler of every request."""
         request[render.HEADERS] = common = {
-            "Audit-ID": request.headers.get("Audit-ID") or str(uuid.uuid4()),
+            "Audit-ID": request.headers.get("Audit-ID") or new_uuid(),
             "X-Content-Type-Options": "nosniff",
             "Cache-Control": "no-cache, private",
         }
         try:
-            response = await self._answer(request)
+            response: Answer | web.StreamResponse = await self._answer(request)
         except (asyncio.CancelledError, ConnectionError):
             raise
         except Exception as error:
@@ -116,22 +117,20 @@ class Edge:
                 raise ConnectionResetError("the answer broke off") from error
             hidden = errors.internal("an unexpected condition; the server's log has the details")
             response = _refusal(error if isinstance(error, ApiError) else hidden)
-        if not response.prepared:
+        if isinstance(response, Answer):
+            response.headers += common.items()
+        elif not response.prepared:
             for name, value in common.items():
-                if name == "Warning":
-                    response.headers.add(name, value)
-                else:
-                    response.headers.setdefault(name, value)
-            if "Upgrade" in request.headers and response.status != 101:
-                response.force_close()
-        return response
+                response.headers.setdefault(name, value)
+        if "Upgrade" in request.headers and not response.prepared and response.status != 101:
+            response.force_close()
+        return cast("web.StreamResponse", response)
 
-    async def _answer(self, request: web.BaseRequest) -> web.StreamResponse:
+    async def _answer(self, request: web.BaseRequest) -> Answer | web.StreamResponse:
         path = request.path
-        transport = request.transport
-        certificate = transport.get_extra_info("peercert") if transport else None
-        user = await self._authenticator.authenticate(certificate, request.headers, path)
-        user = impersonated(user, request.headers.items(), self._registry.authorize_resource)
+        user = await self._who(request, path)
+        if any(name[:12].lower() == b"impersonate-" for name, _ in request.raw_headers):
+            user = impersonated(user, request.headers.items(), self._registry.authorize_resource)
         parts = routes.segments(request.raw_path.partition("?")[0]) if path.strip("/") else []
         if len(parts) >= 2 and parts[0] in ("api", "apis") and (parts[0] == "api" or len(parts) >= 3):
             resource = len(parts) > (2 if parts[0] == "api" else 3)
@@ -141,7 +140,19 @@ class Edge:
             await self._registry.authorize_path(user, request.method.lower(), path)
         return await self._pages.serve(request, parts)
 
-    async def _resource(self, request: web.BaseRequest, user: User, parts: list[str]) -> web.StreamResponse:
+    async def _who(self, request: web.BaseRequest, path: str) -> User:
+        known = self.connections.identities.get(request.protocol)
+        bearer = "Authorization" in request.headers
+        if known is not None and not bearer:
+            return known
+        transport = request.transport
+        certificate = transport.get_extra_info("peercert") if transport else None
+        user = await self._authenticator.authenticate(certificate, request.headers, path)
+        if certificate and not bearer:
+            self.connections.identities[request.protocol] = user
+        return user
+
+    async def _resource(self, request: web.BaseRequest, user: User, parts: list[str]) -> Answer | web.StreamResponse:
         query = parse_qsl(request.query_string, keep_blank_values=True)
         options = dict(query)
         if _asks_review(parts):
@@ -149,25 +160,18 @@ class Edge:
                 raise errors.method_not_allowed(request.method.lower(), parts[-1], parts[1])
             body = await self._body(request)
             namespace = parts[4] if len(parts) == 6 else ""
-            return _json(orjson.dumps(await self._registry.review(user, parts[-1], body or {}, namespace)), 201)
+            return Answer(orjson.dumps(await self._registry.review(user, parts[-1], body or {}, namespace)), 201)
         target = routes.resolve(self._registry.kinds, request.method, parts, options)
         content_type = request.content_type if request.headers.get("Content-Type") else "application/json"
-        call = Request(
-            user,
-            target.verb,
-            target.kind,
-            target.namespace,
-            target.name,
-            target.subresource,
-            options,
-            None,
-            content_type,
-            request.headers.get("User-Agent", ""),
-        )
+
+        def call(body: Any = None) -> Request:
+            what = (target.verb, target.kind, target.namespace, target.name, target.subresource)
+            return Request(user, *what, options, body, content_type, request.headers.get("User-Agent", ""))
+
         if target.kind.deprecation:
-            request[render.HEADERS]["Warning"] = _warning(target.kind.deprecation)
+            request[render.HEADERS]["Warning"] = warning(target.kind.deprecation)
         if target.subresource in STREAMS:
-            self._registry.authorize(call)
+            self._registry.authorize(call())
             if target.subresource != "log":
                 return await self._streams.tunnel(request, target, query)
             with self.connections.streaming(request):
@@ -175,26 +179,23 @@ class Edge:
         form = render.negotiate(request.headers.get("Accept", ""), options.get("includeObject", ""))
         if target.verb == "watch":
             with self.connections.streaming(request):
-                return await self._watch(request, call, form)
+                return await self._watch(request, call(), form)
         body, warnings = await self._decoded(request, target, options)
-        outcome = await self._registry.execute(replace(call, body=body))
+        outcome = await self._registry.execute(call(body))
         if isinstance(outcome, Listing):
             data = render.many(target.kind, outcome, form, self._clock.now())
             if len(data) > GZIP_FROM and _takes_gzip(request):
                 packed = await asyncio.to_thread(gzip.compress, data, 1)
-                return _json(packed, 200, {"Content-Encoding": "gzip", "Vary": "Accept-Encoding"})
-            return _json(data, 200)
+                return Answer(packed, headers=[("Content-Encoding", "gzip"), ("Vary", "Accept-Encoding")])
+            return Answer(data)
         return self._result(target, outcome, form, warnings)
 
-    def _result(self, target: Target, result: Result, form: render.Form, warnings: list[str]) -> web.Response:
+    def _result(self, target: Target, result: Result, form: render.Form, warnings: list[str]) -> Answer:
         if result.stored is not None:
             data = render.one(target.kind, result.stored, form, self._clock.now())
         else:
             data = render.other(result.obj or {}, form, self._clock.now())
-        response = _json(data, result.code)
-        for text in (*warnings, *result.warnings):
-            response.headers.add("Warning", _warning(text))
-        return response
+        return Answer(data, result.code, headers=[("Warning", warning(text)) for text in (*warnings, *result.warnings)])
 
     async def _decoded(self, request: web.BaseRequest, target: Target, options: dict[str, str]) -> tuple[Any, list[str]]:
         """The body and the warnings that its text alone gives rise to (duplicate fields)."""
@@ -207,7 +208,7 @@ class Edge:
         how = options.get("fieldValidation") or "Warn"
         if how == "Ignore" or target.verb not in ("create", "update"):
             return body, []
-        doubled = [f'duplicate field "{path}"' for path in duplicate_fields(raw)] if raw.startswith(b"{") else []
+        doubled = [f'duplicate field "{path}"' for path in duplicate_fields(raw, body)] if raw.startswith(b"{") else []
         if doubled and how == "Strict":
             resource = target.kind.resource
             where = f'{resource.kind} in version "{resource.version}" cannot be handled as a {resource.kind}'
@@ -221,12 +222,12 @@ class Edge:
     async def _read(self, request: web.BaseRequest) -> bytes:
         if (request.content_length or 0) > BODY_LIMIT:
             raise errors.too_large(BODY_LIMIT)
-        raw = bytearray()
-        async for chunk in request.content.iter_any():
+        raw = b""
+        while chunk := await request.content.readany():
             raw += chunk
             if len(raw) > BODY_LIMIT:
                 raise errors.too_large(BODY_LIMIT)
-        return bytes(raw)
+        return raw
 
     def _parse(self, request: web.BaseRequest, raw: bytes) -> Any:
         media = request.content_type if request.headers.get("Content-Type") else "application/json"
@@ -319,22 +320,10 @@ def _asks_review(parts: list[str]) -> bool:
     return len(parts) == 4
 
 
-def _warning(text: str) -> str:
-    quoted = _CONTROL.sub(" ", text).replace("\\", "\\\\").replace('"', '\\"')
-    return f'299 - "{quoted}"'
-
-
-def _refusal(error: ApiError) -> web.Response:
-    response = _json(orjson.dumps(error.status()), error.code)
+def _refusal(error: ApiError) -> Answer:
     retry = (error.details or {}).get("retryAfterSeconds")
-    if retry:
-        response.headers["Retry-After"] = str(retry)
-    return response
+    return Answer(orjson.dumps(error.status()), error.code, headers=[("Retry-After", str(retry))] if retry else [])
 
 
 def _takes_gzip(request: web.BaseRequest) -> bool:
     return "gzip" in request.headers.get("Accept-Encoding", "")
-
-
-def _json(data: bytes, code: int, headers: dict[str, str] | None = None) -> web.Response:
-    return web.Response(body=data, status=code, headers={"Content-Type": "application/json", **(headers or {})})

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import orjson
@@ -30,6 +31,7 @@ class Form:
     include: str = "Metadata"
 
 
+@lru_cache(maxsize=256)
 def negotiate(accept: str, include: str) -> Form:
     """The first acceptable form. Raises ApiError 406."""
     if not accept:

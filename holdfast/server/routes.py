@@ -33,7 +33,9 @@ def not_there() -> ApiError:
 
 def segments(raw_path: str) -> list[str]:
     """Decoded path segments. Raises ApiError 400 for one that could name another object than it shows."""
-    found = [unquote(part) for part in raw_path.strip("/").split("/")]
+    found = raw_path.strip("/").split("/")
+    if "%" in raw_path:
+        found = [unquote(part) for part in found]
     for part in found:
         if part in ("", ".", "..") or "/" in part or "%" in part or "\x00" in part:
             raise errors.bad_request(f"invalid path segment {part!r}")

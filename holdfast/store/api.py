@@ -31,8 +31,6 @@ class Change:
 
     type: str  # "create", "update" or "delete"
     record: Record
-    previous: Record | None
-    """State before (None for a create)."""
 
     @property
     def revision(self) -> int:
@@ -104,6 +102,9 @@ class Store(Protocol):
 
         Raises CompactedError (at once, or later when the reader fell behind a compaction).
         """
+
+    async def history(self, prefix: str, after: int, limit: int) -> list[tuple[Change, Record | None]]:
+        """At most ``limit`` changes after ``after``, each with the record before it (None for a create). Raises CompactedError."""
 
     async def compact(self, revision: int) -> None:
         """Forgets history at and below ``revision`` (live records stay)."""

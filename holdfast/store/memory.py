@@ -22,7 +22,7 @@ class MemoryStore:
     def __init__(self) -> None:
         self._live: dict[str, Record] = {}
         self._keys: list[str] = []
-        self._changes: list[Change] = []
+        self._changes: list[tuple[Change, Record | None]] = []
         self._hub = Hub(self._read_changes)
         self._revision = 0
         self._compacted = 0
@@ -53,18 +53,18 @@ class MemoryStore:
         revision = self._revision + 1
         record = Record(key, value, revision, revision)
         bisect.insort(self._keys, key)
-        return self._commit(Change("create", record, None))
+        return self._commit(Change("create", record), None)
 
     async def update(self, key: str, value: bytes, expected: int) -> int:
         old = self._expect(key, expected)
         record = Record(key, value, self._revision + 1, old.created)
-        return self._commit(Change("update", record, old))
+        return self._commit(Change("update", record), old)
 
     async def delete(self, key: str, expected: int, value: bytes | None = None) -> int:
         old = self._expect(key, expected)
         record = Record(key, old.value if value is None else value, self._revision + 1, old.created)
         del self._keys[bisect.bisect_left(self._keys, key)]
-        return self._commit(Change("delete", record, old))
+        return self._commit(Change("delete", record), old)
 
     def watch(self, prefix: str, after: int) -> AsyncIterator[list[Change]]:
         return self._hub.watch(prefix, after)
@@ -103,9 +103,9 @@ class MemoryStore:
             raise MismatchError(current)
         return current
 
-    def _commit(self, change: Change) -> int:
+    def _commit(self, change: Change, previous: Record | None) -> int:
         self._revision = change.revision
-        self._changes.append(change)
+        self._changes.append((change, previous))
         if change.type == "delete":
             del self._live[change.record.key]
         else:
@@ -116,7 +116,7 @@ class MemoryStore:
     def _at(self, revision: int) -> dict[str, Record]:
         """The whole state as of a revision, from the log (the log keeps everything; compaction only forbids)."""
         state: dict[str, Record] = {}
-        for change in self._changes[:revision]:
+        for change, _ in self._changes[:revision]:
             if change.type == "delete":
                 state.pop(change.record.key, None)
             else:
@@ -124,12 +124,15 @@ class MemoryStore:
         return state
 
     async def _read_changes(self, prefix: str, after: int, limit: int) -> builtins.list[Change]:
+        return [change for change, _ in await self.history(prefix, after, limit)]
+
+    async def history(self, prefix: str, after: int, limit: int) -> builtins.list[tuple[Change, Record | None]]:
         if after < self._compacted:
             raise CompactedError(self._compacted)
         found = []
-        for change in self._changes[after:]:
-            if change.record.key.startswith(prefix):
-                found.append(change)
+        for entry in self._changes[after:]:
+            if entry[0].record.key.startswith(prefix):
+                found.append(entry)
                 if len(found) == limit:
                     break
         return found

@@ -1,4 +1,5 @@
--- One append-only log of changes; `live` points at each key's newest one. `meta` keeps the counters that must never go back.
+-- One append-only log of changes; `live` points at each key's newest one. `meta` remembers up to where history was forgotten:
+-- the newest revision is the newest change, or that.
 CREATE TABLE IF NOT EXISTS changes (
     revision INTEGER PRIMARY KEY,
     type     INTEGER NOT NULL,  -- 0 create, 1 update, 2 delete
@@ -17,3 +18,8 @@ CREATE TABLE IF NOT EXISTS meta (
     name  TEXT PRIMARY KEY,
     value INTEGER NOT NULL
 ) WITHOUT ROWID;
+-- What follows from a change follows in the same statement: one round trip for a whole batch of writers.
+CREATE TRIGGER IF NOT EXISTS changed AFTER INSERT ON changes BEGIN
+    INSERT OR REPLACE INTO live VALUES (NEW.key, NEW.revision);
+    DELETE FROM live WHERE NEW.type = 2 AND key = NEW.key;
+END;

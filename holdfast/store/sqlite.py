@@ -13,6 +13,7 @@ from __future__ import annotations
 import asyncio
 import builtins
 import fcntl
+import json
 import logging
 import os
 import queue
@@ -20,6 +21,7 @@ import threading
 import zlib
 from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import IO, Any
 
@@ -42,6 +44,13 @@ TYPES = ("create", "update", "delete")
 _POINT = (
     "SELECT c.key, c.value, c.revision, c.created, c.checksum FROM live l JOIN changes c ON c.revision = l.revision WHERE l.key = ?"
 )
+_HEADS = (
+    "SELECT json_group_array(json_array(l.key, l.revision, c.created)) FROM json_each(?) k"
+    " JOIN live l ON l.key = k.value JOIN changes c ON c.revision = l.revision"
+)
+_ROWS = 32
+_Row = tuple[int, int, str, int, int, int, bytes]
+_Head = tuple[int, int, bytes | None]
 _KEYS_NOW = "SELECT key, revision FROM live WHERE key >= ?1 AND key < ?2 AND key > ?3 AND revision <= ?4"
 _KEYS_THEN = (
     "SELECT key, MAX(revision) AS revision FROM changes WHERE key >= ?1 AND key < ?2 AND key > ?3 AND revision <= ?4 GROUP BY key"
@@ -72,9 +81,27 @@ def _checksum(key: str, value: bytes) -> int:
     return zlib.crc32(value, zlib.crc32(key.encode()))
 
 
+@cache
+def _insert(rows: int) -> str:
+    return f"INSERT INTO changes VALUES {', '.join(['(?, ?, ?, ?, ?, ?, ?)'] * rows)}"
+
+
 def _counter(database: apsw.Connection, name: str) -> int:
     row = database.execute("SELECT value FROM meta WHERE name = ?", (name,)).fetchone()
     return int(row[0]) if row else 0
+
+
+def _newest(database: apsw.Connection) -> int:
+    """The counter: it never goes back, since only history up to ``compacted`` is ever forgotten (HAZ-1)."""
+    row = database.execute("SELECT MAX(revision) FROM changes").fetchone()
+    return max(int(row[0] or 0) if row else 0, _counter(database, "revision"), _counter(database, "compacted"))
+
+
+def _check_kept(database: apsw.Connection, revision: int) -> None:
+    """In the transaction that reads: the writer may have compacted since the revision was asked for. Raises CompactedError."""
+    compacted = _counter(database, "compacted")
+    if revision and revision < compacted:
+        raise CompactedError(compacted)
 
 
 class SqliteStore:
@@ -101,7 +128,7 @@ class SqliteStore:
         problems = [row[0] for row in self._writer.execute("PRAGMA quick_check") if row[0] != "ok"]
         if problems:
             raise StoreError(f"{self.path}: the database is damaged ({problems[0]}); restore a copy or move it away")
-        self._revision = max(self._meta("revision"), self._meta("compacted"))
+        self._revision = _newest(self._writer)
         self._compacted = self._meta("compacted")
         self._hub.revision = self._revision
         self._start_writer()
@@ -207,22 +234,26 @@ class SqliteStore:
         return None not in items
 
     def _commit(self, writes: list[_Write]) -> None:
-        """One transaction for all; nothing is told to anyone before it is on disk."""
+        """One transaction for all; nothing is told to anyone before it is on disk.
+
+        Few statements, whatever the number of writers: at each one the interpreter's lock changes hands.
+        """
         database = self._writer
         revision = self._revision
         changes: list[Change] = []
+        rows: list[_Row] = []
         outcomes: list[tuple[asyncio.Future[int], int | Exception]] = []
         database.execute("BEGIN IMMEDIATE")
+        heads = self._heads({write.key for write in writes})
         for write in writes:
-            result = self._apply(write, revision + 1)
-            if isinstance(result, Change):
+            refusal = self._refusal(write, heads)
+            if refusal is None:
                 revision += 1
-                changes.append(result)
-                outcomes.append((write.future, revision))
-            else:
-                outcomes.append((write.future, result))
-        if changes:
-            database.execute("INSERT OR REPLACE INTO meta VALUES ('revision', ?)", (revision,))
+                changes.append(self._change_of(write, revision, heads, rows))
+            outcomes.append((write.future, refusal or revision))
+        for start in range(0, len(rows), _ROWS):
+            part = rows[start : start + _ROWS]
+            database.execute(_insert(len(part)), [field for row in part for field in row])
         database.execute("COMMIT")
         self._batches += 1
         self._writes += len(changes)
@@ -232,31 +263,39 @@ class SqliteStore:
         if revision - self._compacted > 2 * HISTORY:
             self._compact(revision - HISTORY)
 
-    def _apply(self, write: _Write, revision: int) -> Change | Exception:
-        old = self._live(self._writer, write.key)
+    def _heads(self, keys: set[str]) -> dict[str, _Head]:
+        """(revision, created, value or None for "as stored") of those keys that are there."""
+        row = self._writer.execute(_HEADS, (json.dumps(list(keys)),)).fetchone()
+        assert row is not None
+        return {key: (revision, created, None) for key, revision, created in json.loads(row[0])}
+
+    def _refusal(self, write: _Write, heads: dict[str, _Head]) -> Exception | None:
+        head = heads.get(write.key)
         if write.type == "create":
-            if old is not None:
-                return KeyExistsError(write.key)
-        elif old is None or old.revision != write.expected:
-            return MismatchError(old)
-        created = old.created if old else revision
-        value = write.value if write.value is not None else (old.value if old else b"")
-        record = Record(write.key, value, revision, created)
-        row = (
-            revision,
-            TYPES.index(write.type),
-            write.key,
-            created,
-            old.revision if old else 0,
-            _checksum(write.key, value),
-            value,
-        )
-        self._writer.execute("INSERT INTO changes VALUES (?, ?, ?, ?, ?, ?, ?)", row)
+            return KeyExistsError(write.key) if head is not None else None
+        if head is not None and head[0] == write.expected:
+            return None
+        if head is None:
+            return MismatchError(None)
+        return MismatchError(Record(write.key, self._value(write.key, head), head[0], head[1]))
+
+    def _value(self, key: str, head: _Head) -> bytes:
+        if head[2] is not None:
+            return head[2]
+        stored = self._live(self._writer, key)
+        assert stored is not None
+        return stored.value
+
+    def _change_of(self, write: _Write, revision: int, heads: dict[str, _Head], rows: list[_Row]) -> Change:
+        key, head = write.key, heads.get(write.key)
+        value = write.value if write.value is not None else self._value(key, head) if head else b""
+        before, created = (head[0], head[1]) if head else (0, revision)
+        rows.append((revision, TYPES.index(write.type), key, created, before, _checksum(key, value), value))
         if write.type == "delete":
-            self._writer.execute("DELETE FROM live WHERE key = ?", (write.key,))
+            heads.pop(key, None)
         else:
-            self._writer.execute("INSERT OR REPLACE INTO live VALUES (?, ?)", (write.key, revision))
-        return Change(write.type, record, old)
+            heads[key] = (revision, created, value)
+        return Change(write.type, Record(key, value, revision, created))
 
     def _committed(self, changes: list[Change], revision: int, outcomes: list[tuple[asyncio.Future[int], int | Exception]]) -> None:
         self._hub.publish(changes, revision)
@@ -271,9 +310,13 @@ class SqliteStore:
     async def compact(self, revision: int) -> None:
         done: asyncio.Future[None] = self._loop.create_future()
 
+        def answer() -> None:
+            if not done.done():  # whoever asked may have gone away
+                done.set_result(None)
+
         def chore() -> None:
             self._compact(min(revision, self._revision))
-            self._loop.call_soon_threadsafe(lambda: done.done() or done.set_result(None))
+            self._loop.call_soon_threadsafe(answer)
 
         self._enqueue(chore)
         await done
@@ -299,11 +342,13 @@ class SqliteStore:
         self._check(revision)
         if not revision:
             return self._live(self._points, key)
-        row = self._points.execute(
-            "SELECT key, value, revision, created, checksum, type FROM changes WHERE key = ? AND revision <= ?"
-            " ORDER BY revision DESC LIMIT 1",
-            (key, revision),
-        ).fetchone()
+        with self._points as database:
+            _check_kept(database, revision)
+            row = database.execute(
+                "SELECT key, value, revision, created, checksum, type FROM changes WHERE key = ? AND revision <= ?"
+                " ORDER BY revision DESC LIMIT 1",
+                (key, revision),
+            ).fetchone()
         return None if row is None or row[5] == 2 else self._record(row)
 
     def _live(self, database: apsw.Connection, key: str) -> Record | None:
@@ -325,9 +370,8 @@ class SqliteStore:
         end = prefix + "\U0010ffff"
         begin = max(prefix, after)
         with database:  # one read transaction: the page and its revision agree
-            newest, compacted = _counter(database, "revision"), _counter(database, "compacted")
-            if revision and revision < compacted:  # since it was asked for
-                raise CompactedError(compacted)
+            _check_kept(database, revision)
+            newest = _newest(database)
             at = revision or newest
             keys = _KEYS_THEN if revision and revision < newest else _KEYS_NOW
             arguments = (begin, end, after, at)
@@ -354,9 +398,12 @@ class SqliteStore:
         return self._hub.watch(prefix, after)
 
     async def _read_changes(self, prefix: str, after: int, limit: int) -> builtins.list[Change]:
-        return await asyncio.to_thread(self._log, prefix, after, limit)
+        return [change for change, _ in await self.history(prefix, after, limit)]
 
-    def _log(self, prefix: str, after: int, limit: int) -> builtins.list[Change]:
+    async def history(self, prefix: str, after: int, limit: int) -> builtins.list[tuple[Change, Record | None]]:
+        return await asyncio.to_thread(self._history, prefix, after, limit)
+
+    def _history(self, prefix: str, after: int, limit: int) -> builtins.list[tuple[Change, Record | None]]:
         database = self._reader
         with database:
             compacted = _counter(database, "compacted")
@@ -368,8 +415,4 @@ class SqliteStore:
                 " WHERE c.revision > ? AND c.key >= ? AND c.key < ? ORDER BY c.revision LIMIT ?",
                 (after, prefix, prefix + "\U0010ffff", limit),
             ).fetchall()
-        return [self._change(row) for row in rows]
-
-    def _change(self, row: tuple[Any, ...]) -> Change:
-        previous = None if row[6] is None else self._record(row[6:])
-        return Change(TYPES[row[5]], self._record(row), previous)
+        return [(Change(TYPES[int(row[5] or 0)], self._record(row)), None if row[6] is None else self._record(row[6:])) for row in rows]

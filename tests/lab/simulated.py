@@ -12,7 +12,7 @@ import contextlib
 import random
 import shutil
 import tempfile
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -32,8 +32,9 @@ from holdfast.registry import cache
 from holdfast.registry.authorize import Attributes, Decision
 from holdfast.registry.registry import Registry
 from holdfast.registry.request import Listing, Request, User
+from holdfast.registry.verbs import watch as watching
 from holdfast.store import watch as feed
-from holdfast.store.api import CompactedError, Store
+from holdfast.store.api import Store
 from holdfast.store.memory import MemoryStore
 from tests.lab.workload import MERGE, NAMESPACE, LostError, Workload, entry
 
@@ -49,7 +50,7 @@ class _Anyone:
         return Decision(True)
 
 
-StoreClass = Callable[[Disk, SeededLoop, Callable[[BaseException], None]], SimulatedStore]
+StoreClass = type[SimulatedStore]
 
 
 @dataclass
@@ -62,6 +63,12 @@ class Plan:
     queue: int
     compacts: bool
     impatient: float
+    """How many of the clients' requests are given up."""
+    slow: int
+    """How much longer work in threads takes than usual."""
+    lag: float
+    """Seconds that the cache stays behind the store."""
+    bookmarks: float
     clients: int = 8
     operations: int = 10
 
@@ -74,6 +81,9 @@ class Plan:
             queue=chance.choice((3, 2048)),
             compacts=chance.random() < 0.4,
             impatient=chance.choice((0.0, 0.05)),
+            slow=chance.choice((1, 1, 8)),
+            lag=chance.choice((0.0, 0.0005, 0.005)),
+            bookmarks=chance.choice((0.005, 60.0)),
         )
 
 
@@ -91,7 +101,7 @@ class Simulated:
         self._store: Store
         self._registry: Registry | None = None
         self._starting: Registry | None = None
-        self._dead = asyncio.Event()
+        self._dead, self._up = asyncio.Event(), asyncio.Event()
         self._requests: dict[asyncio.Task[Any], None] = {}
         self.log: list[Entry] = []
         self.died = 0
@@ -101,6 +111,7 @@ class Simulated:
     def _die(self, *_cause: object) -> None:
         """From within the disk or the writer: nothing runs on."""
         self._disk.dead = True
+        self._up.clear()
         self._dead.set()
 
     async def live(self) -> None:
@@ -118,7 +129,7 @@ class Simulated:
     async def _start(self) -> None:
         self._dead.clear()
         if self._memory is None:
-            self._store = self._store_class(self._disk, self.loop, self._die)
+            self._store = self._store_class(self._disk, self.loop, self._die, lag=self.plan.lag)
             await self._store.start()
         else:
             self._store = self._memory
@@ -127,6 +138,8 @@ class Simulated:
         await registry.start()
         await self.read_log()
         self._registry = registry
+        if not self._dead.is_set():
+            self._up.set()
 
     def _uid(self) -> str:
         return f"{self.loop.random.getrandbits(128):032x}"
@@ -199,8 +212,7 @@ class Simulated:
     async def settle(self) -> None:
         """The trouble is over: what does the log hold?"""
         self._disk.crash_after = 0
-        while self._registry is None or self._dead.is_set():
-            await asyncio.sleep(0.01)
+        await self._up.wait()
         await asyncio.sleep(1)  # a compaction whose caller went away may still be at work
         await self.read_log()
 
@@ -234,8 +246,8 @@ class Simulated:
 
     async def _call(self, verb: str, name: str, body: Any, options: dict[str, str]) -> tuple[int, Obj]:
         await asyncio.sleep(self.loop.delay(0.0005))
-        while self._registry is None or self._dead.is_set():  # the connection is refused
-            await asyncio.sleep(self.loop.delay(0.005))
+        await self._up.wait()  # refused connections are tried again
+        assert self._registry is not None
         namespaced = body is None or body.get("kind") != "Namespace"
         kind = TABLE.of(CONFIGMAPS if namespaced else NAMESPACES)
         type = MERGE if verb == "patch" else "application/json"
@@ -294,6 +306,7 @@ def _small(plan: Plan) -> Iterator[None]:
         mock.patch.object(cache, "QUEUE", plan.queue),
         mock.patch.object(feed, "BUFFER", plan.queue),
         mock.patch.object(feed, "READ", max(plan.queue, 2)),
+        mock.patch.object(watching, "BOOKMARK_SECONDS", plan.bookmarks),
     ):
         yield
 
@@ -312,6 +325,7 @@ def run(seed: int, store_class: StoreClass = SimulatedStore, *, plan: Plan | Non
 
 
 async def _history(loop: SeededLoop, plan: Plan, scratch: Path, store_class: StoreClass) -> tuple[Workload, Simulated]:
+    loop.slowness = plan.slow
     server = Simulated(loop, plan, scratch, store_class)
     workload = Workload(server, loop.random, lambda: asyncio.sleep(loop.delay(0.003)))
     living = asyncio.create_task(server.live())

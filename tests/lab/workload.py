@@ -190,7 +190,7 @@ class Workload:
             options = {"resourceVersion": str(stream.last), "allowWatchBookmarks": "true", "timeoutSeconds": "20"}
             if label:
                 options["labelSelector"] = f"color={label}"
-            expired = False
+            expired = away = False
             with contextlib.suppress(LostError):
                 async with contextlib.aclosing(self.transport.watch(**options)) as events:
                     async for event in events:
@@ -204,6 +204,9 @@ class Workload:
                             return
                         if self.chance.random() < 0.3:
                             await self.pause()
+                        elif self.chance.random() < 0.05:
+                            away = True
+                            break
             if expired:
                 state = await self._begin_anew(label)
                 stream = watches.Stream(state[0], label)
@@ -212,7 +215,8 @@ class Workload:
                     return
             else:
                 stream.resumed.append(len(stream.events))
-                await self.pause()
+                for _ in range(10 if away else 1):
+                    await self.pause()
 
     async def _begin_anew(self, label: str) -> tuple[int, set[str]]:
         """As a reflector does after 410: list, then watch from there."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from holdfast.machinery import errors
 from holdfast.machinery.errors import ApiError
@@ -12,8 +12,7 @@ from holdfast.registry.request import Request, User
 MASTERS = "system:masters"
 
 
-@dataclass(frozen=True)
-class Attributes:
+class Attributes(NamedTuple):
     """What is asked. ``path`` is set for requests that name no resource."""
 
     verb: str

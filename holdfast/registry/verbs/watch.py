@@ -8,7 +8,6 @@ is too slow is cut (its stream ends): it resumes by resourceVersion and loses no
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import random
 from collections.abc import AsyncGenerator, AsyncIterator
 
@@ -22,13 +21,13 @@ from holdfast.registry.core import Core
 from holdfast.registry.request import Event, Request, Stored
 from holdfast.registry.selection import Predicate, predicate
 from holdfast.registry.verbs.common import not_older_than
-from holdfast.store.api import Change, CompactedError
+from holdfast.store.api import CompactedError
 
 BOOKMARK_SECONDS = 60.0
 BEFORE_END = 2.0
 """A last bookmark goes out this long before the end, so that the next watch starts close."""
 MIN_SECONDS = 1800
-REPLAY_SECONDS = 30.0
+REPLAY = 1000
 _SENT = {"create": "ADDED", "update": "MODIFIED", "delete": "DELETED"}
 
 
@@ -102,24 +101,20 @@ class _Watch:
     async def _log(self, upto: int) -> list[CacheEvent]:
         """Events after ``self.revision`` up to ``upto`` from the store."""
         found: list[CacheEvent] = []
+        seen = self.revision
         try:
-            async with asyncio.timeout(REPLAY_SECONDS), contextlib.aclosing(self._changes()) as changes:
-                async for change in changes:
-                    if change.revision <= upto and change.record.key.startswith(self.prefix):
-                        old = codec.stored(change.previous) if change.previous else None
-                        found.append(CacheEvent(change.type, change.record.key, codec.stored(change.record), old))
-                    if change.revision >= upto:
-                        break
+            while True:
+                batch = await self.core.store.history(self.prefix, seen, REPLAY)
+                for change, before in batch:
+                    if change.revision > upto:
+                        return found
+                    old = codec.stored(before) if before else None
+                    found.append(CacheEvent(change.type, change.record.key, codec.stored(change.record), old))
+                if len(batch) < REPLAY:
+                    return found
+                seen = batch[-1][0].revision
         except CompactedError as error:
             raise errors.expired(f"too old resource version: {self.revision} ({error.oldest})") from None
-        except TimeoutError:
-            raise errors.expired("The resourceVersion for the provided watch is too old.") from None
-        return found
-
-    async def _changes(self) -> AsyncGenerator[Change, None]:
-        async for batch in self.core.store.watch("", self.revision):
-            for change in batch:
-                yield change
 
     async def _follow(self, subscription: Subscription) -> AsyncIterator[Event]:
         while True:
