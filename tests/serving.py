@@ -16,6 +16,7 @@ from yarl import URL
 
 from holdfast.lib import pki
 from holdfast.registry.registry import Registry
+from holdfast.server.gate import Limits
 from holdfast.system.server import Serving, serving
 from holdfast.system.settings import Settings
 
@@ -112,9 +113,17 @@ def _client_tls(keys: pki.Pki, pair: pki.Credential) -> ssl.SSLContext:
 
 
 @contextlib.asynccontextmanager
-async def api_server(data: Path, store: str = "memory") -> AsyncIterator[Api]:
+async def api_server(
+    data: Path, store: str = "memory", limits: Limits | None = None, pod_security: str = "baseline"
+) -> AsyncIterator[Api]:
     """As the administrator of a fresh server in ``data``. ``store``: one of STORES."""
-    settings = Settings(data=data, port=0, store="memory://" if store == "memory" else "")
+    settings = Settings(
+        data=data,
+        port=0,
+        store="memory://" if store == "memory" else "",
+        limits=limits or Limits(),
+        pod_security=pod_security,
+    )
     async with serving(settings) as server, aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)) as session:
         tls = _client_tls(server.keys, server.keys.admin)
         yield Api(server, session, tls, {"Accept": JSON, "User-Agent": "golden/1.0"})

@@ -34,6 +34,12 @@ runtime_option = click.option("--runtime", type=click.Choice(["auto", "oci"]), d
 store_option = click.option(
     "--store", default="", metavar="URL", help="sqlite:///PATH or memory://; the default lies in the data directory."
 )
+security_option = click.option(
+    "--pod-security",
+    type=click.Choice(["privileged", "baseline", "restricted"]),
+    default="baseline",
+    help="What is enforced in namespaces whose labels say nothing.",
+)
 
 
 class _Main(click.Group):
@@ -65,6 +71,7 @@ def main() -> None:
 @store_option
 @runtime_option
 @node_option
+@security_option
 def up(
     manifests: tuple[Path, ...],
     detach: bool,
@@ -73,11 +80,12 @@ def up(
     store: str,
     runtime: str,
     node_name: str,
+    pod_security: str,
 ) -> None:
     """Start the server and the node."""
     from holdfast.cli import up as command
 
-    settings = Settings(data.resolve(), listen[0], listen[1], store, node_name, runtime)
+    settings = Settings(data.resolve(), listen[0], listen[1], store, node_name, runtime, pod_security)
     command.run(settings, list(manifests), detach=detach)
 
 
@@ -173,11 +181,12 @@ def image_tag(source: str, target: str, data: Path) -> None:
 @listen_option
 @store_option
 @node_option
-def server(data: Path, listen: tuple[str, int | None], store: str, node_name: str) -> None:
+@security_option
+def server(data: Path, listen: tuple[str, int | None], store: str, node_name: str, pod_security: str) -> None:
     """The API server and the controllers, in the foreground."""
     from holdfast.cli import roles
 
-    roles.server(Settings(data.resolve(), listen[0], listen[1], store, node_name))
+    roles.server(Settings(data.resolve(), listen[0], listen[1], store, node_name, pod_security=pod_security))
 
 
 @main.command()

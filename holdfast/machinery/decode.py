@@ -10,6 +10,8 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Iterable, Iterator, Mapping
+from itertools import accumulate, islice
 from typing import Any
 
 import orjson
@@ -18,10 +20,14 @@ from holdfast.machinery import errors
 from holdfast.machinery.schema import Json, Schema
 
 MAX_DEPTH = 250
+MAX_DUPLICATES = 100
 _GO = {"string": "string", "integer": "int64", "number": "float64", "boolean": "bool"}
 _GIVEN = {bool: ("bool", "bool"), int: ("number", "int64"), float: ("number", "float64"), str: ("string", "string")}
 _GIVEN |= {list: ("array", "slice"), dict: ("object", "map")}
 _SPACED = re.compile(rb'"\s+:')
+_STRING = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"')
+_NO_BRACKETS = bytes(set(range(256)) - set(b"[]{}"))
+_STEP = {ord("["): 1, ord("{"): 1, ord("]"): -1, ord("}"): -1}
 _POSITION = re.compile(r"\[\d+]")
 
 
@@ -61,80 +67,59 @@ class _OutOfRange(_Mistyped):
 
 def parse_json(raw: bytes) -> Json:
     """The value of a JSON text. Raises ApiError 400 for anything RFC 8259 does not allow, or nested too deep."""
-    if _depth(raw) > MAX_DEPTH:
-        raise errors.bad_request(f"the body is nested deeper than {MAX_DEPTH} levels")
     try:
-        return orjson.loads(raw)
+        value = orjson.loads(raw)
     except orjson.JSONDecodeError as error:
         raise errors.bad_request(f"the body is not valid JSON: {error}") from None
+    if raw.count(b"{") + raw.count(b"[") > MAX_DEPTH and _depth(raw) > MAX_DEPTH:
+        raise errors.bad_request(f"the body is nested deeper than {MAX_DEPTH} levels")
+    return value
 
 
 def _depth(raw: bytes) -> int:
-    """Deepest nesting, strings skipped; cheap where there are few brackets."""
-    if raw.count(b"{") + raw.count(b"[") <= MAX_DEPTH:
-        return 0
-    depth = deepest = 0
-    in_string = escaped = False
-    for byte in raw:
-        if in_string:
-            if escaped:
-                escaped = False
-            elif byte == 0x5C:
-                escaped = True
-            elif byte == 0x22:
-                in_string = False
-        elif byte == 0x22:
-            in_string = True
-        elif byte in (0x7B, 0x5B):
-            depth += 1
-            deepest = max(deepest, depth)
-        elif byte in (0x7D, 0x5D):
-            depth -= 1
-    return deepest
+    """Deepest nesting of a text that is known to be JSON."""
+    brackets = _STRING.sub(b"", raw).translate(None, _NO_BRACKETS)
+    return max(accumulate(map(_STEP.__getitem__, brackets)), default=0)
 
 
 def duplicate_fields(raw: bytes, tree: Json) -> list[str]:
-    """Paths of object keys that stand twice (the last one counts). ``tree`` is what ``raw`` was parsed to."""
+    """Paths of object keys that stand twice (the last one counts), the first hundred. ``tree`` is what ``raw`` was parsed to."""
     if raw.count(b'":') == _keys(tree) and not _SPACED.search(raw):
         return []  # as many keys in the text as in the tree
-    found: list[str] = []
+    doubled: list[tuple[dict[str, Any], dict[str, None]]] = []
 
     def pairs(items: list[tuple[str, Any]]) -> Any:
-        out: dict[str, Any] = {}
-        for name, value in items:
-            if name in out:
-                found.append(name)
-            out[name] = value
+        out = dict(items)
+        if len(out) < len(items):
+            seen: set[str] = set()
+            doubled.append((out, {name: None for name, _ in items if name in seen or seen.add(name)}))  # type: ignore[func-returns-value]
         return out
 
     try:
         whole = json.loads(raw, object_pairs_hook=pairs)
     except (ValueError, RecursionError):
         return []
-    return [_locate(whole, name) for name in found]
+    return list(islice(_paths(whole, {id(out): names for out, names in doubled}), MAX_DUPLICATES)) if doubled else []
+
+
+def _paths(tree: Json, doubled: Mapping[int, Iterable[str]], path: str = "") -> Iterator[str]:
+    lead = f"{path}." if path else ""
+    if isinstance(tree, dict):
+        for name in doubled.get(id(tree), ()):
+            yield lead + name
+        for name, value in tree.items():
+            if isinstance(value, dict | list):
+                yield from _paths(value, doubled, lead + name)
+    elif isinstance(tree, list):
+        for position, item in enumerate(tree):
+            if isinstance(item, dict | list):
+                yield from _paths(item, doubled, f"{path}[{position}]")
 
 
 def _keys(tree: Json) -> int:
     if isinstance(tree, dict):
         return len(tree) + sum(_keys(value) for value in tree.values() if isinstance(value, dict | list))
     return sum(_keys(item) for item in tree if isinstance(item, dict | list)) if isinstance(tree, list) else 0
-
-
-def _locate(tree: Any, name: str, path: str = "") -> str:
-    if isinstance(tree, dict):
-        for key, value in tree.items():
-            here = f"{path}.{key}" if path else key
-            if key == name:
-                return here
-            below = _locate(value, name, here)
-            if below != name:
-                return below
-    if isinstance(tree, list):
-        for position, value in enumerate(tree):
-            below = _locate(value, name, f"{path}[{position}]")
-            if below != name:
-                return below
-    return name
 
 
 def decode(schema: Schema, body: Json) -> tuple[Json, list[str]]:

@@ -10,12 +10,15 @@ from holdfast.lib.clock import Clock, SystemClock, rfc3339
 from holdfast.lib.ids import new_uuid
 from holdfast.registry import codec
 from holdfast.registry.addresses import Addresses
-from holdfast.registry.authorize import Authorizer, attributes_of, refusal
+from holdfast.registry.authorize import Authorizer, Union, attributes_of, refusal
+from holdfast.registry.authorize.node import NodeAuthorizer
 from holdfast.registry.authorize.rbac import Rbac
 from holdfast.registry.authorize.reviews import VerifyToken
 from holdfast.registry.cache import WatchCache
 from holdfast.registry.claims import IssueToken
 from holdfast.registry.commit import Committer
+from holdfast.registry.podsecurity import policy as podsecurity
+from holdfast.registry.podsecurity.policy import Policy
 from holdfast.registry.request import Request
 from holdfast.store.api import Store
 
@@ -31,6 +34,7 @@ class Core:
         service_cidr: str = "10.96.0.0/12",
         issue_token: IssueToken | None = None,
         verify_token: VerifyToken | None = None,
+        pod_security: Policy | None = None,
         new_uid: Callable[[], str] = new_uuid,
     ) -> None:
         self.store = store
@@ -38,11 +42,13 @@ class Core:
         self.clock: Clock = clock or SystemClock()
         self.issue_token = issue_token
         self.verify_token = verify_token
+        self.pod_security = pod_security or podsecurity.defaults()
+        """What namespaces ask of their pods where their labels say nothing."""
         self.new_uid = new_uid
         self.cache = WatchCache(store)
         self.committer = Committer(store, self.cache)
         self.rbac = Rbac(self.cache)
-        self.authorizer: Authorizer = authorizer or self.rbac
+        self.authorizer: Authorizer = authorizer or Union(NodeAuthorizer(self.cache), self.rbac)
         self.addresses = Addresses(self.cache, service_cidr)
 
     def authorize(self, request: Request) -> None:

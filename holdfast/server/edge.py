@@ -11,95 +11,59 @@ import contextlib
 import gzip
 import logging
 import random
-from collections.abc import AsyncIterator, Iterator
-from typing import Any, cast
+from collections.abc import AsyncIterator, Coroutine, Mapping
+from typing import Any, TypeVar, cast
 from urllib.parse import parse_qsl
 
 import orjson
-import yaml
 from aiohttp import web
-from aiohttp.web_protocol import RequestHandler
 
-from holdfast.client.api import APPLY_PATCH
 from holdfast.lib.clock import Clock
 from holdfast.lib.ids import new_uuid
-from holdfast.machinery import errors, wire
-from holdfast.machinery.decode import duplicate_fields, parse_json
+from holdfast.machinery import errors
+from holdfast.machinery.decode import duplicate_fields
 from holdfast.machinery.errors import ApiError
 from holdfast.registry.authorize import reviews
 from holdfast.registry.registry import Registry
 from holdfast.registry.request import Event, Listing, Request, Result, User
-from holdfast.server import render, routes
+from holdfast.server import bodies, render, routes
 from holdfast.server.answer import Answer, warning
 from holdfast.server.authentication import OPEN_PATHS, Authenticator
+from holdfast.server.connections import Connections
+from holdfast.server.deadlines import Deadlines, duration, out_of_time, within
+from holdfast.server.gate import Gate, Limits
 from holdfast.server.impersonation import impersonated
 from holdfast.server.pages import Pages
 from holdfast.server.routes import STREAMS, Target
 from holdfast.server.streams import Streams
 
 log = logging.getLogger("holdfast.server")
+_T = TypeVar("_T")
 
-BODY_LIMIT = 3 * 1024 * 1024
 GZIP_FROM = 128 * 1024
+AUDIT_ID_LIMIT = 64
 MIN_WATCH_SECONDS = 1800
-BODY_TYPES = ("application/json", "application/yaml", "application/vnd.kubernetes.protobuf")
-HEAD_LIMIT = 256 * 1024
-"""Of a request line and of a header: exec carries its command in the URL, selectors may be long."""
-KEEPALIVE_SECONDS = 75
-
-
-class Connections(web.Server):
-    """aiohttp's server, which also ends a stream whose client has gone: it may have nothing to write for hours.
-
-    Other requests run to their end without their client: a write half way is never cancelled.
-    """
-
-    def __init__(self, edge: Edge) -> None:
-        super().__init__(
-            edge.handle,
-            access_log=None,
-            keepalive_timeout=KEEPALIVE_SECONDS,
-            max_line_size=HEAD_LIMIT,
-            max_field_size=HEAD_LIMIT,
-        )
-        self._streams: dict[RequestHandler, asyncio.Task[Any]] = {}
-        self.identities: dict[RequestHandler, User] = {}
-        """Whom a connection's certificate names: said once, at its first request."""
-        edge.connections = self
-
-    @contextlib.contextmanager
-    def streaming(self, request: web.BaseRequest) -> Iterator[None]:
-        """Within it the current task is cancelled when the client of ``request`` goes."""
-        task, protocol = asyncio.current_task(), request.protocol
-        assert task is not None
-        self._streams[protocol] = task
-        try:
-            yield
-        finally:
-            self._streams.pop(protocol, None)
-
-    def connection_lost(self, handler: RequestHandler, exc: BaseException | None = None) -> None:
-        super().connection_lost(handler, exc)
-        self.identities.pop(handler, None)
-        task = self._streams.pop(handler, None)
-        if task is not None:
-            task.cancel()
 
 
 class Edge:
-    def __init__(self, registry: Registry, authenticator: Authenticator, streams: Streams, pages: Pages, clock: Clock) -> None:
+    def __init__(
+        self, registry: Registry, authenticator: Authenticator, streams: Streams, pages: Pages, clock: Clock, limits: Limits
+    ) -> None:
         self._registry = registry
         self._authenticator = authenticator
         self._streams = streams
         self._pages = pages
         self._clock = clock
-        self.connections: Connections
-        """Set by the server that this edge answers for."""
+        self._gate = Gate(limits)
+        pages.gauges["gate"] = self._gate.statistics
+        self._running: Deadlines[asyncio.Task[Any]] = Deadlines(limits.request_seconds, _cancel)
+        self.connections = Connections(self.handle, limits.head_seconds)
 
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
         """aiohttp's handler of every request."""
+        self.connections.spoke(request)
         request[render.HEADERS] = common = {
-            "Audit-ID": request.headers.get("Audit-ID") or new_uuid(),
+            "Audit-ID": _printable(request.headers.get("Audit-ID", ""))[:AUDIT_ID_LIMIT] or new_uuid(),
             "X-Content-Type-Options": "nosniff",
             "Cache-Control": "no-cache, private",
         }
@@ -124,6 +88,8 @@ class Edge:
                 response.headers.setdefault(name, value)
         if "Upgrade" in request.headers and not response.prepared and response.status != 101:
             response.force_close()
+        if request.method == "GET" and isinstance(response, Answer | web.Response):
+            await _compress(request, response)
         return cast("web.StreamResponse", response)
 
     async def _answer(self, request: web.BaseRequest) -> Answer | web.StreamResponse:
@@ -131,14 +97,41 @@ class Edge:
         user = await self._who(request, path)
         if any(name[:12].lower() == b"impersonate-" for name, _ in request.raw_headers):
             user = impersonated(user, request.headers.items(), self._registry.authorize_resource)
+        request[render.HEADERS].update(self._gate.level(user).headers)
         parts = routes.segments(request.raw_path.partition("?")[0]) if path.strip("/") else []
         if len(parts) >= 2 and parts[0] in ("api", "apis") and (parts[0] == "api" or len(parts) >= 3):
             resource = len(parts) > (2 if parts[0] == "api" else 3)
             if resource:
                 return await self._resource(request, user, parts)
-        if not path.startswith(OPEN_PATHS):
-            await self._registry.authorize_path(user, request.method.lower(), path)
-        return await self._pages.serve(request, parts)
+        if path.startswith(OPEN_PATHS):
+            return await self._pages.serve(request, parts)
+        await self._registry.authorize_path(user, request.method.lower(), path)
+        return await self._fairly(request, user, {}, self._pages.serve(request, parts))
+
+    async def _fairly(self, request: web.BaseRequest, user: User, options: dict[str, str], work: Coroutine[Any, Any, _T]) -> _T:
+        """Does ``work`` when there is a seat for it, within the time that a request has. Raises ApiError 429 or 504."""
+        lane = self._gate.lane(user, request.method)
+        task = asyncio.current_task()
+        assert task is not None
+        self._running.begin(task)
+        try:
+            if lane is not None and not lane.take(user.name):
+                await lane.turn(user.name)
+            try:
+                if "timeout" in options and (seconds := duration(options["timeout"])):
+                    return await within(seconds, work)
+                return await work
+            finally:
+                if lane is not None:
+                    lane.leave(user.name)
+        except asyncio.CancelledError:
+            if self._running.end(task):
+                raise
+            task.uncancel()
+            raise out_of_time() from None
+        finally:
+            self._running.end(task)
+            work.close()
 
     async def _who(self, request: web.BaseRequest, path: str) -> User:
         known = self.connections.identities.get(request.protocol)
@@ -156,39 +149,43 @@ class Edge:
         query = parse_qsl(request.query_string, keep_blank_values=True)
         options = dict(query)
         if _asks_review(parts):
-            if request.method != "POST":
-                raise errors.method_not_allowed(request.method.lower(), parts[-1], parts[1])
-            body = await self._body(request)
-            namespace = parts[4] if len(parts) == 6 else ""
-            return Answer(orjson.dumps(await self._registry.review(user, parts[-1], body or {}, namespace)), 201)
+            return await self._fairly(request, user, options, self._review(request, user, parts))
         target = routes.resolve(self._registry.kinds, request.method, parts, options)
-        content_type = request.content_type if request.headers.get("Content-Type") else "application/json"
+        content_type = bodies.media_type(request)
 
         def call(body: Any = None) -> Request:
             what = (target.verb, target.kind, target.namespace, target.name, target.subresource)
-            return Request(user, *what, options, body, content_type, request.headers.get("User-Agent", ""))
+            return Request(user, *what, options, body, content_type, _printable(request.headers.get("User-Agent", "")))
 
         if target.kind.deprecation:
             request[render.HEADERS]["Warning"] = warning(target.kind.deprecation)
         if target.subresource in STREAMS:
             self._registry.authorize(call())
-            if target.subresource != "log":
-                return await self._streams.tunnel(request, target, query)
-            with self.connections.streaming(request):
-                return await self._streams.log(request, target, query)
+            with self._gate.streaming(user):
+                if target.subresource != "log":
+                    return await self._streams.tunnel(request, target, query)
+                with self.connections.streaming(request):
+                    return await self._streams.log(request, target, query)
         form = render.negotiate(request.headers.get("Accept", ""), options.get("includeObject", ""))
         if target.verb == "watch":
-            with self.connections.streaming(request):
+            with self._gate.streaming(user), self.connections.streaming(request):
                 return await self._watch(request, call(), form)
-        body, warnings = await self._decoded(request, target, options)
-        outcome = await self._registry.execute(call(body))
-        if isinstance(outcome, Listing):
-            data = render.many(target.kind, outcome, form, self._clock.now())
-            if len(data) > GZIP_FROM and _takes_gzip(request):
-                packed = await asyncio.to_thread(gzip.compress, data, 1)
-                return Answer(packed, headers=[("Content-Encoding", "gzip"), ("Vary", "Accept-Encoding")])
-            return Answer(data)
-        return self._result(target, outcome, form, warnings)
+
+        async def carried_out() -> Answer:
+            body, warnings = await self._decoded(request, target, options)
+            outcome = await self._registry.execute(call(body))
+            if isinstance(outcome, Listing):
+                return Answer(render.many(target.kind, outcome, form, self._clock.now()))
+            return self._result(target, outcome, form, warnings)
+
+        return await self._fairly(request, user, options, carried_out())
+
+    async def _review(self, request: web.BaseRequest, user: User, parts: list[str]) -> Answer:
+        if request.method != "POST":
+            raise errors.method_not_allowed(request.method.lower(), parts[-1], parts[1])
+        _, body = await bodies.tree(request)
+        namespace = parts[4] if len(parts) == 6 else ""
+        return Answer(orjson.dumps(await self._registry.review(user, parts[-1], body or {}, namespace)), 201)
 
     def _result(self, target: Target, result: Result, form: render.Form, warnings: list[str]) -> Answer:
         if result.stored is not None:
@@ -197,47 +194,22 @@ class Edge:
             data = render.other(result.obj or {}, form, self._clock.now())
         return Answer(data, result.code, headers=[("Warning", warning(text)) for text in (*warnings, *result.warnings)])
 
-    async def _decoded(self, request: web.BaseRequest, target: Target, options: dict[str, str]) -> tuple[Any, list[str]]:
+    async def _decoded(self, request: web.BaseRequest, target: Target, options: Mapping[str, str]) -> tuple[Any, list[str]]:
         """The body and the warnings that its text alone gives rise to (duplicate fields)."""
         if request.method not in ("POST", "PUT", "PATCH", "DELETE"):
             return None, []
-        raw = await self._read(request)
-        if not raw:
-            return None, []
-        body = self._parse(request, raw)
+        raw, body = await bodies.tree(request)
         how = options.get("fieldValidation") or "Warn"
         if how == "Ignore" or target.verb not in ("create", "update"):
             return body, []
-        doubled = [f'duplicate field "{path}"' for path in duplicate_fields(raw, body)] if raw.startswith(b"{") else []
+        doubled = (
+            [f'duplicate field "{path}"' for path in duplicate_fields(raw, body)] if raw.lstrip(b" \t\r\n").startswith(b"{") else []
+        )
         if doubled and how == "Strict":
             resource = target.kind.resource
             where = f'{resource.kind} in version "{resource.version}" cannot be handled as a {resource.kind}'
             raise errors.bad_request(f"{where}: strict decoding error: {', '.join(doubled)}")
         return body, doubled
-
-    async def _body(self, request: web.BaseRequest) -> Any:
-        raw = await self._read(request)
-        return self._parse(request, raw) if raw else None
-
-    async def _read(self, request: web.BaseRequest) -> bytes:
-        if (request.content_length or 0) > BODY_LIMIT:
-            raise errors.too_large(BODY_LIMIT)
-        raw = b""
-        while chunk := await request.content.readany():
-            raw += chunk
-            if len(raw) > BODY_LIMIT:
-                raise errors.too_large(BODY_LIMIT)
-        return raw
-
-    def _parse(self, request: web.BaseRequest, raw: bytes) -> Any:
-        media = request.content_type if request.headers.get("Content-Type") else "application/json"
-        if media in ("application/yaml", APPLY_PATCH):
-            return _yaml(raw)
-        if media == wire.MEDIA_TYPE:
-            return wire.decode_body(raw)
-        if not (media == "application/json" or media.endswith("+json")):
-            raise errors.unsupported_media_type(BODY_TYPES)
-        return parse_json(raw)
 
     async def _watch(self, request: web.BaseRequest, call: Request, form: render.Form) -> web.StreamResponse:
         """Newline-separated events until the client goes, the time is over, or the watcher is cut."""
@@ -291,23 +263,8 @@ async def _first(events: AsyncIterator[Event]) -> AsyncIterator[asyncio.Task[Eve
             pending.exception()
 
 
-class _Loader(yaml.CSafeLoader):
-    """No timestamps: a date stays a string."""
-
-
-_Loader.yaml_implicit_resolvers = {
-    first: [(tag, regexp) for tag, regexp in resolvers if tag != "tag:yaml.org,2002:timestamp"]
-    for first, resolvers in yaml.CSafeLoader.yaml_implicit_resolvers.items()
-}
-
-
-def _yaml(raw: bytes) -> Any:
-    try:
-        if any(isinstance(event, yaml.AliasEvent) for event in yaml.parse(raw, Loader=yaml.CSafeLoader)):
-            raise errors.bad_request("YAML aliases are not accepted")
-        return parse_json(orjson.dumps(yaml.load(raw, Loader=_Loader)))
-    except (yaml.YAMLError, TypeError, RecursionError) as error:
-        raise errors.bad_request(f"the body is not valid YAML: {error}") from None
+def _cancel(task: asyncio.Task[Any]) -> None:
+    task.cancel()
 
 
 def _asks_review(parts: list[str]) -> bool:
@@ -320,10 +277,34 @@ def _asks_review(parts: list[str]) -> bool:
     return len(parts) == 4
 
 
+def _printable(field: str) -> str:
+    """A header's text, which may hold bytes that are no text."""
+    return field if field.isascii() else field.encode(errors="replace").decode()
+
+
 def _refusal(error: ApiError) -> Answer:
     retry = (error.details or {}).get("retryAfterSeconds")
     return Answer(orjson.dumps(error.status()), error.code, headers=[("Retry-After", str(retry))] if retry else [])
 
 
-def _takes_gzip(request: web.BaseRequest) -> bool:
-    return "gzip" in request.headers.get("Accept-Encoding", "")
+async def _compress(request: web.BaseRequest, response: Answer | web.Response) -> None:
+    """Large answers go packed to who takes them so (API-77)."""
+    body = response.body
+    if not isinstance(body, bytes) or len(body) <= GZIP_FROM or not takes_gzip(request.headers.get("Accept-Encoding", "")):
+        return
+    response.body = await asyncio.to_thread(gzip.compress, body, 1)
+    for name, value in (("Content-Encoding", "gzip"), ("Vary", "Accept-Encoding")):
+        if isinstance(response, Answer):
+            response.headers.append((name, value))
+        else:
+            response.headers.add(name, value)
+
+
+def takes_gzip(accepted: str) -> bool:
+    """Whether an Accept-Encoding header names gzip, and not to refuse it."""
+    for choice in accepted.split(","):
+        name, _, parameters = choice.partition(";")
+        if name.strip().lower() in ("gzip", "*"):
+            weight = parameters.replace(" ", "").removeprefix("q=")
+            return not weight or weight.strip("0.") != ""
+    return False

@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import orjson
@@ -23,6 +23,7 @@ from holdfast.server.tokens import Tokens
 
 GIT_VERSION = "v1.36.2+holdfast"
 HEALTH = ("healthz", "livez", "readyz")
+PAGES = ("", *HEALTH, "version", "api", "apis", "openapi", "openid", ".well-known", "metrics")
 
 
 class Pages:
@@ -32,12 +33,14 @@ class Pages:
         self.address = address
         self._kept: dict[str, tuple[int, bytes]] = {}
         self.ready = False
+        self.gauges: dict[str, Callable[[], Mapping[str, float]]] = {}
+        """Further numbers for /metrics, by the part they tell of."""
 
     async def serve(self, request: web.BaseRequest, parts: list[str]) -> web.StreamResponse:
         """Raises ApiError 404 for a path that nothing lies at."""
-        if request.method not in ("GET", "HEAD"):
-            raise routes.not_there()
         first = parts[0] if parts else ""
+        if request.method not in ("GET", "HEAD"):
+            raise routes.not_allowed() if first in PAGES else routes.not_there()
         if first in HEALTH and len(parts) == 1:
             return self._health(first, verbose="verbose" in request.query)
         if parts == ["version"]:
@@ -81,7 +84,7 @@ class Pages:
         }
 
     def _metrics(self) -> web.Response:
-        found = self._registry.statistics()
+        found = self._registry.statistics() | {part: ask() for part, ask in self.gauges.items()}
         lines = [f"holdfast_{part}_{name} {value}" for part, values in found.items() for name, value in values.items()]
         return web.Response(text="\n".join(lines) + "\n")
 

@@ -75,17 +75,17 @@ def resolve(kinds: KindTable, method: str, parts: list[str], options: Mapping[st
 def _verb(kind: Kind, method: str, name: str, subresource: str) -> str:
     if subresource in STREAMS:
         return "get" if subresource == "log" else "create"
-    verbs = {"GET": "get", "HEAD": "get", "POST": "create", "PUT": "update", "PATCH": "patch", "DELETE": "delete"}
+    verbs = {"GET": "get", "POST": "create", "PUT": "update", "PATCH": "patch", "DELETE": "delete"}
     if not name:
-        verbs = {"GET": "list", "HEAD": "list", "POST": "create", "DELETE": "deletecollection"}
+        verbs = {"GET": "list", "POST": "create", "DELETE": "deletecollection"}
     verb = verbs.get(method)
     if verb is None or (name and not subresource and verb == "create"):
-        raise _not_allowed()
+        raise not_allowed()
     allowed = kind.subresources[subresource].verbs if subresource else kind.verbs
     if verb not in allowed:
-        raise _not_allowed()
+        raise not_allowed()
     return verb
 
 
-def _not_allowed() -> ApiError:
+def not_allowed() -> ApiError:
     return ApiError(405, "MethodNotAllowed", "the server does not allow this method on the requested resource", {})

@@ -29,10 +29,11 @@ from holdfast.lib.clock import Clock, SystemClock
 from holdfast.machinery.errors import ApiError
 from holdfast.registry.bootstrap import SERVER, bootstrap
 from holdfast.registry.local import LocalClient
+from holdfast.registry.podsecurity.policy import defaults
 from holdfast.registry.registry import Registry
 from holdfast.registry.request import User
 from holdfast.server.authentication import Authenticator
-from holdfast.server.edge import Connections, Edge
+from holdfast.server.edge import Edge
 from holdfast.server.pages import Pages
 from holdfast.server.streams import Streams
 from holdfast.server.tokens import Tokens
@@ -105,13 +106,14 @@ async def serving(settings: Settings, *, clock: Clock | None = None) -> AsyncIte
     async with contextlib.AsyncExitStack() as stack:
         stack.push_async_callback(store.close)
         clock = clock or SystemClock()
-        registry = Registry(store, builtin_table(), clock, service_cidr=settings.service_cidr)
+        security = defaults(settings.pod_security)
+        registry = Registry(store, builtin_table(), clock, service_cidr=settings.service_cidr, pod_security=security)
         tokens = Tokens(keys.token_key, clock, lambda plural, namespace, name: _live(registry, plural, namespace, name))
         registry.issue_token, registry.verify_token = tokens.issue, tokens.verify
         await registry.start()
         stack.push_async_callback(registry.close)
         await bootstrap(registry, ca_pem=keys.ca.certificate.decode())
-        runner, pages = _runner(registry, tokens, pki.client_context(keys.ca.certificate, keys.kubelet_client, settings.pki))
+        runner, pages = _runner(registry, tokens, pki.client_context(keys.ca.certificate, keys.kubelet_client, settings.pki), settings)
         await runner.setup()
         stack.push_async_callback(runner.cleanup)
         port = await _listen(runner, settings, pki.server_context(keys.server, keys.ca.certificate, settings.pki))
@@ -134,10 +136,10 @@ def _live(registry: Registry, plural: str, namespace: str, name: str) -> Obj | N
     return found.obj if found else None
 
 
-def _runner(registry: Registry, tokens: Tokens, backend: ssl.SSLContext) -> tuple[web.ServerRunner, Pages]:
+def _runner(registry: Registry, tokens: Tokens, backend: ssl.SSLContext, settings: Settings) -> tuple[web.ServerRunner, Pages]:
     pages = Pages(registry, tokens, "")
-    edge = Edge(registry, Authenticator(tokens), Streams(registry, backend), pages, registry.clock)
-    return web.ServerRunner(Connections(edge), shutdown_timeout=1), pages
+    edge = Edge(registry, Authenticator(tokens), Streams(registry, backend), pages, registry.clock, settings.limits)
+    return web.ServerRunner(edge.connections, shutdown_timeout=1), pages
 
 
 async def _listen(runner: web.ServerRunner, settings: Settings, tls: ssl.SSLContext) -> int:

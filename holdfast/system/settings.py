@@ -14,6 +14,8 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
+from holdfast.server.gate import Limits
+
 
 def default_data() -> Path:
     """/var/lib/holdfast as root, else $XDG_DATA_HOME/holdfast."""
@@ -47,6 +49,9 @@ class Settings:
     runtime: str = "auto"
     """How instances run: auto or oci."""
 
+    pod_security: str = "baseline"
+    """The Pod Security Standard that is enforced where a namespace's labels say nothing: privileged, baseline or restricted."""
+
     advertise: tuple[str, int] = ("10.244.0.1", 6443)
     """Address and port at which pods reach the API: the node forwards it to the server."""
 
@@ -54,6 +59,9 @@ class Settings:
     service_cidr: str = "10.96.0.0/12"
     dns_address: str = "10.96.0.10"
     domain: str = "cluster.local"
+
+    limits: Limits = field(default_factory=Limits)
+    """What the server takes on at once, and for how long."""
 
     @cached_property
     def instance_id(self) -> str:

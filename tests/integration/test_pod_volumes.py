@@ -77,6 +77,7 @@ def test_sub_paths(system: System) -> None:
 
 
 def test_host_paths_are_checked(system: System, tmp_path: Path) -> None:
+    system.kubectl("label", "namespace", "default", "pod-security.kubernetes.io/enforce=privileged")
     (tmp_path / "there").mkdir()
     (tmp_path / "there" / "f").write_text("from the host\n")
     volume = {"name": "v", "hostPath": {"path": str(tmp_path / "there"), "type": "Directory"}}
@@ -89,6 +90,7 @@ def test_host_paths_are_checked(system: System, tmp_path: Path) -> None:
 
     system.until(told, "the event names the missing directory", 20)
     system.kubectl("delete", "pod", "nowhere")
+    system.kubectl("label", "namespace", "default", "pod-security.kubernetes.io/enforce-")
 
 
 def test_a_local_volume_is_bound_by_class_size_and_mode(system: System, tmp_path: Path) -> None:

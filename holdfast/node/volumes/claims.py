@@ -137,7 +137,12 @@ class ClaimVolumes:
     async def _is_revoked(self, fence: fences.Fence) -> bool:
         """The holder's record is gone from the API: whoever removed it has vouched for its end."""
         namespace, name = meta.split_key(fence.pod)
-        holder = await self._get(PODS.plural, name, namespace)
+        try:
+            holder = await self._get(PODS.plural, name, namespace)
+        except ApiError as error:
+            if error.code == 403:  # it is there, bound to another node: not ours to read
+                return False
+            raise
         return holder is None or meta.uid(holder) != fence.podUID
 
     async def _write(self, volume: Obj, fence: fences.Fence) -> None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 
-from holdfast.registry.admission import namespace, pod, storage
+from holdfast.registry.admission import namespace, node, pod, podsecurity, storage
 from holdfast.registry.write import Write
 
 Plugin = Callable[[Write], Awaitable[None]]
@@ -20,4 +20,4 @@ MUTATING: tuple[Plugin, ...] = (
     storage.default_class,
     storage.in_use_protection,
 )
-VALIDATING: tuple[Plugin, ...] = (namespace.terminating,)
+VALIDATING: tuple[Plugin, ...] = (namespace.terminating, node.restrict, podsecurity.secure)

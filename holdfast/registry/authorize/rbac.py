@@ -47,6 +47,8 @@ class Rbac:
         if MASTERS in user.groups:
             return Decision(True)
         self._refresh()
+        if attributes.fields:
+            attributes = attributes._replace(fields="")
         key = (user.name, user.groups, attributes)
         found = self._decisions.get(key)
         if found is None:

@@ -56,24 +56,16 @@ _ADMIN: tuple[_Rule, ...] = (
     ("authorization.k8s.io", "localsubjectaccessreviews", "create"),
 )
 _NODE: tuple[_Rule, ...] = (
-    ("core", "pods", "get list watch create delete patch update"),
-    ("core", "pods/status", "get patch update"),
-    ("core", "pods/eviction", "create"),
-    ("core", "nodes", "get list watch create delete patch update"),
-    ("core", "nodes/status", "get patch update"),
-    ("core", "secrets configmaps serviceaccounts", _READ),
-    ("core", "serviceaccounts/token", "create"),
-    ("core", "services endpoints namespaces", _READ),
-    ("core", "persistentvolumeclaims persistentvolumes", "get list watch create delete patch update"),
-    ("core", "persistentvolumeclaims/status persistentvolumes/status", "get patch update"),
-    ("apps", "statefulsets controllerrevisions", _READ),
-    ("storage.k8s.io", "storageclasses csinodes csidrivers volumeattachments", _READ),
-    ("discovery.k8s.io", "endpointslices", _READ),
     ("authentication.k8s.io", "tokenreviews", "create"),
     ("authorization.k8s.io", "subjectaccessreviews localsubjectaccessreviews", "create"),
-    _LEASES,
-    _EVENTS,
+    ("core", "services endpoints", _READ),
+    ("discovery.k8s.io", "endpointslices", _READ),
+    ("storage.k8s.io", "storageclasses csidrivers", _READ),
+    ("storage.k8s.io", "volumeattachments", "get"),
+    ("node.k8s.io", "runtimeclasses", _READ),
+    ("core,events.k8s.io", "events", "create update patch"),
 )
+"""What every node may do alike; what depends on the node is decided by ``authorize.node``."""
 
 _CONTROLLERS: dict[str, tuple[_Rule, ...]] = {
     "statefulset-controller": (
@@ -157,6 +149,9 @@ def _role(name: str, rules: list[Obj], labels: dict[str, str] | None = None) -> 
     return {"metadata": {"name": name, "labels": _LABELS | (labels or {}), "annotations": dict(_AUTOUPDATE)}, "rules": rules}
 
 
+NODE_RULES = [_rule(rule) for rule in _NODE]
+
+
 def _urls(*paths: str) -> Obj:
     return {"nonResourceURLs": list(paths), "verbs": ["get"]}
 
@@ -185,7 +180,7 @@ def roles() -> Iterator[Obj]:
             _rule(("authentication.k8s.io", "selfsubjectreviews", "create")),
         ],
     )
-    yield _role("system:node", [_rule(r) for r in _NODE])
+    yield _role("system:node", NODE_RULES)
     yield _role("system:kube-controller-manager", [_rule(r) for r in (*_MANAGER, _EVENTS, _LEASES)])
     yield _role("system:kube-scheduler", [_rule(r) for r in (*_SCHEDULER, _EVENTS, _LEASES)])
     for name, rules in _CONTROLLERS.items():
@@ -219,7 +214,7 @@ def bindings() -> Iterator[Obj]:
     public = (_group("system:authenticated"), _group("system:unauthenticated"))
     yield _binding("system:public-info-viewer", "system:public-info-viewer", *public)
     yield _binding("system:monitoring", "system:monitoring", _group("system:monitoring"))
-    yield _binding("system:node", "system:node", _group("system:nodes"))
+    yield _binding("system:node", "system:node")
     scheduler = (_user("system:kube-scheduler"), _account("system:kube-scheduler"), _account("kube-scheduler"))
     yield _binding("system:kube-scheduler", "system:kube-scheduler", *scheduler)
     yield _binding("system:kube-controller-manager", "system:kube-controller-manager", _user("system:kube-controller-manager"))

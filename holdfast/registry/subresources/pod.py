@@ -10,6 +10,7 @@ from holdfast.kinds.kind import Obj
 from holdfast.machinery import errors, fielderror, meta
 from holdfast.machinery.fielderror import FieldError
 from holdfast.registry import codec, options
+from holdfast.registry.admission.node import check_eviction
 from holdfast.registry.core import Core
 from holdfast.registry.options import delete_options
 from holdfast.registry.pipeline import check_type
@@ -72,6 +73,7 @@ async def evict(core: Core, request: Request) -> Result:
         delete_body["dryRun"] = [request.options["dryRun"]]
     deleting = changed(request, verb="delete", subresource="", body=delete_body, options={})
     wanted = delete_options(deleting)
+    check_eviction(request, found.obj)
     check_preconditions(request.kind, found, wanted)
 
     def mark(pod: Obj) -> None:

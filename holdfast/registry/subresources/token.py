@@ -8,6 +8,7 @@ from holdfast.kinds.kind import Obj
 from holdfast.lib.clock import rfc3339
 from holdfast.machinery import errors, fielderror, meta
 from holdfast.registry import codec, options
+from holdfast.registry.admission.node import check_token
 from holdfast.registry.claims import AUDIENCE, TokenClaims
 from holdfast.registry.core import Core
 from holdfast.registry.pipeline import check_type
@@ -62,6 +63,7 @@ def _refuse(found: fielderror.FieldError) -> None:
 def _bind(core: Core, request: Request, account: Obj, reference: Any, audiences: tuple[str, ...], seconds: int) -> TokenClaims:
     subject = (request.namespace, request.name, meta.uid(account), audiences, seconds)
     if not reference:
+        check_token(request, {}, None)
         return TokenClaims(*subject)
     if not isinstance(reference, dict):
         raise errors.bad_request("spec.boundObjectRef must be an object")
@@ -76,6 +78,7 @@ def _bind(core: Core, request: Request, account: Obj, reference: Any, audiences:
     if reference.get("uid") and reference["uid"] != meta.uid(found.obj):
         text = f"the UID in the bound object reference ({reference['uid']}) does not match the UID in record."
         raise errors.conflict(storage, name, f"{text} The object might have been deleted and then recreated")
+    check_token(request, {**reference, "apiVersion": version}, found.obj)
     node = ""
     if kind == "Pod":
         spec = found.obj.get("spec") or {}

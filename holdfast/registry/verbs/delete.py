@@ -13,6 +13,7 @@ from holdfast.lib.clock import parse_rfc3339, rfc3339
 from holdfast.machinery import errors, meta
 from holdfast.machinery.errors import ApiError
 from holdfast.registry import codec, options
+from holdfast.registry.admission import node
 from holdfast.registry.admission.namespace import check_delete
 from holdfast.registry.core import Core
 from holdfast.registry.options import DeleteOptions
@@ -35,6 +36,7 @@ async def delete(core: Core, request: Request) -> Result:
     for _ in range(RETRIES):
         found = current(core, request)
         check_preconditions(request.kind, found, wanted)
+        node.check_delete(request, found.obj)
         try:
             return await _attempt(core, request, found, wanted)
         except MismatchError:
