@@ -17,6 +17,7 @@ from typing import Any
 import orjson
 
 from holdfast.machinery import errors
+from holdfast.machinery.jsonfault import go_fault
 from holdfast.machinery.schema import Json, Schema
 
 MAX_DEPTH = 250
@@ -65,12 +66,20 @@ class _OutOfRange(_Mistyped):
         return MistypedError(message, message)
 
 
+class NotJsonError(errors.ApiError):
+    """A body that is no JSON; ``fault`` says why, for those who word the refusal in their own way."""
+
+    def __init__(self, fault: str) -> None:
+        super().__init__(400, "BadRequest", f"couldn't get version/kind; json parse error: {fault}")
+        self.fault = fault
+
+
 def parse_json(raw: bytes) -> Json:
     """The value of a JSON text. Raises ApiError 400 for anything RFC 8259 does not allow, or nested too deep."""
     try:
         value = orjson.loads(raw)
     except orjson.JSONDecodeError as error:
-        raise errors.bad_request(f"the body is not valid JSON: {error}") from None
+        raise NotJsonError(go_fault(raw)) from error
     if raw.count(b"{") + raw.count(b"[") > MAX_DEPTH and _depth(raw) > MAX_DEPTH:
         raise errors.bad_request(f"the body is nested deeper than {MAX_DEPTH} levels")
     return value

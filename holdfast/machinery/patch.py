@@ -51,7 +51,7 @@ def json_patch(document: Json, operations: Json) -> Json:
 
 
 def _too_large(why: str) -> ApiError:
-    return ApiError(413, "RequestEntityTooLarge", f"Request entity too large: {why}", {})
+    return ApiError(413, "RequestEntityTooLarge", f"Request entity too large: {why}")
 
 
 def _pointer(operation: dict[str, Any], field: str) -> list[str]:

@@ -56,9 +56,9 @@ async def _decode(write: Write) -> None:
     new["kind"], new["apiVersion"] = resource.kind, resource.api_version
     metadata = new.get("metadata") or {}
     new["metadata"] = {name: value for name, value in metadata.items() if value or name not in _OMITTED_EMPTY}
-    if unknown:
+    if unknown or request.doubled:
         how = request.options.get("fieldValidation") or "Warn"
-        texts = [f'unknown field "{path}"' for path in sorted(unknown)]
+        texts = [*request.doubled, *(f'unknown field "{path}"' for path in sorted(unknown))]
         if how == "Strict":
             raise _undecodable(request, body, errors.bad_request(f"strict decoding error: {', '.join(texts)}"))
         if how == "Warn":

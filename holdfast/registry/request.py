@@ -42,6 +42,8 @@ class Request:
     """The decoded JSON body: an object, a patch, or DeleteOptions."""
     content_type: str = "application/json"
     user_agent: str = ""
+    doubled: tuple[str, ...] = ()
+    """What the body's text says twice, as fieldValidation reports it."""
     via: str = ""
     """The subresource it came through, where it is carried out on the object itself (scale)."""
 

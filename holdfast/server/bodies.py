@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import math
+from collections.abc import Iterator
 from typing import Any
 
 import orjson
@@ -17,8 +18,9 @@ from aiohttp import web
 
 from holdfast.client.api import APPLY_PATCH
 from holdfast.machinery import errors, wire
-from holdfast.machinery.decode import MAX_DEPTH, parse_json
+from holdfast.machinery.decode import MAX_DEPTH, NotJsonError, duplicate_fields, parse_json
 from holdfast.machinery.errors import ApiError
+from holdfast.machinery.jsonfault import TRUNCATED
 
 LIMIT = 3 * 1024 * 1024
 MAX_NODES = 200_000
@@ -28,6 +30,9 @@ MAX_DIGITS = 400
 OFF_LOOP_FROM = 32 * 1024
 TYPES = ("application/json", "application/yaml", wire.MEDIA_TYPE)
 _TEXT_LIMIT = 300
+_SHOWN = 30
+_GO_NAMES = {list: "array", str: "string", bool: "bool", int: "number", float: "number"}
+_TYPE_META = 'struct { APIVersion string "json:\\"apiVersion,omitempty\\""; Kind string "json:\\"kind,omitempty\\"" }'
 _YAML = "tag:yaml.org,2002:"
 
 
@@ -36,7 +41,68 @@ async def tree(request: web.BaseRequest) -> tuple[bytes, Any]:
     raw = await _read(request)
     if not raw:
         return b"", None
-    return raw, await _parse(media_type(request), raw)
+    media = media_type(request)
+    if request.method == "PATCH":
+        return raw, await _patch(media, raw)
+    return raw, await _parse(media, raw)
+
+
+async def of_kind(request: web.BaseRequest, kind: str) -> tuple[bytes, dict[str, Any]]:
+    """As ``tree``, for a body that must be an object; says of which ``kind`` when it is none."""
+    raw = await _read(request)
+    fault = TRUNCATED
+    if raw:
+        try:
+            body = await _parse(media_type(request), raw)
+        except NotJsonError as error:
+            fault = error.fault
+        else:
+            if isinstance(body, dict):
+                return raw, body
+            fault = f"json: cannot unmarshal {_GO_NAMES.get(type(body), 'value')} into Go value of type {_TYPE_META}"
+    why = f"couldn't get version/kind; json parse error: {fault} ({_summary(raw)})"
+    raise errors.bad_request(f"the object provided is unrecognized (must be of type {kind}): {why}")
+
+
+def _summary(raw: bytes) -> str:
+    if not raw:
+        return "<empty>"
+    cut = raw[:_SHOWN]
+    return (cut.decode(errors="replace") if raw.startswith(b"{") else cut.hex()) + (" ..." if len(raw) > _SHOWN else "")
+
+
+async def _patch(media: str, raw: bytes) -> Any:
+    if media != APPLY_PATCH and not media.endswith("+json"):
+        raise ApiError(415, "UnsupportedMediaType", "415: Unsupported Media Type", {})
+    try:
+        return await _parse(media, raw)
+    except NotJsonError as error:
+        raise errors.bad_request(f"error decoding patch: {error.fault}") from None
+
+
+def doubled(request: web.BaseRequest, raw: bytes, body: Any) -> list[str]:
+    """What stands twice in a body: ``duplicate field "data.a"``; of a YAML text in its parser's words."""
+    if raw.lstrip(b" \t\r\n")[:1] in (b"{", b"["):
+        return [f'duplicate field "{path}"' for path in duplicate_fields(raw, body)]
+    if media_type(request) not in ("application/yaml", APPLY_PATCH):
+        return []
+    found = [f"  line {line}: key {key} already set in map" for line, key in _doubled_keys(raw.decode())]
+    return ["yaml: unmarshal errors:\n" + "\n".join(found)] if found else []
+
+
+def _doubled_keys(text: str) -> Iterator[tuple[int, str]]:
+    waiting: list[yaml.Node | None] = [yaml.compose(text, Loader=_Loader)]
+    while waiting:
+        node = waiting.pop()
+        if isinstance(node, yaml.SequenceNode):
+            waiting += node.value
+        elif isinstance(node, yaml.MappingNode):
+            seen: set[str] = set()
+            for key, value in node.value:
+                waiting.append(value)
+                if isinstance(key, yaml.ScalarNode) and key.value in seen:
+                    yield key.start_mark.line + 1, orjson.dumps(key.value).decode()
+                seen.add(str(key.value))
 
 
 def media_type(request: web.BaseRequest) -> str:

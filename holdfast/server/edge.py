@@ -11,7 +11,7 @@ import contextlib
 import gzip
 import logging
 import random
-from collections.abc import AsyncIterator, Coroutine, Mapping
+from collections.abc import AsyncIterator, Coroutine, Mapping, Sequence
 from typing import Any, TypeVar, cast
 from urllib.parse import parse_qsl
 
@@ -21,7 +21,6 @@ from aiohttp import web
 from holdfast.lib.clock import Clock
 from holdfast.lib.ids import new_uuid
 from holdfast.machinery import errors
-from holdfast.machinery.decode import duplicate_fields
 from holdfast.machinery.errors import ApiError
 from holdfast.registry.authorize import reviews
 from holdfast.registry.registry import Registry
@@ -153,9 +152,10 @@ class Edge:
         target = routes.resolve(self._registry.kinds, request.method, parts, options)
         content_type = bodies.media_type(request)
 
-        def call(body: Any = None) -> Request:
+        def call(body: Any = None, doubled: Sequence[str] = ()) -> Request:
             what = (target.verb, target.kind, target.namespace, target.name, target.subresource)
-            return Request(user, *what, options, body, content_type, _printable(request.headers.get("User-Agent", "")))
+            agent = _printable(request.headers.get("User-Agent", ""))
+            return Request(user, *what, options, body, content_type, agent, tuple(doubled))
 
         if target.kind.deprecation:
             request[render.HEADERS]["Warning"] = warning(target.kind.deprecation)
@@ -172,11 +172,11 @@ class Edge:
                 return await self._watch(request, call(), form)
 
         async def carried_out() -> Answer:
-            body, warnings = await self._decoded(request, target, options)
-            outcome = await self._registry.execute(call(body))
+            body, doubled = await self._decoded(request, target, options)
+            outcome = await self._registry.execute(call(body, doubled))
             if isinstance(outcome, Listing):
                 return Answer(render.many(target.kind, outcome, form, self._clock.now()))
-            return self._result(target, outcome, form, warnings)
+            return self._result(target, outcome, form)
 
         return await self._fairly(request, user, options, carried_out())
 
@@ -187,29 +187,26 @@ class Edge:
         namespace = parts[4] if len(parts) == 6 else ""
         return Answer(orjson.dumps(await self._registry.review(user, parts[-1], body or {}, namespace)), 201)
 
-    def _result(self, target: Target, result: Result, form: render.Form, warnings: list[str]) -> Answer:
+    def _result(self, target: Target, result: Result, form: render.Form) -> Answer:
         if result.stored is not None:
             data = render.one(target.kind, result.stored, form, self._clock.now())
         else:
             data = render.other(result.obj or {}, form, self._clock.now())
-        return Answer(data, result.code, headers=[("Warning", warning(text)) for text in (*warnings, *result.warnings)])
+        return Answer(data, result.code, headers=[("Warning", warning(text)) for text in result.warnings])
 
     async def _decoded(self, request: web.BaseRequest, target: Target, options: Mapping[str, str]) -> tuple[Any, list[str]]:
-        """The body and the warnings that its text alone gives rise to (duplicate fields)."""
+        """The body, and what stands twice in it (unless nobody wants to know)."""
         if request.method not in ("POST", "PUT", "PATCH", "DELETE"):
             return None, []
-        raw, body = await bodies.tree(request)
-        how = options.get("fieldValidation") or "Warn"
-        if how == "Ignore" or target.verb not in ("create", "update"):
+        body: Any
+        if target.verb in ("create", "update"):
+            declared = target.kind.subresources.get(target.subresource)
+            raw, body = await bodies.of_kind(request, (declared.kind if declared else "") or target.kind.resource.kind)
+        else:
+            raw, body = await bodies.tree(request)
+        if options.get("fieldValidation") == "Ignore" or target.verb not in ("create", "update", "patch"):
             return body, []
-        doubled = (
-            [f'duplicate field "{path}"' for path in duplicate_fields(raw, body)] if raw.lstrip(b" \t\r\n").startswith(b"{") else []
-        )
-        if doubled and how == "Strict":
-            resource = target.kind.resource
-            where = f'{resource.kind} in version "{resource.version}" cannot be handled as a {resource.kind}'
-            raise errors.bad_request(f"{where}: strict decoding error: {', '.join(doubled)}")
-        return body, doubled
+        return body, bodies.doubled(request, raw, body)
 
     async def _watch(self, request: web.BaseRequest, call: Request, form: render.Form) -> web.StreamResponse:
         """Newline-separated events until the client goes, the time is over, or the watcher is cut."""

@@ -168,6 +168,7 @@ def test_node_verbs(k: Kubectl) -> None:
     finally:
         k("uncordon", node)
     if k.minor >= 25:
+        k("label", "namespace", k.namespace, "pod-security.kubernetes.io/enforce=privileged")
         k("debug", f"node/{node}", f"--image={SHELL}", "--", "true")
 
 

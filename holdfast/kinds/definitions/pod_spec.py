@@ -13,6 +13,7 @@ from typing import Any
 from holdfast.kinds.definitions.container import check_init, check_names
 from holdfast.kinds.definitions.overlay import CORE, overlay
 from holdfast.kinds.definitions.rules import fill, fill_absent, ip, items, label, labels, one_of, qualified, subdomain
+from holdfast.kinds.definitions.volume import sources
 from holdfast.machinery.fielderror import FieldError, child, duplicate, forbidden, index, invalid, required
 
 GROUPS = ("initContainers", "containers", "ephemeralContainers")
@@ -132,7 +133,8 @@ def _check_gates(spec: dict[str, Any], path: str) -> list[FieldError]:
 
 def check_mounts(spec: dict[str, Any], path: str, further: Iterable[str] = ()) -> list[FieldError]:
     """Each mount names a volume of the pod (or one of ``further``), each path is mounted once."""
-    known = {str(volume.get("name")) for volume in spec.get("volumes") or []} | set(further)
+    # A volume of several kinds at once is none that could be mounted.
+    known = {str(volume.get("name")) for volume in spec.get("volumes") or [] if len(sources(volume)) <= 1} | set(further)
     found: list[FieldError] = []
     for group in GROUPS:
         for container, here in items(spec, path, group):

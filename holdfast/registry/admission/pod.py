@@ -69,8 +69,9 @@ def _volume(name: str) -> Obj:
 
 
 async def tolerations(write: Write) -> None:
-    spec = _new_pod(write)
-    if spec is None:
+    """On updates too: a client that sets the list anew does not take these away."""
+    resource, spec = write.kind.resource, write.new.get("spec")
+    if (resource.group, resource.plural) != ("", "pods") or write.request.subresource or not isinstance(spec, dict):
         return
     given = spec.get("tolerations") or []
     for taint in _NODE_TAINTS:

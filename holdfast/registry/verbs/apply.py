@@ -25,6 +25,8 @@ from holdfast.store.api import MismatchError
 
 async def apply(core: Core, request: Request) -> Result:
     options.check_write(request)
+    if request.doubled and request.options.get("fieldValidation") == "Strict":
+        raise errors.bad_request(f"error strict decoding YAML: error converting YAML to JSON: {', '.join(request.doubled)}")
     config = _configuration(request)
     force = options.flag(request.options, "force")
     who = manager_of(request, APPLY)

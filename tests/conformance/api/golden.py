@@ -36,8 +36,10 @@ _KINDS = {
 _PLACEHOLDER = re.compile(r"<(uid|rv|continue|time|rand|ip|nodeport|cert|token|host|path|hash|string|present)(:\d+)?>")
 _ACCOUNT = re.compile(r"Bearer <token of serviceaccount ([^/]+)/([^>]+)>")
 _AGE = re.compile(r"(\d+[smhdy])+")
+_REPEATED = re.compile(r"<(\d+) times (.*)>")
 _COMPARED_HEADERS = ("Content-Type", "Retry-After", "Cache-Control", "Vary", "X-Content-Type-Options", "Allow", "Location")
 _PRESENT_HEADERS = ("Audit-Id", "Etag")
+_SOME = {"<ip>": "10.96.200.200"}
 _PATIENCE = 10.0
 
 
@@ -73,7 +75,7 @@ def reason_for(difference: Difference) -> str:
     """Why this difference is meant; "" when it is not."""
     for entry in allowed():
         if any(fnmatchcase(difference.record, glob) for glob in entry["records"]) and any(
-            fnmatchcase(difference.path, glob.replace("[", "[[]")) for glob in entry["paths"]
+            fnmatchcase(difference.path, glob) for glob in entry["paths"]
         ):
             return str(entry["reason"])
     return ""
@@ -126,7 +128,8 @@ class Replay:
             api = api.with_token(headers.pop("Authorization").partition(" ")[2])
         body = request.get("body")
         if isinstance(body, str):
-            body = self._filled(body)
+            repeated = _REPEATED.fullmatch(body)
+            body = f"[{','.join([repeated[2]] * int(repeated[1]))}]" if repeated else self._filled(body)
         elif body is not None:
             body = json.dumps(json.loads(self._filled(json.dumps(body))))
         plain = Api(api.server, api.session, api.tls, {k: v for k, v in api.headers.items() if k == "Authorization"})
@@ -163,7 +166,7 @@ class Replay:
         return self._tokens[key]
 
     def _filled(self, text: str) -> str:
-        return _PLACEHOLDER.sub(lambda match: self._bound.get(match[0], match[0]), text)
+        return _PLACEHOLDER.sub(lambda match: self._bound.get(match[0], _SOME.get(match[0], match[0])), text)
 
     # Comparison.
 
