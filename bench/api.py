@@ -133,10 +133,10 @@ async def verbs(ours: Peer, echo: Peer, call: Call, bare: Call, connections: int
         rate, cpu = await load(ours, connections, one)
         rate_bare, cpu_bare = bases.get(base) or await load(echo, connections, base)
         bar = f"(bar {BARS[what]})" if what in BARS and connections > 1 else ""
-        upstream = rate / UPSTREAM[what][CONNECTIONS.index(connections)]
         print(
-            f"{connections:3d} connections  {what:11s} {rate:6.0f}/s, {cpu:6.3f} ms CPU   echo {rate_bare:6.0f}/s, {cpu_bare:6.3f} ms CPU"
-            f"   ratio {rate / rate_bare:.2f} {bar:10s}  {upstream:4.1f} x upstream's",
+            f"{connections:3d} connections  {what:11s} {rate:6.0f}/s, {cpu:6.3f} ms CPU"
+            f"   echo {rate_bare:6.0f}/s, {cpu_bare:6.3f} ms CPU   ratio {rate / rate_bare:.2f} {bar:10s}"
+            f"  {rate / UPSTREAM[what][CONNECTIONS.index(connections)]:4.1f} x upstream's",
             flush=True,
         )
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import builtins
+import contextlib
 import logging
 from bisect import bisect_left, bisect_right, insort
 from collections import deque
@@ -75,9 +76,14 @@ class _Collection:
     """Revision of the newest event that the window let go."""
     keys: list[str] = field(default_factory=list)
     """Sorted keys of ``items``."""
-    subscriptions: set[Subscription] = field(default_factory=set)
+    subscriptions: dict[Subscription, None] = field(default_factory=dict)
+    """In the order they came: they are woken in it."""
     changed: int = 0
     """Revision of its last write."""
+
+
+def _name(key: str) -> str:
+    return key[len(ROOT) :].partition("/")[0]
 
 
 class WatchCache:
@@ -95,17 +101,20 @@ class WatchCache:
         await self._load(max(self._store.compacted, self._store.revision - WINDOW // 2, 0))
 
     async def _load(self, revision: int) -> None:
-        self._collections.clear()
-        self.oldest = self.revision = revision
-        if not revision:
-            return
-        for record in (await self._store.list(ROOT, revision=revision)).records:
-            collection = self._collection(record.key)
+        """Until all of it is read, readers see what was there before: never a part, never nothing."""
+        collections: dict[str, _Collection] = {}
+        for record in (await self._store.list(ROOT, revision=revision)).records if revision else ():
+            collection = collections.setdefault(_name(record.key), _Collection())
             collection.items[record.key] = codec.stored(record)
             collection.keys.append(record.key)  # listed in order
             collection.changed = revision
+        before, self._collections = self._collections, collections
+        self.oldest = self.revision = revision
         for listener in self._listeners:
             listener(None)
+        for old in before.values():
+            for subscription in old.subscriptions:
+                subscription.end()
 
     async def run(self) -> None:
         """Follows the store for ever. When it fell behind a compaction, it loads anew and cuts every watcher."""
@@ -119,11 +128,9 @@ class WatchCache:
                     raise errors.unavailable("the store was closed")
                 except CompactedError:
                     log.warning("the watch cache fell behind a compaction and loads anew")
-                    watchers = [s for c in self._collections.values() for s in c.subscriptions]
-                    await self._load(self._store.revision)
-                    for subscription in watchers:
-                        subscription.end()
-                    self._release()
+                    with contextlib.suppress(CompactedError):  # a newer one overtook the load: once more
+                        await self._load(self._store.revision)
+                        self._release()
         finally:
             self._closed = True
             for _, future in self._waiters:
@@ -140,7 +147,7 @@ class WatchCache:
 
     def _collection(self, key: str) -> _Collection:
         """The collection a key or prefix belongs to: its first segment behind the root."""
-        name = key[len(ROOT) :].partition("/")[0]
+        name = _name(key)
         found = self._collections.get(name)
         if found is None:
             found = self._collections[name] = _Collection()
@@ -227,11 +234,11 @@ class WatchCache:
 
     def subscribe(self, prefix: str) -> Subscription:
         subscription = Subscription(prefix)
-        self._collection(prefix).subscriptions.add(subscription)
+        self._collection(prefix).subscriptions[subscription] = None
         return subscription
 
     def unsubscribe(self, subscription: Subscription) -> None:
-        self._collection(subscription.prefix).subscriptions.discard(subscription)
+        self._collection(subscription.prefix).subscriptions.pop(subscription, None)
 
     def since(self, prefix: str, revision: int) -> tuple[CacheEvent, ...] | None:
         """Events below ``prefix`` after ``revision``; None when some of them are no longer here."""

@@ -97,6 +97,13 @@ def _newest(database: apsw.Connection) -> int:
     return max(int(row[0] or 0) if row else 0, _counter(database, "revision"), _counter(database, "compacted"))
 
 
+def _check_kept(database: apsw.Connection, revision: int) -> None:
+    """In the transaction that reads: the writer may have compacted since the revision was asked for. Raises CompactedError."""
+    compacted = _counter(database, "compacted")
+    if revision and revision < compacted:
+        raise CompactedError(compacted)
+
+
 class SqliteStore:
     def __init__(self, path: Path, *, on_fatal: Callable[[BaseException], None] = _die, vfs: str = "") -> None:
         self.path = path
@@ -106,7 +113,7 @@ class SqliteStore:
         self._hub = Hub(self._read_changes)
         self._revision = 0
         self._compacted = 0
-        self._thread: threading.Thread | None = None
+        self._working = False
         self._lock: IO[str] | None = None
         self._batches = self._writes = 0
 
@@ -124,8 +131,8 @@ class SqliteStore:
         self._revision = _newest(self._writer)
         self._compacted = self._meta("compacted")
         self._hub.revision = self._revision
-        self._thread = threading.Thread(target=self._write_loop, name="store-writer", daemon=True)
-        self._thread.start()
+        self._start_writer()
+        self._working = True
 
     def _take_lock(self) -> None:
         lock = (self.path.parent / (self.path.name + ".lock")).open("a+")
@@ -153,10 +160,9 @@ class SqliteStore:
 
     async def close(self) -> None:
         self._hub.close()
-        if self._thread:
-            self._queue.put(None)
-            await asyncio.to_thread(self._thread.join)
-            self._thread = None
+        if self._working:
+            await self._stop_writer()
+            self._working = False
             for connection in (self._points, self._reader, self._writer):
                 connection.close()
         if self._lock:
@@ -187,29 +193,45 @@ class SqliteStore:
 
     async def _submit(self, type: str, key: str, value: bytes | None, expected: int) -> int:
         future: asyncio.Future[int] = self._loop.create_future()
-        self._queue.put(_Write(type, key, value, expected, future))
+        self._enqueue(_Write(type, key, value, expected, future))
         return await future
 
+    # Where the writer works; the lab runs its turns on virtual time instead.
+
+    def _start_writer(self) -> None:
+        self._thread = threading.Thread(target=self._write_loop, name="store-writer", daemon=True)
+        self._thread.start()
+
+    async def _stop_writer(self) -> None:
+        self._enqueue(None)
+        await asyncio.to_thread(self._thread.join)
+
+    def _enqueue(self, item: _Write | Callable[[], None] | None) -> None:
+        self._queue.put(item)
+
     def _write_loop(self) -> None:
-        stopping = False
-        while not stopping:
-            items: list[_Write | Callable[[], None] | None] = [self._queue.get()]
-            while len(items) < 512:
-                try:
-                    items.append(self._queue.get_nowait())
-                except queue.Empty:
-                    break
-            stopping = None in items
-            writes = [item for item in items if isinstance(item, _Write)]
-            chores = [item for item in items if callable(item)]
+        while self._turn():
+            pass
+
+    def _turn(self) -> bool:
+        """Commits what has queued up, waiting for a first item. False: there will be no next turn."""
+        items: list[_Write | Callable[[], None] | None] = [self._queue.get()]
+        while len(items) < 512:
             try:
-                if writes:
-                    self._commit(writes)
-                for chore in chores:
-                    chore()
-            except apsw.Error as error:
-                self._on_fatal(error)
-                return
+                items.append(self._queue.get_nowait())
+            except queue.Empty:
+                break
+        writes = [item for item in items if isinstance(item, _Write)]
+        chores = [item for item in items if callable(item)]
+        try:
+            if writes:
+                self._commit(writes)
+            for chore in chores:
+                chore()
+        except apsw.Error as error:
+            self._on_fatal(error)
+            return False
+        return None not in items
 
     def _commit(self, writes: list[_Write]) -> None:
         """One transaction for all; nothing is told to anyone before it is on disk.
@@ -288,11 +310,15 @@ class SqliteStore:
     async def compact(self, revision: int) -> None:
         done: asyncio.Future[None] = self._loop.create_future()
 
+        def answer() -> None:
+            if not done.done():  # whoever asked may have gone away
+                done.set_result(None)
+
         def chore() -> None:
             self._compact(min(revision, self._revision))
-            self._loop.call_soon_threadsafe(done.set_result, None)
+            self._loop.call_soon_threadsafe(answer)
 
-        self._queue.put(chore)
+        self._enqueue(chore)
         await done
 
     def _compact(self, revision: int) -> None:
@@ -316,11 +342,13 @@ class SqliteStore:
         self._check(revision)
         if not revision:
             return self._live(self._points, key)
-        row = self._points.execute(
-            "SELECT key, value, revision, created, checksum, type FROM changes WHERE key = ? AND revision <= ?"
-            " ORDER BY revision DESC LIMIT 1",
-            (key, revision),
-        ).fetchone()
+        with self._points as database:
+            _check_kept(database, revision)
+            row = database.execute(
+                "SELECT key, value, revision, created, checksum, type FROM changes WHERE key = ? AND revision <= ?"
+                " ORDER BY revision DESC LIMIT 1",
+                (key, revision),
+            ).fetchone()
         return None if row is None or row[5] == 2 else self._record(row)
 
     def _live(self, database: apsw.Connection, key: str) -> Record | None:
@@ -342,6 +370,7 @@ class SqliteStore:
         end = prefix + "\U0010ffff"
         begin = max(prefix, after)
         with database:  # one read transaction: the page and its revision agree
+            _check_kept(database, revision)
             newest = _newest(database)
             at = revision or newest
             keys = _KEYS_THEN if revision and revision < newest else _KEYS_NOW

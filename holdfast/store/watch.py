@@ -33,7 +33,7 @@ class Hub:
 
     def __init__(self, read: Reader) -> None:
         self._read = read
-        self._watchers: set[_Watcher] = set()
+        self._watchers: dict[_Watcher, None] = {}  # in the order they came
         self._closed = False
         self.revision = 0
 
@@ -54,7 +54,7 @@ class Hub:
 
     async def watch(self, prefix: str, after: int) -> AsyncIterator[list[Change]]:
         watcher = _Watcher(prefix)
-        self._watchers.add(watcher)
+        self._watchers[watcher] = None
         try:
             seen = after
             while not self._closed:
@@ -63,7 +63,7 @@ class Hub:
                     seen = batch[-1].revision
                     yield batch
         finally:
-            self._watchers.discard(watcher)
+            self._watchers.pop(watcher, None)
 
     async def _next(self, watcher: _Watcher, seen: int) -> list[Change]:
         if watcher.behind:

@@ -46,8 +46,6 @@ async def patch(core: Core, request: Request) -> Result:
             return await replace(core, request, body, found)
         except MismatchError:
             await catch_up(core)
-            if _conditional(request):
-                break
     raise modified(request.kind, request.name)
 
 
@@ -86,10 +84,3 @@ def _check(request: Request, body: Any) -> None:
     except ApiError as error:
         shown = json.dumps(body, separators=(",", ":"))[:_SHOWN]
         raise errors.invalid("", "", [fielderror.invalid("patch", shown, error.message)]) from None
-
-
-def _conditional(request: Request) -> bool:
-    body = request.body
-    if isinstance(body, dict):
-        return bool((body.get("metadata") or {}).get("resourceVersion"))
-    return any(o.get("path") == "/metadata/resourceVersion" for o in body)

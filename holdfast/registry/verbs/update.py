@@ -27,7 +27,7 @@ async def update(core: Core, request: Request) -> Result:
     options.check_write(request)
     kind = request.kind
     version = _given(request.body)
-    for _ in range(1 if version else RETRIES):
+    for _ in range(RETRIES):
         found = stored(core, request)
         if found is None:
             if kind.create_on_update and not request.subresource and not version:
