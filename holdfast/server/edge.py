@@ -27,7 +27,7 @@ from holdfast.registry.authorize import reviews
 from holdfast.registry.registry import Registry
 from holdfast.registry.request import Event, Listing, Request, Result, User
 from holdfast.server import bodies, render, routes
-from holdfast.server.answer import Answer, warning
+from holdfast.server.answer import GZIP_FROM, Answer, takes_gzip, warning
 from holdfast.server.authentication import Authenticator, is_open
 from holdfast.server.connections import Connections
 from holdfast.server.deadlines import Deadlines, duration, out_of_time, within
@@ -44,7 +44,6 @@ _T = TypeVar("_T")
 CALLER = "caller"
 """Who sent a request, before impersonation."""
 
-GZIP_FROM = 128 * 1024
 AUDIT_ID_LIMIT = 64
 LONGEST_WATCH_SECONDS = 3600
 GRACE_SECONDS = 5
@@ -318,19 +317,11 @@ async def _compress(request: web.BaseRequest, response: Answer | web.Response) -
     body = response.body
     if not isinstance(body, bytes) or len(body) <= GZIP_FROM or not takes_gzip(request.headers.get("Accept-Encoding", "")):
         return
+    if isinstance(response, Answer) and any(name == "Content-Encoding" for name, _ in response.headers):
+        return
     response.body = await asyncio.to_thread(gzip.compress, body, 1)
     for name, value in (("Content-Encoding", "gzip"), ("Vary", "Accept-Encoding")):
         if isinstance(response, Answer):
             response.headers.append((name, value))
         else:
             response.headers.add(name, value)
-
-
-def takes_gzip(accepted: str) -> bool:
-    """Whether an Accept-Encoding header names gzip, and not to refuse it."""
-    for choice in accepted.split(","):
-        name, _, parameters = choice.partition(";")
-        if name.strip().lower() in ("gzip", "*"):
-            weight = parameters.replace(" ", "").removeprefix("q=")
-            return not weight or weight.strip("0.") != ""
-    return False
