@@ -118,7 +118,7 @@ class Pages:
 
     async def _openapi(self, request: web.BaseRequest, parts: list[str]) -> Answer:
         if parts == ["openapi", "v3"]:
-            return _plain(request, {"paths": await self._index()})
+            return _kept(request, Document.of(orjson.dumps({"paths": await self._index()}), JSON))
         if parts == ["openapi", "v2"]:
             media = chosen(request, openapi.FORMS_V2)
             return _kept(request, await self.library.get(f"v2 {media}", media, partial(self._made, "", media)))
@@ -210,6 +210,7 @@ def _kept(request: web.BaseRequest, document: Document) -> Answer:
         return Answer(status=304, headers=[("ETag", tag)])
     headers = [("ETag", tag)]
     if document.size > GZIP_FROM and takes_gzip(request.headers.get("Accept-Encoding", "")):
-        headers += [("Content-Encoding", "gzip"), ("Vary", "Accept-Encoding")]
+        varies = ("Vary", request[render.HEADERS].pop("Vary", "Accept"))
+        headers += [("Content-Encoding", "gzip"), varies, ("Vary", "Accept-Encoding")]
         return Answer(document.packed, media=document.media, headers=headers)
     return Answer(document.data(), media=document.media, headers=headers)
