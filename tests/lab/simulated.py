@@ -175,7 +175,7 @@ class Simulated:
     async def compact(self) -> None:
         chance = self.loop.random
         while self.plan.compacts:
-            await asyncio.sleep(chance.uniform(0, 0.02))
+            await asyncio.sleep(chance.uniform(0, 0.01))
             if self._registry is not None:
                 with contextlib.suppress(LostError):
                     await self._request(self._compact(chance))
