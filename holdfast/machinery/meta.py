@@ -11,6 +11,7 @@ from holdfast.machinery.fielderror import FieldError, child, forbidden, index, i
 Obj = dict[str, Any]
 ANNOTATIONS_LIMIT = 256 * 1024
 STANDARD_FINALIZERS = ("kubernetes", "orphan", "foregroundDeletion")
+_FIXED = ("name", "namespace", "uid", "creationTimestamp", "deletionTimestamp", "deletionGracePeriodSeconds")
 _EMPTY = "must not be empty"
 _OWNER_TEXTS = {"apiVersion": f"version {_EMPTY}", "kind": _EMPTY, "name": _EMPTY, "uid": _EMPTY}
 
@@ -148,9 +149,7 @@ def _owners(references: list[Obj], path: str) -> list[FieldError]:
 
 def _immutable(meta: Obj, old: Obj, path: str) -> list[FieldError]:
     found = [
-        invalid(child(path, field), meta.get(field), "field is immutable")
-        for field in ("name", "namespace", "uid", "creationTimestamp")
-        if meta.get(field) != old.get(field)
+        invalid(child(path, field), meta.get(field), "field is immutable") for field in _FIXED if meta.get(field) != old.get(field)
     ]
     if old.get("deletionTimestamp"):
         extra = sorted(set(meta.get("finalizers") or []) - set(old.get("finalizers") or []))

@@ -34,6 +34,9 @@ _SERVER_OWNED = (
     "generation",
     "selfLink",
 )
+_GRACE = "deletionGracePeriodSeconds"
+_DELETION = ("deletionTimestamp", _GRACE)
+"""May be left out of an update; what it says otherwise than the object does is refused by ``check_meta``."""
 
 _SHOWN = 2048
 _OMITTED_EMPTY = ("labels", "annotations", "finalizers", "ownerReferences", "generateName")
@@ -139,9 +142,9 @@ def _keep(write: Write, old: Obj) -> None:
     if metadata.get("uid") and metadata["uid"] != before["uid"]:
         _refuse_uid(write, metadata["uid"], before)
     for name in _SERVER_OWNED:
-        if name in before:
+        if name in before and (name != _GRACE or metadata.get(name) is None):
             metadata[name] = before[name]
-        else:
+        elif name not in _DELETION or metadata.get(name) is None:
             metadata.pop(name, None)
     metadata["resourceVersion"] = before["resourceVersion"]
     if before.get("generateName"):
