@@ -113,9 +113,10 @@ async def serving(settings: Settings, *, clock: Clock | None = None) -> AsyncIte
         registry.issue_token, registry.verify_token = tokens.issue, tokens.verify
         await registry.start()
         stack.push_async_callback(registry.close)
-        await bootstrap(registry, ca_pem=keys.ca.certificate.decode())
-        runner, pages = _runner(registry, tokens, pki.client_context(keys.ca.certificate, keys.kubelet_client, settings.pki), settings)
         checks = Checks(registry)
+        await bootstrap(registry, ca_pem=keys.ca.certificate.decode())
+        checks.bootstrapped = True
+        runner, pages = _runner(registry, tokens, pki.client_context(keys.ca.certificate, keys.kubelet_client, settings.pki), settings)
         checks.add_to(pages.health)
         await runner.setup()
         stack.push_async_callback(runner.cleanup)
