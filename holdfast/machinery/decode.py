@@ -29,6 +29,7 @@ _SPACED = re.compile(rb'"\s+:')
 _STRING = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"')
 _NO_BRACKETS = bytes(set(range(256)) - set(b"[]{}"))
 _STEP = {ord("["): 1, ord("{"): 1, ord("]"): -1, ord("}"): -1}
+_USUAL_TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ")
 _TIME = [
     (layout, re.compile(pattern))
     for layout, pattern in (
@@ -294,6 +295,8 @@ def _scalar(schema: Schema, value: Json) -> Json:
 
 def _check_time(text: str) -> None:
     """Refuses what Go's time.Parse does not take as RFC 3339, in its words."""
+    if _USUAL_TIME.fullmatch(text):
+        return
     rest = text
     for layout, pattern in _TIME:
         match = pattern.match(rest)
