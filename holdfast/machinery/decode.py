@@ -143,9 +143,15 @@ def _doubled(tree: Json, path: str) -> Iterator[str]:
 
 
 def _keys(tree: Json) -> int:
-    if isinstance(tree, dict):
-        return len(tree) + sum(_keys(value) for value in tree.values() if isinstance(value, dict | list))
-    return sum(_keys(item) for item in tree if isinstance(item, dict | list)) if isinstance(tree, list) else 0
+    """How many keys all objects of a tree have."""
+    count, waiting = 0, [tree]
+    for node in waiting:  # which grows
+        if type(node) is dict:
+            count += len(node)
+            waiting += [value for value in node.values() if type(value) is dict or type(value) is list]
+        elif type(node) is list:
+            waiting += node
+    return count
 
 
 def decode(schema: Schema, body: Json) -> tuple[Json, list[str]]:
