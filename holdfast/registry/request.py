@@ -26,9 +26,12 @@ class User:
     extra: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
 
-@dataclass(frozen=True)
+@dataclass(slots=True)
 class Request:
-    """One call on one resource. ``verb``: get list watch create update patch delete deletecollection."""
+    """One call on one resource. ``verb``: get list watch create update patch delete deletecollection.
+
+    Nobody changes one (``dataclasses.replace``); it is not frozen because that costs more than everything else about it.
+    """
 
     user: User
     verb: str

@@ -117,8 +117,7 @@ class Edge:
     async def _fairly(self, request: web.BaseRequest, user: User, options: dict[str, str], work: Coroutine[Any, Any, _T]) -> _T:
         """Does ``work`` when there is a seat for it, within the time that a request has. Raises ApiError 429 or 504."""
         lane = self._gate.lane(user, request.method)
-        task = asyncio.current_task()
-        assert task is not None
+        task = request.task
         self._running.begin(task)
         try:
             if lane is not None and not lane.take(user.name):
