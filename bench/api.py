@@ -180,8 +180,8 @@ async def watches(session: aiohttp.ClientSession, ours: Peer, echo: Peer, call: 
     path = "/api/v1/namespaces/default/configmaps"
     revision = orjson.loads(await call("GET", path + "?limit=1"))["metadata"]["resourceVersion"]
     line = orjson.dumps({"type": "ADDED", "object": BODY}) + b"\n"
-    cpu = ours.cpu()
     async with _watching(session, ours, f"{path}?watch=1&resourceVersion={revision}", watchers) as everyone:
+        cpu = ours.cpu()
         times = await _seen(lambda count: call("POST", path, {**BODY, "metadata": {"name": f"w-{watchers}-{count}"}}), everyone)
         cpu = (ours.cpu() - cpu) / EVENTS / watchers * 1e6
     async with _watching(session, echo, "/watch", watchers) as everyone:

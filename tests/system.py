@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
@@ -9,7 +10,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -112,6 +113,19 @@ class System:
             if path.exists():
                 out.append(f"--- {role}\n" + "\n".join(path.read_text(errors="replace").splitlines()[-40:]))
         return "\n".join(out)
+
+
+@contextlib.contextmanager
+def running_system(data: Path) -> Iterator[System]:
+    """A running system with the nginx image; nothing of it stays."""
+    running = System(data)
+    running.up("--listen", "127.0.0.1:0")
+    try:
+        running.build_nginx()
+        yield running
+    finally:
+        running.down()
+        running.reset()
 
 
 def ready(pod: dict[str, Any] | None) -> bool:

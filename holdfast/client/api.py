@@ -33,9 +33,19 @@ class Client(Protocol):
         """A live, linearizable read. Raises ApiError 404."""
 
     async def list(
-        self, resource: Resource, namespace: str = "", *, labels: str = "", fields: str = "", resource_version: str = ""
+        self,
+        resource: Resource,
+        namespace: str = "",
+        *,
+        labels: str = "",
+        fields: str = "",
+        resource_version: str = "",
+        metadata_only: bool = False,
     ) -> Obj:
-        """The whole List object (items, metadata.resourceVersion). namespace "" = all."""
+        """The whole List object (items, metadata.resourceVersion). namespace "" = all.
+
+        ``metadata_only``: of each item its type and its metadata without managedFields.
+        """
 
     async def create(self, resource: Resource, obj: Obj, namespace: str = "", *, subresource: str = "", name: str = "") -> Obj:
         """POST; with ``subresource`` and ``name`` to e.g. pods/NAME/binding or serviceaccounts/NAME/token."""
@@ -67,6 +77,16 @@ class Client(Protocol):
     ) -> Obj: ...
 
     def watch(
-        self, resource: Resource, namespace: str = "", *, labels: str = "", fields: str = "", resource_version: str = ""
+        self,
+        resource: Resource,
+        namespace: str = "",
+        *,
+        labels: str = "",
+        fields: str = "",
+        resource_version: str = "",
+        metadata_only: bool = False,
     ) -> AsyncIterator[WatchEvent]:
-        """Events after ``resource_version``, with bookmarks; ends when the server ends it; raises ApiError 410 when too old."""
+        """Events after ``resource_version``, with bookmarks; ends when the server ends it; raises ApiError 410 when too old.
+
+        ``metadata_only`` as in ``list``.
+        """

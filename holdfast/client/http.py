@@ -26,6 +26,9 @@ LINE_LIMIT = 16 * 1024 * 1024
 TIMEOUT_SECONDS = 70
 
 
+PARTIAL = "application/json;as={};g=meta.k8s.io;v=v1"
+
+
 class UnreachableError(ConnectionError):
     """No connection to the API server could be made; nothing was sent."""
 
@@ -63,17 +66,25 @@ class HttpClient:
             self._session = None
 
     async def raw(
-        self, method: str, path: str, body: Any = None, *, params: dict[str, str] | None = None, content_type: str = "application/json"
+        self,
+        method: str,
+        path: str,
+        body: Any = None,
+        *,
+        params: dict[str, str] | None = None,
+        content_type: str = "application/json",
+        accept: str = "",
     ) -> bytes:
         """The answer's bytes. Raises ApiError, UnknownOutcomeError, UnreachableError."""
         data = orjson.dumps(body) if body is not None else None
+        headers = ({"Content-Type": content_type} if data is not None else {}) | ({"Accept": accept} if accept else {})
         try:
             try:
-                return await self._send(method, path, data, params, content_type)
+                return await self._send(method, path, data, params, headers)
             except aiohttp.ServerDisconnectedError:
                 if method != "GET":
                     raise
-                return await self._send(method, path, data, params, content_type)
+                return await self._send(method, path, data, params, headers)
         except aiohttp.ClientConnectorError as error:
             raise UnreachableError(f"{self.server}: {error}") from error
         except (aiohttp.ClientError, TimeoutError) as error:
@@ -81,8 +92,7 @@ class HttpClient:
                 raise UnreachableError(f"{self.server}: {error!r}") from error
             raise UnknownOutcomeError(f"{method} {path}: {error!r}") from error
 
-    async def _send(self, method: str, path: str, data: bytes | None, params: dict[str, str] | None, content_type: str) -> bytes:
-        headers = {"Content-Type": content_type} if data is not None else {}
+    async def _send(self, method: str, path: str, data: bytes | None, params: dict[str, str] | None, headers: dict[str, str]) -> bytes:
         url = self.server + path
         # A redirect would carry our identity to an address nobody named: it is an answer like any other.
         async with self._open().request(method, url, data=data, params=params, headers=headers, allow_redirects=False) as answer:
@@ -99,12 +109,20 @@ class HttpClient:
         return await self._object("GET", resource.path(namespace, name))
 
     async def list(
-        self, resource: Resource, namespace: str = "", *, labels: str = "", fields: str = "", resource_version: str = ""
+        self,
+        resource: Resource,
+        namespace: str = "",
+        *,
+        labels: str = "",
+        fields: str = "",
+        resource_version: str = "",
+        metadata_only: bool = False,
     ) -> Obj:
         params = _params(labelSelector=labels, fieldSelector=fields, resourceVersion=resource_version)
-        found = await self._object("GET", resource.path(namespace), params=params)
-        for item in found["items"]:  # which do not say it themselves
-            item["kind"], item["apiVersion"] = resource.kind, resource.api_version
+        accept = PARTIAL.format("PartialObjectMetadataList") if metadata_only else ""
+        found = await self._object("GET", resource.path(namespace), params=params, accept=accept)
+        for item in found["items"]:
+            _typed(resource, item, metadata_only=metadata_only)
         return found
 
     async def create(self, resource: Resource, obj: Obj, namespace: str = "", *, subresource: str = "", name: str = "") -> Obj:
@@ -150,14 +168,22 @@ class HttpClient:
         return await self._object("DELETE", resource.path(namespace, name), body)
 
     async def watch(
-        self, resource: Resource, namespace: str = "", *, labels: str = "", fields: str = "", resource_version: str = ""
+        self,
+        resource: Resource,
+        namespace: str = "",
+        *,
+        labels: str = "",
+        fields: str = "",
+        resource_version: str = "",
+        metadata_only: bool = False,
     ) -> AsyncIterator[WatchEvent]:
         params = _params(labelSelector=labels, fieldSelector=fields, resourceVersion=resource_version)
         params |= {"watch": "true", "allowWatchBookmarks": "true"}
         timeout = aiohttp.ClientTimeout(total=None, sock_connect=10, sock_read=None)
+        headers = {"Accept": PARTIAL.format("PartialObjectMetadata")} if metadata_only else {}
         try:
             async with self._open().get(
-                self.server + resource.path(namespace), params=params, timeout=timeout, allow_redirects=False
+                self.server + resource.path(namespace), params=params, headers=headers, timeout=timeout, allow_redirects=False
             ) as answer:
                 if answer.status >= 300:
                     raise _refusal(answer.status, await answer.read())
@@ -165,7 +191,7 @@ class HttpClient:
                     event = orjson.loads(line)
                     if event["type"] == "ERROR":
                         raise ApiError.from_status(event["object"])
-                    yield WatchEvent(event["type"], event["object"])
+                    yield WatchEvent(event["type"], _typed(resource, event["object"], metadata_only=metadata_only))
         except aiohttp.ClientConnectorError as error:
             raise UnreachableError(f"{self.server}: {error}") from error
         except (aiohttp.ClientError, asyncio.IncompleteReadError) as error:
@@ -204,6 +230,14 @@ def _refusal(code: int, text: bytes) -> ApiError:
     except ValueError:
         pass
     return ApiError(code, "Unknown", text.decode(errors="replace").strip() or f"HTTP {code}")
+
+
+def _typed(resource: Resource, obj: Obj, *, metadata_only: bool) -> Obj:
+    """Items of lists do not say what they are, metadata alone says it is metadata."""
+    obj["kind"], obj["apiVersion"] = resource.kind, resource.api_version
+    if metadata_only:
+        obj["metadata"].pop("managedFields", None)
+    return obj
 
 
 def _params(**given: str) -> dict[str, str]:

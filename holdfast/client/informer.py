@@ -27,12 +27,24 @@ BACKOFF = (0.05, 5.0)
 
 
 class Informer:
-    def __init__(self, client: Client, resource: Resource, *, namespace: str = "", labels: str = "", fields: str = "") -> None:
+    """``metadata_only``: the picture has type and metadata of its objects only."""
+
+    def __init__(
+        self,
+        client: Client,
+        resource: Resource,
+        *,
+        namespace: str = "",
+        labels: str = "",
+        fields: str = "",
+        metadata_only: bool = False,
+    ) -> None:
         self._client = client
         self.resource = resource
         self._namespace = namespace
         self._labels = labels
         self._fields = fields
+        self._metadata_only = metadata_only
         self._objects: dict[str, Obj] = {}
         self._handlers: list[Handler] = []
         self._indexes: dict[str, Index] = {}
@@ -97,7 +109,9 @@ class Informer:
             pause = min(pause * 2, BACKOFF[1])
 
     async def _relist(self) -> None:
-        found = await self._client.list(self.resource, self._namespace, labels=self._labels, fields=self._fields)
+        found = await self._client.list(
+            self.resource, self._namespace, labels=self._labels, fields=self._fields, metadata_only=self._metadata_only
+        )
         self.lists += 1
         fresh: dict[str, Obj] = {}
         for obj in found["items"]:
@@ -115,7 +129,12 @@ class Informer:
 
     async def _follow(self) -> None:
         events = self._client.watch(
-            self.resource, self._namespace, labels=self._labels, fields=self._fields, resource_version=self.revision
+            self.resource,
+            self._namespace,
+            labels=self._labels,
+            fields=self._fields,
+            resource_version=self.revision,
+            metadata_only=self._metadata_only,
         )
         async for event in events:
             if event.type == "DELETED":
@@ -160,17 +179,28 @@ class Informer:
 
 
 class InformerSet:
-    """Informers shared by all controllers of a process: one a resource, on one client."""
+    """Informers shared by all controllers of a process: one for what is looked at of a resource, on one client."""
 
     def __init__(self, client: Client) -> None:
         self._client = client
-        self._informers: dict[Resource, Informer] = {}
+        self._informers: dict[tuple[Resource, str, bool], Informer] = {}
 
     def __getitem__(self, resource: Resource) -> Informer:
-        found = self._informers.get(resource)
-        if found is None:
-            found = self._informers[resource] = Informer(self._client, resource)
-        return found
+        return self._of(resource)
+
+    def selected(self, resource: Resource, fields: str) -> Informer:
+        """Only those that a field selector selects."""
+        return self._of(resource, fields)
+
+    def metadata(self, resource: Resource) -> Informer:
+        """Of objects nobody else looks at as a whole only the metadata: there may be very many. To be asked for last."""
+        return self._informers.get((resource, "", False)) or self._of(resource, metadata_only=True)
+
+    def _of(self, resource: Resource, fields: str = "", *, metadata_only: bool = False) -> Informer:
+        key = (resource, fields, metadata_only)
+        if key not in self._informers:
+            self._informers[key] = Informer(self._client, resource, fields=fields, metadata_only=metadata_only)
+        return self._informers[key]
 
     def __iter__(self) -> Iterator[Informer]:
         return iter([*self._informers.values()])

@@ -46,16 +46,12 @@ async def run_all(make_client: Callable[[str], Client], *, ca_pem: str, clock: C
         client = make_client(name)
         return client, recorder(client, name)
 
-    # An object of events.k8s.io is the core Event under another name, and events own nothing.
-    graph = [resource for resource in _resources("list", "watch", "delete") if resource.kind != "Event"]
-    garbage = GarbageCollector(make_client("generic-garbage-collector"), informers, graph)
     sets, set_events = own("statefulset-controller")
     binder, binder_events = own("persistent-volume-binder")
     lifecycle, lifecycle_events = own("node-lifecycle-controller")
     scheduler = make_client("kube-scheduler")
     volumes = VolumeBinder(binder, informers, binder_events, clock.now)
     reconcilers: list[Reconciler] = [
-        garbage.reconciler,
         NamespaceController(make_client("namespace-controller"), informers, _resources("list", "delete"), clock.now).reconciler,
         ServiceAccountController(make_client("service-account-controller"), informers).reconciler,
         RootCaPublisher(make_client("root-ca-cert-publisher"), informers, ca_pem).reconciler,
@@ -71,6 +67,10 @@ async def run_all(make_client: Callable[[str], Client], *, ca_pem: str, clock: C
         ClaimProtection(make_client("pvc-protection-controller"), informers).reconciler,
         VolumeProtection(make_client("pv-protection-controller"), informers).reconciler,
     ]
+    # Last: what others have not asked for it looks at by its metadata only.
+    # An object of events.k8s.io is the core Event under another name, and events own nothing.
+    graph = [resource for resource in _resources("list", "watch", "delete") if resource.kind != "Event"]
+    reconcilers.append(GarbageCollector(make_client("generic-garbage-collector"), informers, graph).reconciler)
     async with asyncio.TaskGroup() as tasks:
         tasks.create_task(informers.run(), name="informers")
         for events in recorders:

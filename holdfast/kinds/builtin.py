@@ -1,4 +1,4 @@
-"""All built-in kinds, in the order discovery shows them."""
+"""All built-in kinds, by group."""
 
 from __future__ import annotations
 

@@ -15,6 +15,7 @@ from bisect import bisect_left, bisect_right, insort
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from holdfast.machinery import errors
 from holdfast.registry import codec
@@ -28,8 +29,7 @@ QUEUE = 2048
 ROOT = "/registry/"
 
 
-@dataclass(frozen=True, slots=True)
-class CacheEvent:
+class CacheEvent(NamedTuple):
     """``old`` and ``new`` are the states around one write; a delete has its last state in ``new``."""
 
     type: str
@@ -47,10 +47,10 @@ Listener = Callable[[CacheEvent | None], None]
 
 
 class Subscription:
-    """One watcher's queue. ``cut`` is set when it fell behind."""
+    """One watcher's queue of what happens in its ``scope``. ``cut`` is set when it fell behind."""
 
-    def __init__(self, prefix: str) -> None:
-        self.prefix = prefix
+    def __init__(self, scope: str) -> None:
+        self.scope = scope
         self.events: deque[CacheEvent] = deque()
         self.wake = asyncio.Event()
         self.cut = False
@@ -76,14 +76,26 @@ class _Collection:
     """Revision of the newest event that the window let go."""
     keys: list[str] = field(default_factory=list)
     """Sorted keys of ``items``."""
-    subscriptions: dict[Subscription, None] = field(default_factory=dict)
-    """In the order they came: they are woken in it."""
+    subscriptions: dict[str, dict[Subscription, None]] = field(default_factory=dict)
+    """By scope; in the order they came: they are woken in it."""
     changed: int = 0
     """Revision of its last write."""
+
+    def watchers(self) -> builtins.list[Subscription]:
+        return [subscription for scope in self.subscriptions.values() for subscription in scope]
 
 
 def _name(key: str) -> str:
     return key[len(ROOT) :].partition("/")[0]
+
+
+def _scopes(key: str) -> tuple[str, ...]:
+    """Where watchers of a key may stand: its collection, its namespace, itself, its name in any namespace."""
+    container, _, name = key.rpartition("/")
+    collection, inner, _namespace = container[len(ROOT) :].partition("/")
+    if not inner:
+        return f"{container}/", key
+    return f"{ROOT}{collection}/", f"{container}/", key, f"{ROOT}{collection}/*/{name}"
 
 
 class WatchCache:
@@ -113,7 +125,7 @@ class WatchCache:
         for listener in self._listeners:
             listener(None)
         for old in before.values():
-            for subscription in old.subscriptions:
+            for subscription in old.watchers():
                 subscription.end()
 
     async def run(self) -> None:
@@ -138,7 +150,7 @@ class WatchCache:
                     future.set_exception(errors.unavailable("the watch cache has ended"))
             self._waiters.clear()
             for collection in self._collections.values():
-                for subscription in collection.subscriptions:
+                for subscription in collection.watchers():
                     subscription.end()
 
     def on_event(self, listener: Listener) -> None:
@@ -175,9 +187,10 @@ class WatchCache:
             collection.dropped = collection.window.popleft().revision
         for listener in self._listeners:
             listener(event)
-        for subscription in collection.subscriptions:
-            if key.startswith(subscription.prefix):
-                subscription.offer(event)
+        if collection.subscriptions:
+            for scope in _scopes(key):
+                for subscription in collection.subscriptions.get(scope, ()):
+                    subscription.offer(event)
 
     def _release(self) -> None:
         waiting = []
@@ -232,13 +245,18 @@ class WatchCache:
         end = bisect_right(keys, prefix + "\U0010ffff")
         return [collection.items[key] for key in keys[begin : min(end, begin + limit) if limit else end]]
 
-    def subscribe(self, prefix: str) -> Subscription:
-        subscription = Subscription(prefix)
-        self._collection(prefix).subscriptions[subscription] = None
+    def subscribe(self, scope: str) -> Subscription:
+        """To a prefix that ends with "/", to one key, or to a name in every namespace ("/registry/pods/*/web-0")."""
+        subscription = Subscription(scope)
+        self._collection(scope).subscriptions.setdefault(scope, {})[subscription] = None
         return subscription
 
     def unsubscribe(self, subscription: Subscription) -> None:
-        self._collection(subscription.prefix).subscriptions.pop(subscription, None)
+        subscriptions, scope = self._collection(subscription.scope).subscriptions, subscription.scope
+        if scope in subscriptions:
+            subscriptions[scope].pop(subscription, None)
+            if not subscriptions[scope]:
+                del subscriptions[scope]
 
     def since(self, prefix: str, revision: int) -> tuple[CacheEvent, ...] | None:
         """Events below ``prefix`` after ``revision``; None when some of them are no longer here."""
@@ -250,6 +268,6 @@ class WatchCache:
     def statistics(self) -> dict[str, int]:
         return {
             "objects": sum(len(c.items) for c in self._collections.values()),
-            "watchers": sum(len(c.subscriptions) for c in self._collections.values()),
+            "watchers": sum(len(c.watchers()) for c in self._collections.values()),
             "revision": self.revision,
         }

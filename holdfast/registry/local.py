@@ -11,7 +11,7 @@ from holdfast.kinds.kind import Obj, Resource
 from holdfast.machinery import meta
 from holdfast.machinery.errors import ApiError
 from holdfast.registry.registry import Registry
-from holdfast.registry.request import Listing, Request, Result, User
+from holdfast.registry.request import Listing, Request, Result, Stored, User
 
 
 class LocalClient:
@@ -43,7 +43,14 @@ class LocalClient:
         return await self._one(self._request("get", resource, namespace=namespace, name=name))
 
     async def list(
-        self, resource: Resource, namespace: str = "", *, labels: str = "", fields: str = "", resource_version: str = ""
+        self,
+        resource: Resource,
+        namespace: str = "",
+        *,
+        labels: str = "",
+        fields: str = "",
+        resource_version: str = "",
+        metadata_only: bool = False,
     ) -> Obj:
         options = _selection(labels, fields, resource_version)
         found = await self._registry.execute(self._request("list", resource, options, namespace=namespace))
@@ -52,7 +59,7 @@ class LocalClient:
             "kind": f"{resource.kind}List",
             "apiVersion": resource.api_version,
             "metadata": {"resourceVersion": str(found.revision)},
-            "items": [item.obj for item in found.items],
+            "items": [_partial(item) if metadata_only else item.obj for item in found.items],
         }
 
     async def create(self, resource: Resource, obj: Obj, namespace: str = "", *, subresource: str = "", name: str = "") -> Obj:
@@ -101,12 +108,27 @@ class LocalClient:
         return await self._one(self._request("delete", resource, namespace=namespace, name=name, body=body))
 
     async def watch(
-        self, resource: Resource, namespace: str = "", *, labels: str = "", fields: str = "", resource_version: str = ""
+        self,
+        resource: Resource,
+        namespace: str = "",
+        *,
+        labels: str = "",
+        fields: str = "",
+        resource_version: str = "",
+        metadata_only: bool = False,
     ) -> AsyncIterator[WatchEvent]:
         options = _selection(labels, fields, resource_version) | {"allowWatchBookmarks": "true"}
-        async with contextlib.aclosing(self._registry.watch(self._request("watch", resource, options, namespace=namespace))) as events:
-            async for event in events:
-                yield WatchEvent(event.type, event.stored.obj)
+        async with contextlib.aclosing(self._registry.watch(self._request("watch", resource, options, namespace=namespace))) as batches:
+            async for batch in batches:
+                for event in batch:
+                    yield WatchEvent(event.type, _partial(event.stored) if metadata_only else event.stored.obj)
+
+
+def _partial(item: Stored) -> Obj:
+    """Type and metadata of an object, whose rest is not kept."""
+    obj = item.peek()
+    metadata = {name: value for name, value in obj["metadata"].items() if name != "managedFields"}
+    return {"kind": obj["kind"], "apiVersion": obj["apiVersion"], "metadata": metadata}
 
 
 def _selection(labels: str, fields: str, resource_version: str) -> dict[str, str]:

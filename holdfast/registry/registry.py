@@ -94,8 +94,8 @@ class Registry(Core):
         self.authorize(request)
         return await handler(self, request)
 
-    def watch(self, request: Request) -> AsyncGenerator[Event, None]:
-        """Raises ApiError at once for a request that is refused or malformed; the iterator's first step for a revision too old."""
+    def watch(self, request: Request) -> AsyncGenerator[list[Event], None]:
+        """Events in batches. Raises ApiError at once for a refused or malformed request, the first step for a revision too old."""
         self._route(request)
         self.authorize(request)
         return watching.watch(self, request)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import orjson
 
@@ -71,9 +71,12 @@ class Stored:
             self._obj = orjson.loads(self.raw)
         return self._obj
 
+    def peek(self) -> Obj:
+        """``obj``, without keeping what had to be decoded for it: for a look at each of very many."""
+        return self._obj if self._obj is not None else orjson.loads(self.raw)
 
-@dataclass(frozen=True)
-class Result:
+
+class Result(NamedTuple):
     """``code`` 200, 201 or 202; ``stored`` or (for Status, Scale, TokenRequest ...) ``obj``."""
 
     code: int = 200
@@ -90,8 +93,7 @@ class Listing:
     remaining: int | None = None
 
 
-@dataclass(frozen=True)
-class Event:
+class Event(NamedTuple):
     """A watch event; ``stored`` for BOOKMARK carries only kind, apiVersion and resourceVersion."""
 
     type: str

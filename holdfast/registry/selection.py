@@ -30,6 +30,12 @@ def predicate(request: Request) -> Predicate | None:
     return selected
 
 
+def one_name(request: Request) -> str:
+    """The name that everything selected has; "" for any."""
+    wanted = selectors.parse_field_selector(request.options.get("fieldSelector", ""))
+    return request.name or next((value for name, op, value in wanted if (name, op) == ("metadata.name", "=")), "")
+
+
 def _meta(name: str) -> Callable[[Obj], str]:
     field = name.rpartition(".")[2]
     return lambda obj: str(obj["metadata"].get(field, ""))

@@ -247,10 +247,10 @@ class Edge:
         try:
             async with asyncio.timeout(seconds), _first(events) as pending:
                 await response.prepare(request)
-                event = await pending
-                while event is not None:
-                    await response.write(rendered(event))
-                    event = await anext(events, None)
+                batch = await pending
+                while batch is not None:
+                    await response.write(b"".join(map(rendered, batch)))
+                    batch = await anext(events, None)
         except TimeoutError:
             pass
         except ApiError as error:
@@ -270,10 +270,10 @@ class Edge:
 
 
 @contextlib.asynccontextmanager
-async def _first(events: AsyncIterator[Event]) -> AsyncIterator[asyncio.Task[Event | None]]:
-    """The step to the first event, begun. A refusal comes before it and is raised; the event itself may take for ever."""
+async def _first(events: AsyncIterator[list[Event]]) -> AsyncIterator[asyncio.Task[list[Event] | None]]:
+    """The step to the first events, begun. A refusal comes before them and is raised; they may take for ever."""
 
-    async def step() -> Event | None:
+    async def step() -> list[Event] | None:
         return await anext(events, None)
 
     pending = asyncio.ensure_future(step())

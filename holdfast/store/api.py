@@ -11,11 +11,10 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 
-@dataclass(frozen=True, slots=True)
-class Record:
+class Record(NamedTuple):
     """A key's live or historic state. ``revision`` is that of its last write."""
 
     key: str
@@ -25,8 +24,7 @@ class Record:
     """Revision at which this incarnation of the key was created."""
 
 
-@dataclass(frozen=True, slots=True)
-class Change:
+class Change(NamedTuple):
     """One committed write. ``record`` is the new state; for a delete it is the last value at the delete's revision."""
 
     type: str  # "create", "update" or "delete"

@@ -13,7 +13,6 @@ from __future__ import annotations
 import asyncio
 import builtins
 import fcntl
-import json
 import logging
 import os
 import queue
@@ -44,19 +43,24 @@ TYPES = ("create", "update", "delete")
 _POINT = (
     "SELECT c.key, c.value, c.revision, c.created, c.checksum FROM live l JOIN changes c ON c.revision = l.revision WHERE l.key = ?"
 )
-_HEADS = (
-    "SELECT json_group_array(json_array(l.key, l.revision, c.created)) FROM json_each(?) k"
-    " JOIN live l ON l.key = k.value JOIN changes c ON c.revision = l.revision"
-)
+_AT = "SELECT key, value, revision, created, checksum FROM changes WHERE revision = ?"
+_HEADS = "SELECT l.key, l.revision, c.created FROM live l JOIN changes c ON c.revision = l.revision"
+_FORGET = """DELETE FROM changes WHERE revision IN (
+    SELECT IIF(type = 2, revision, 0) FROM changes WHERE revision > ?1 AND revision <= ?2
+    UNION ALL SELECT previous FROM changes WHERE revision > ?1 AND revision <= ?2
+)"""
 _ROWS = 32
 _Row = tuple[int, int, str, int, int, int, bytes]
-_Head = tuple[int, int, bytes | None]
+_Head = tuple[int, int]
+"""Revisions of a live key's newest change and of the one that created it."""
 _KEYS_NOW = "SELECT key, revision FROM live WHERE key >= ?1 AND key < ?2 AND key > ?3 AND revision <= ?4"
-_KEYS_THEN = (
-    "SELECT key, MAX(revision) AS revision FROM changes WHERE key >= ?1 AND key < ?2 AND key > ?3 AND revision <= ?4 GROUP BY key"
-)
+# What was live then: what has not been touched since, and of what has, what the first touch replaced.
+_KEYS_THEN = f"""{_KEYS_NOW} UNION ALL SELECT key, previous AS revision FROM (
+    SELECT key, previous, MIN(revision) FROM changes WHERE revision > ?4 AND key >= ?1 AND key < ?2 AND key > ?3 GROUP BY key
+) WHERE previous > 0"""
 HISTORY = 20_000
-"""Revisions kept for watchers and pages that come back; older history is compacted."""
+"""Revisions kept for watchers and pages that come back; older history is compacted, some at a time."""
+COMPACT_EVERY = 2_000
 
 
 class StoreError(Exception):
@@ -129,6 +133,7 @@ class SqliteStore:
         if problems:
             raise StoreError(f"{self.path}: the database is damaged ({problems[0]}); restore a copy or move it away")
         self._revision = _newest(self._writer)
+        self._heads: dict[str, _Head] = {key: (revision, created) for key, revision, created in self._writer.execute(_HEADS)}
         self._compacted = self._meta("compacted")
         self._hub.revision = self._revision
         self._start_writer()
@@ -236,66 +241,72 @@ class SqliteStore:
     def _commit(self, writes: list[_Write]) -> None:
         """One transaction for all; nothing is told to anyone before it is on disk.
 
-        Few statements, whatever the number of writers: at each one the interpreter's lock changes hands.
+        As few statements as can be, one for most batches: at each the interpreter's lock changes hands. So the heads, which
+        writes are compared with, are kept in memory; this thread alone changes them.
         """
-        database = self._writer
         revision = self._revision
         changes: list[Change] = []
         rows: list[_Row] = []
         outcomes: list[tuple[asyncio.Future[int], int | Exception]] = []
-        database.execute("BEGIN IMMEDIATE")
-        heads = self._heads({write.key for write in writes})
+        touched: dict[str, Record | None] = {}
+        """What this batch has made of its keys so far."""
         for write in writes:
-            refusal = self._refusal(write, heads)
+            refusal = self._refusal(write, touched)
             if refusal is None:
                 revision += 1
-                changes.append(self._change_of(write, revision, heads, rows))
+                changes.append(self._change_of(write, revision, touched, rows))
             outcomes.append((write.future, refusal or revision))
-        for start in range(0, len(rows), _ROWS):
-            part = rows[start : start + _ROWS]
-            database.execute(_insert(len(part)), [field for row in part for field in row])
-        database.execute("COMMIT")
+        self._insert(rows)
+        for key, record in touched.items():
+            if record is None:
+                self._heads.pop(key, None)
+            else:
+                self._heads[key] = (record.revision, record.created)
         self._batches += 1
         self._writes += len(changes)
         # First of all: the loop may answer a writer, and it read at this revision, before this thread goes on.
         self._revision = revision
         self._loop.call_soon_threadsafe(self._committed, changes, revision, outcomes)
-        if revision - self._compacted > 2 * HISTORY:
+        if revision - self._compacted > HISTORY + COMPACT_EVERY:
             self._compact(revision - HISTORY)
 
-    def _heads(self, keys: set[str]) -> dict[str, _Head]:
-        """(revision, created, value or None for "as stored") of those keys that are there."""
-        row = self._writer.execute(_HEADS, (json.dumps(list(keys)),)).fetchone()
-        assert row is not None
-        return {key: (revision, created, None) for key, revision, created in json.loads(row[0])}
+    def _insert(self, rows: list[_Row]) -> None:
+        parts = [rows[start : start + _ROWS] for start in range(0, len(rows), _ROWS)]
+        several = len(parts) > 1  # one statement is a transaction of its own
+        if several:
+            self._writer.execute("BEGIN IMMEDIATE")
+        for part in parts:
+            self._writer.execute(_insert(len(part)), [field for row in part for field in row])
+        if several:
+            self._writer.execute("COMMIT")
 
-    def _refusal(self, write: _Write, heads: dict[str, _Head]) -> Exception | None:
-        head = heads.get(write.key)
+    def _head(self, key: str, touched: dict[str, Record | None]) -> _Head | None:
+        if key not in touched:
+            return self._heads.get(key)
+        record = touched[key]
+        return (record.revision, record.created) if record else None
+
+    def _refusal(self, write: _Write, touched: dict[str, Record | None]) -> Exception | None:
+        head = self._head(write.key, touched)
         if write.type == "create":
             return KeyExistsError(write.key) if head is not None else None
         if head is not None and head[0] == write.expected:
             return None
-        if head is None:
-            return MismatchError(None)
-        return MismatchError(Record(write.key, self._value(write.key, head), head[0], head[1]))
+        return MismatchError(self._current(write.key, touched))
 
-    def _value(self, key: str, head: _Head) -> bytes:
-        if head[2] is not None:
-            return head[2]
-        stored = self._live(self._writer, key)
-        assert stored is not None
-        return stored.value
+    def _current(self, key: str, touched: dict[str, Record | None]) -> Record | None:
+        return touched[key] if key in touched else self._live(self._writer, key)
 
-    def _change_of(self, write: _Write, revision: int, heads: dict[str, _Head], rows: list[_Row]) -> Change:
-        key, head = write.key, heads.get(write.key)
-        value = write.value if write.value is not None else self._value(key, head) if head else b""
-        before, created = (head[0], head[1]) if head else (0, revision)
+    def _change_of(self, write: _Write, revision: int, touched: dict[str, Record | None], rows: list[_Row]) -> Change:
+        key, value, head = write.key, write.value, self._head(write.key, touched)
+        if value is None:  # a delete that shows what was there
+            current = self._current(key, touched)
+            value = current.value if current else b""
+        before, created = head or (0, revision)
         rows.append((revision, TYPES.index(write.type), key, created, before, _checksum(key, value), value))
-        if write.type == "delete":
-            heads.pop(key, None)
-        else:
-            heads[key] = (revision, created, value)
-        return Change(write.type, Record(key, value, revision, created))
+        record = Record(key, value, revision, created)
+        touched[key] = None if write.type == "delete" else record
+        return Change(write.type, record)
 
     def _committed(self, changes: list[Change], revision: int, outcomes: list[tuple[asyncio.Future[int], int | Exception]]) -> None:
         self._hub.publish(changes, revision)
@@ -322,17 +333,12 @@ class SqliteStore:
         await done
 
     def _compact(self, revision: int) -> None:
-        """Forgets changes at and below ``revision``, except those that live keys stand on."""
+        """Forgets what nobody can see who stands at ``revision`` or later: what was replaced or deleted up to then."""
         if revision <= self._compacted:
             return
         self._writer.execute("BEGIN IMMEDIATE")
         self._writer.execute("INSERT OR REPLACE INTO meta VALUES ('compacted', ?)", (revision,))
-        self._writer.execute(
-            "DELETE FROM changes WHERE revision <= ?1 AND NOT EXISTS (SELECT 1 FROM live WHERE live.revision = changes.revision"
-            " AND live.key = changes.key) AND revision NOT IN (SELECT MAX(revision) FROM changes WHERE revision <= ?1"
-            " AND key IN (SELECT key FROM changes WHERE revision > ?1) GROUP BY key)",
-            (revision,),
-        )
+        self._writer.execute(_FORGET, (self._compacted, revision))
         self._writer.execute("COMMIT")
         self._compacted = revision
 
@@ -344,12 +350,13 @@ class SqliteStore:
             return self._live(self._points, key)
         with self._points as database:
             _check_kept(database, revision)
-            row = database.execute(
-                "SELECT key, value, revision, created, checksum, type FROM changes WHERE key = ? AND revision <= ?"
-                " ORDER BY revision DESC LIMIT 1",
-                (key, revision),
+            touch = database.execute(
+                "SELECT previous FROM changes WHERE revision > ? AND key = ? ORDER BY revision LIMIT 1", (revision, key)
             ).fetchone()
-        return None if row is None or row[5] == 2 else self._record(row)
+            if touch is None:
+                return self._live(database, key)
+            row = database.execute(_AT, (touch[0],)).fetchone()
+        return None if row is None else self._record(row)
 
     def _live(self, database: apsw.Connection, key: str) -> Record | None:
         row = database.execute(_POINT, (key,)).fetchone()
@@ -377,14 +384,12 @@ class SqliteStore:
             arguments = (begin, end, after, at)
             rows = database.execute(
                 f"SELECT c.key, c.value, c.revision, c.created, c.checksum FROM ({keys}) k JOIN changes c ON c.revision = k.revision"
-                " WHERE c.type < 2 ORDER BY c.key LIMIT ?5",
+                " ORDER BY c.key LIMIT ?5",
                 (*arguments, limit or -1),
             ).fetchall()
             remaining = 0
             if limit and len(rows) == limit:
-                total = database.execute(
-                    f"SELECT COUNT(*) FROM ({keys}) k JOIN changes c ON c.revision = k.revision WHERE c.type < 2", arguments
-                ).fetchone()
+                total = database.execute(f"SELECT COUNT(*) FROM ({keys})", arguments).fetchone()
                 remaining = int(total[0] if total else 0) - len(rows)
         return Page([self._record(row) for row in rows], at, remaining)
 

@@ -38,6 +38,7 @@ from holdfast.server.pages import Pages
 from holdfast.server.streams import Streams
 from holdfast.server.tokens import Tokens
 from holdfast.store import open_store
+from holdfast.system.checks import Checks
 from holdfast.system.pidfile import write_pid
 from holdfast.system.settings import Settings
 
@@ -114,6 +115,8 @@ async def serving(settings: Settings, *, clock: Clock | None = None) -> AsyncIte
         stack.push_async_callback(registry.close)
         await bootstrap(registry, ca_pem=keys.ca.certificate.decode())
         runner, pages = _runner(registry, tokens, pki.client_context(keys.ca.certificate, keys.kubelet_client, settings.pki), settings)
+        checks = Checks(registry)
+        checks.add_to(pages.health)
         await runner.setup()
         stack.push_async_callback(runner.cleanup)
         port = await _listen(runner, settings, pki.server_context(keys.server, keys.ca.certificate, settings.pki))
@@ -121,7 +124,8 @@ async def serving(settings: Settings, *, clock: Clock | None = None) -> AsyncIte
         _write_files(settings, keys, address)
         await _publish(LocalClient(registry, SERVER, "kube-apiserver"), *settings.advertise)
         stack.push_async_callback(_ended, controllers := _controllers(registry, keys))
-        pages.ready = True
+        checks.controllers = controllers
+        stack.callback(checks.stop)
         log.info("API at %s", address)
         yield Serving(registry, keys, address, controllers)
 

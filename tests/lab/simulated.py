@@ -175,7 +175,7 @@ class Simulated:
     async def compact(self) -> None:
         chance = self.loop.random
         while self.plan.compacts:
-            await asyncio.sleep(chance.uniform(0, 0.02))
+            await asyncio.sleep(chance.uniform(0, 0.01))
             if self._registry is not None:
                 with contextlib.suppress(LostError):
                     await self._request(self._compact(chance))
@@ -227,6 +227,7 @@ class Simulated:
             await asyncio.wait([task])
         except asyncio.CancelledError:
             task.cancel()
+            await asyncio.wait([task])
             raise
         if task.cancelled() or self._dead.is_set():
             if not task.cancelled():
@@ -269,16 +270,17 @@ class Simulated:
         if self._registry is None or self._dead.is_set():
             raise LostError
         request = Request(USER, "watch", TABLE.of(CONFIGMAPS), NAMESPACE, options=options)
-        async with contextlib.aclosing(self._registry.watch(request)) as events:
+        async with contextlib.aclosing(self._registry.watch(request)) as batches:
             while True:
                 try:
-                    event = await self._request(anext(events))
+                    batch = await self._request(anext(batches))
                 except StopAsyncIteration:
                     return
                 except ApiError as error:
                     yield {"type": "ERROR", "object": error.status()}
                     return
-                yield {"type": event.type, "object": event.stored.obj}
+                for event in batch:
+                    yield {"type": event.type, "object": event.stored.obj}
 
     async def prepare(self) -> None:
         while True:

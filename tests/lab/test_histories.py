@@ -75,11 +75,13 @@ class _Late:
 
     def execute(self, statement: str, *arguments: Any) -> Any:
         if statement == "COMMIT":
-            self._open = True
             return None
-        if self._open and statement.startswith("BEGIN"):
-            self._connection.execute("COMMIT")
-        return self._connection.execute(statement, *arguments)
+        if statement.startswith(("BEGIN", "INSERT INTO changes")):
+            if self._open:
+                self._connection.execute("COMMIT")
+            self._connection.execute("BEGIN IMMEDIATE")
+            self._open = True
+        return None if statement.startswith("BEGIN") else self._connection.execute(statement, *arguments)
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._connection, name)
@@ -96,9 +98,9 @@ class ReusesARevision(SimulatedStore):
 
 
 class ComparesNothing(SimulatedStore):
-    def _refusal(self, write: Any, heads: dict[str, Any]) -> Exception | None:
-        blind = write.type == "update" and write.key in heads
-        return None if blind else super()._refusal(write, heads)
+    def _refusal(self, write: Any, touched: dict[str, Any]) -> Exception | None:
+        blind = write.type == "update" and self._head(write.key, touched)
+        return None if blind else super()._refusal(write, touched)
 
 
 class LosesTheLastBatch(SimulatedStore):

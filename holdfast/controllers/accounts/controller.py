@@ -48,14 +48,13 @@ class RootCaPublisher:
         self._client = client
         self._ca_pem = ca_pem
         self._namespaces = informers[NAMESPACES]
-        self._maps = informers[CONFIGMAPS]
+        self._maps = informers.selected(CONFIGMAPS, f"metadata.name={ROOT_CA}")
         self.reconciler = Reconciler("root-ca", (self._namespaces, self._maps), self._sync)
         self._namespaces.on_change(lambda _old, new: self.reconciler.queue.add(meta.name(new)) if new else None)
         self._maps.on_change(self._map_changed)
 
     def _map_changed(self, old: Obj | None, new: Obj | None) -> None:
-        changed = new or old
-        if changed is not None and meta.name(changed) == ROOT_CA:
+        if (changed := new or old) is not None:
             self.reconciler.queue.add(meta.namespace(changed))
 
     async def _sync(self, namespace: str) -> None:

@@ -22,7 +22,7 @@ class GarbageCollector:
         self._client = client
         self._resources = {_text(resource): resource for resource in resources}
         self._kinds = {(r.api_version, r.kind): r for r in resources}
-        self._informers: dict[Resource, Informer] = {resource: informers[resource] for resource in resources}
+        self._informers: dict[Resource, Informer] = {resource: informers.metadata(resource) for resource in resources}
         self._present: dict[str, Obj] = {}
         self._dependents: dict[str, set[str]] = {}
         self.reconciler = Reconciler("garbage", self._informers.values(), self._sync, workers=4)

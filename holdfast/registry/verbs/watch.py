@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Iterable
 
 import orjson
 
 from holdfast.kinds.kind import Kind, Obj
 from holdfast.machinery import errors
-from holdfast.registry import codec, options
+from holdfast.registry import codec, options, selection
 from holdfast.registry.cache import CacheEvent, Subscription
 from holdfast.registry.core import Core
 from holdfast.registry.request import Event, Request, Stored
@@ -30,16 +30,28 @@ BEFORE_END = 2.0
 """A last bookmark goes out this long before the end, so that the next watch starts close."""
 MIN_SECONDS = 1800
 REPLAY = 1000
+BATCH = 500
+"""Events of what was before, at a time."""
 _SENT = {"create": "ADDED", "update": "MODIFIED", "delete": "DELETED"}
 
 
-def watch(core: Core, request: Request) -> AsyncGenerator[Event, None]:
-    """Checks the request at once (ApiError); an expired revision is raised by the first step of the iterator."""
+def watch(core: Core, request: Request) -> AsyncGenerator[list[Event], None]:
+    """Events in batches. Checks the request at once (ApiError); an expired revision is raised by the iterator's first step."""
     options.check_list(request.options, watch=True)
     selected = predicate(request)
     revision = options.revision(request.options.get("resourceVersion", ""))
     seconds = options.integer(request.options, "timeoutSeconds") or random.SystemRandom().uniform(MIN_SECONDS, 2 * MIN_SECONDS)
     return _Watch(core, request, selected, revision, float(seconds)).run()
+
+
+async def _woken(wake: asyncio.Event, due: float) -> None:
+    """Until somebody wakes us, or ``due`` (the loop's time)."""
+    wake.clear()
+    alarm = asyncio.get_running_loop().call_at(due, wake.set)
+    try:
+        await wake.wait()
+    finally:
+        alarm.cancel()
 
 
 class _Watch:
@@ -48,6 +60,7 @@ class _Watch:
         self.kind: Kind = request.kind
         self.prefix = codec.prefix(request.kind, request.namespace)
         self.selected = selected
+        self.scope = self._scope(selection.one_name(request))
         self.revision = revision
         self.bookmarks = options.flag(request.options, "allowWatchBookmarks")
         self.given = request.options.get("resourceVersion", "")
@@ -59,46 +72,43 @@ class _Watch:
         self.next_bookmark = self.now() + BOOKMARK_SECONDS
         self.last_bookmark = seconds < SHORT
 
-    async def run(self) -> AsyncGenerator[Event, None]:
+    async def run(self) -> AsyncGenerator[list[Event], None]:
         if self.send_initial:
             await not_older_than(self.core, self.revision)
-        subscription = self.core.cache.subscribe(self.prefix)
+        subscription = self.core.cache.subscribe(self.scope)
         try:
-            async for event in self._begin():
-                yield event
-            async for event in self._follow(subscription):
-                yield event
+            begun = await self._begin()
+            for start in range(0, len(begun), BATCH):
+                yield begun[start : start + BATCH]
+            del begun
+            async for batch in self._follow(subscription):
+                yield batch
         finally:
             self.core.cache.unsubscribe(subscription)
 
-    async def _begin(self) -> AsyncIterator[Event]:
+    async def _begin(self) -> list[Event]:
         """What was before the subscription; ``self.revision`` then says up to where the watcher has seen."""
         cache = self.core.cache
         if self.send_initial or (not self.initial and self.given in ("", "0")):
-            upto = cache.revision
+            self.revision = upto = cache.revision
             items = cache.list(self.prefix)
-            for item in items:
-                if self.selected is None or self.selected(item.obj):
-                    yield Event("ADDED", codec.serve(self.kind, item))
-            self.revision = upto
+            chosen = items if self.selected is None else [item for item in items if self.selected(item.obj)]
+            begun = [Event("ADDED", codec.serve(self.kind, item)) for item in chosen]
             if self.send_initial and self.bookmarks:
-                yield self._bookmark(upto, annotations={"k8s.io/initial-events-end": "true"})
-            return
+                begun.append(self._bookmark(upto, annotations={"k8s.io/initial-events-end": "true"}))
+            return begun
         if self.given in ("", "0"):
             self.revision = cache.revision
         upto = cache.revision
         if self.revision >= upto:
-            return
+            return []
         known = cache.since(self.prefix, self.revision)
-        if known is not None:
-            for event in known:
-                if (shown := self._show(event)) is not None:
-                    yield shown
-        else:
-            for event in await self._log(upto):
-                if (shown := self._show(event)) is not None:
-                    yield shown
+        begun = self._shown(known if known is not None else await self._log(upto))
         self.revision = upto
+        return begun
+
+    def _shown(self, events: Iterable[CacheEvent]) -> list[Event]:
+        return [shown for event in events if (shown := self._show(event)) is not None]
 
     async def _log(self, upto: int) -> list[CacheEvent]:
         """Events after ``self.revision`` up to ``upto`` from the store."""
@@ -118,34 +128,31 @@ class _Watch:
         except CompactedError as error:
             raise errors.expired(f"too old resource version: {self.revision} ({error.oldest})") from None
 
-    async def _follow(self, subscription: Subscription) -> AsyncIterator[Event]:
+    async def _follow(self, subscription: Subscription) -> AsyncIterator[list[Event]]:
         while True:
-            while subscription.events:
-                event = subscription.events.popleft()
-                if event.revision > self.revision:
-                    shown = self._show(event)
-                    if shown is not None:
-                        yield shown
+            if subscription.events:
+                queued = [event for event in subscription.events if event.revision > self.revision]
+                subscription.events.clear()
+                if shown := self._shown(queued):
+                    yield shown
+                continue
             if subscription.cut:
                 return
-            subscription.wake.clear()
-            wait = self._due() - self.now()
-            if wait > 0:
-                try:
-                    async with asyncio.timeout(wait):
-                        await subscription.wake.wait()
-                    continue
-                except TimeoutError:
-                    pass
-            if subscription.events:
-                continue
-            if self.now() >= self.end:
+            due = self._due()
+            if self.now() < due:
+                await _woken(subscription.wake, due)
+            elif self.now() >= self.end:
                 return
-            if self.bookmarks and self.now() >= self._bookmark_due():
+            elif self.bookmarks and self.now() >= self._bookmark_due():
                 # Nothing is queued, so everything of the collection up to the cache's revision has been shown.
                 self.last_bookmark = self.now() >= self.end - BEFORE_END
                 self.next_bookmark = self.now() + BOOKMARK_SECONDS
-                yield self._bookmark(max(self.core.cache.revision, self.revision))
+                yield [self._bookmark(max(self.core.cache.revision, self.revision))]
+
+    def _scope(self, name: str) -> str:
+        """Where to subscribe: a watcher of one name is not woken for others."""
+        in_any = self.kind.resource.namespaced and self.prefix == codec.prefix(self.kind)
+        return (f"{self.prefix}*/{name}" if in_any else self.prefix + name) if name else self.prefix
 
     def _bookmark_due(self) -> float:
         if self.last_bookmark:

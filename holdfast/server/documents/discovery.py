@@ -1,31 +1,105 @@
-"""Discovery, legacy (one document a group version) and aggregated (all in one, apidiscovery.k8s.io)."""
+"""Discovery, legacy (one document a group version) and aggregated (all in one, apidiscovery.k8s.io).
+
+Both say the same about the same resources, in two spellings: what is served is worked out once (``_served``) and
+written down twice.
+"""
 
 from __future__ import annotations
 
+import base64
 import hashlib
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
 from typing import Any
 
-from holdfast.kinds.kind import Kind
+from holdfast.kinds.kind import Kind, Subresource
 from holdfast.kinds.table import KindTable
 from holdfast.registry.authorize import reviews
 
 Json = dict[str, Any]
-# Created, answered and never stored: (plural, kind, namespaced) by group.
-REVIEWS: dict[str, list[tuple[str, str, bool]]] = {}
-for _plural, (_group_name, _kind_name) in sorted(reviews.KINDS.items()):
-    REVIEWS.setdefault(_group_name, []).append((_plural, _kind_name, _plural.startswith("local")))
+_GROUPS = (
+    "",
+    "apps",
+    "events.k8s.io",
+    "authentication.k8s.io",
+    "authorization.k8s.io",
+    "autoscaling",
+    "batch",
+    "networking.k8s.io",
+    "policy",
+    "rbac.authorization.k8s.io",
+    "storage.k8s.io",
+    "scheduling.k8s.io",
+    "coordination.k8s.io",
+    "node.k8s.io",
+    "discovery.k8s.io",
+)
+"""Their order decides which group a client takes when two serve the name that it was given. Other groups follow by name."""
+_VERSION = re.compile(r"v(\d+)(?:(alpha|beta)(\d+))?")
+
+
+@dataclass(frozen=True)
+class _Served:
+    """What discovery says about one resource."""
+
+    plural: str
+    singular: str
+    kind: str
+    namespaced: bool
+    verbs: tuple[str, ...]
+    short_names: tuple[str, ...] = ()
+    categories: tuple[str, ...] = ()
+    hash: str = ""
+    subresources: tuple[Subresource, ...] = ()
+
+
+def _rank(version: str) -> tuple[int, int, int, str]:
+    """Sorts versions best first: stable before beta before alpha, then the highest number."""
+    found = _VERSION.fullmatch(version)
+    if found is None:
+        return (3, 0, 0, version)
+    stage = {None: 0, "beta": 1, "alpha": 2}[found[2]]
+    return (stage, -int(found[1]), -int(found[3] or 0), "")
 
 
 def groups(kinds: KindTable) -> dict[str, list[str]]:
-    """Served groups ("" first) with their versions."""
-    out: dict[str, list[str]] = {"": []}
+    """Served groups in the order of discovery, each with its versions, the preferred one first."""
+    found: dict[str, set[str]] = {}
     for kind in kinds:
-        versions = out.setdefault(kind.resource.group, [])
-        if kind.resource.version not in versions:
-            versions.append(kind.resource.version)
-    for group in REVIEWS:
-        out.setdefault(group, []).append("v1")
-    return out
+        found.setdefault(kind.resource.group, set()).add(kind.resource.version)
+    for group_name, _ in reviews.KINDS.values():
+        found.setdefault(group_name, set()).add("v1")
+    known = [name for name in _GROUPS if name in found]
+    return {name: sorted(found[name], key=_rank) for name in (*known, *sorted(found.keys() - set(known)))}
+
+
+def _served(kinds: KindTable, group_name: str, version: str) -> list[_Served]:
+    found = [_of_kind(kind, kinds) for kind in kinds if (kind.resource.group, kind.resource.version) == (group_name, version)]
+    for plural, (review_group, name) in reviews.KINDS.items():
+        if (review_group, "v1") == (group_name, version):
+            found.append(_Served(plural, name.lower(), name, plural.startswith("local"), ("create",)))
+    return sorted(found, key=lambda served: served.plural)
+
+
+def _of_kind(kind: Kind, kinds: Iterable[Kind]) -> _Served:
+    resource = kind.resource
+    names = (resource.plural, kind.singular, resource.kind, resource.namespaced, kind.verbs, kind.short_names, kind.categories)
+    below = tuple(sorted(kind.subresources.values(), key=lambda sub: sub.name))
+    return _Served(*names, _hash(kind, kinds) if "watch" in kind.verbs else "", below)
+
+
+def _hash(kind: Kind, kinds: Iterable[Kind]) -> str:
+    """Of the form in which the objects are stored: clients see by it that two kinds are one, or that the form changed."""
+    stored = kind
+    if kind.to_storage is not None:
+        stored = next((other for other in kinds if other.storage == kind.storage and other.to_storage is None), kind)
+    resource = stored.resource
+    name = f"{resource.group}/{resource.version}/{resource.kind}"
+    return base64.b64encode(hashlib.sha256(name.encode()).digest()[:8]).decode()
+
+
+# The legacy documents.
 
 
 def core_versions(address: str) -> Json:
@@ -50,43 +124,41 @@ def group(kinds: KindTable, name: str) -> Json | None:
     return {"kind": "APIGroup", "apiVersion": "v1", **_group(name, versions)} if name and versions else None
 
 
-def _hash(kind: Kind) -> str:
-    return hashlib.sha256(kind.storage.encode()).hexdigest()[:11] + "="
-
-
 def resource_list(kinds: KindTable, group_name: str, version: str) -> Json | None:
     """APIResourceList of a group version; None when it is not served."""
     entries: list[Json] = []
-    for kind in _of(kinds, group_name, version):
-        resource = kind.resource
+    for served in _served(kinds, group_name, version):
         entry: Json = {
-            "name": resource.plural,
-            "singularName": kind.singular,
-            "namespaced": resource.namespaced,
-            "kind": resource.kind,
-            "verbs": list(kind.verbs),
+            "name": served.plural,
+            "singularName": served.singular,
+            "namespaced": served.namespaced,
+            "kind": served.kind,
+            "verbs": list(served.verbs),
         }
-        if kind.short_names:
-            entry["shortNames"] = list(kind.short_names)
-        if kind.categories:
-            entry["categories"] = list(kind.categories)
-        entries.append(entry | {"storageVersionHash": _hash(kind)})
-        for sub in sorted(kind.subresources.values(), key=lambda s: s.name):
-            below: Json = {"name": f"{resource.plural}/{sub.name}", "singularName": "", "namespaced": resource.namespaced}
+        entries.append(entry | _extras(served) | ({"storageVersionHash": served.hash} if served.hash else {}))
+        for sub in served.subresources:
+            below: Json = {"name": f"{served.plural}/{sub.name}", "singularName": "", "namespaced": served.namespaced}
             if sub.group:
                 below |= {"group": sub.group, "version": sub.version}
-            entries.append(below | {"kind": sub.kind or resource.kind, "verbs": sorted(sub.verbs)})
-    for plural, name, namespaced in REVIEWS.get(group_name, ()) if version == "v1" else ():
-        entries.append({"name": plural, "singularName": name.lower(), "namespaced": namespaced, "kind": name, "verbs": ["create"]})
+            entries.append(below | {"kind": sub.kind or served.kind, "verbs": sorted(sub.verbs)})
     if not entries:
         return None
-    api_version = f"{group_name}/{version}" if group_name else version
-    return {"kind": "APIResourceList", "apiVersion": "v1", "groupVersion": api_version, "resources": entries}
+    head: Json = {"kind": "APIResourceList"}
+    if group_name:
+        return head | {"apiVersion": "v1", "groupVersion": f"{group_name}/{version}", "resources": entries}
+    return head | {"groupVersion": version, "resources": entries}
 
 
-def _of(kinds: KindTable, group_name: str, version: str) -> list[Kind]:
-    found = [k for k in kinds if (k.resource.group, k.resource.version) == (group_name, version)]
-    return sorted(found, key=lambda k: k.resource.plural)
+def _extras(served: _Served) -> Json:
+    found: Json = {}
+    if served.short_names:
+        found["shortNames"] = list(served.short_names)
+    if served.categories:
+        found["categories"] = list(served.categories)
+    return found
+
+
+# The aggregated document.
 
 
 def aggregated(kinds: KindTable, version: str, *, core: bool) -> Json:
@@ -96,49 +168,29 @@ def aggregated(kinds: KindTable, version: str, *, core: bool) -> Json:
         if (name == "") is not core:
             continue
         listed = [{"version": v, "resources": _aggregated_resources(kinds, name, v), "freshness": "Current"} for v in versions]
-        metadata: Json = {"creationTimestamp": None}
-        items.append({"metadata": ({"name": name} | metadata) if name else metadata, "versions": listed})
+        items.append({"metadata": {"name": name} if name else {}, "versions": listed})
     return {"kind": "APIGroupDiscoveryList", "apiVersion": f"apidiscovery.k8s.io/{version}", "metadata": {}, "items": items}
 
 
 def _aggregated_resources(kinds: KindTable, group_name: str, version: str) -> list[Json]:
     out: list[Json] = []
-    for kind in _of(kinds, group_name, version):
-        resource = kind.resource
+    for served in _served(kinds, group_name, version):
         entry: Json = {
-            "resource": resource.plural,
-            "responseKind": {"group": resource.group, "version": resource.version, "kind": resource.kind},
-            "scope": "Namespaced" if resource.namespaced else "Cluster",
-            "singularResource": kind.singular,
-            "verbs": list(kind.verbs),
+            "resource": served.plural,
+            "responseKind": {"group": "", "version": "", "kind": served.kind},
+            "scope": "Namespaced" if served.namespaced else "Cluster",
+            "singularResource": served.singular,
+            "verbs": list(served.verbs),
+            **_extras(served),
         }
-        if kind.short_names:
-            entry["shortNames"] = list(kind.short_names)
-        if kind.categories:
-            entry["categories"] = list(kind.categories)
-        below = [
-            {
-                "subresource": sub.name,
-                "responseKind": {
-                    "group": sub.group or resource.group,
-                    "version": sub.version or resource.version,
-                    "kind": sub.kind or resource.kind,
-                },
-                "verbs": sorted(sub.verbs),
-            }
-            for sub in sorted(kind.subresources.values(), key=lambda s: s.name)
-        ]
-        if below:
-            entry["subresources"] = below
+        if served.subresources:
+            entry["subresources"] = [
+                {
+                    "subresource": sub.name,
+                    "responseKind": {"group": sub.group, "version": sub.version, "kind": sub.kind or served.kind},
+                    "verbs": sorted(sub.verbs),
+                }
+                for sub in served.subresources
+            ]
         out.append(entry)
-    for plural, name, namespaced in REVIEWS.get(group_name, ()) if version == "v1" else ():
-        out.append(
-            {
-                "resource": plural,
-                "responseKind": {"group": group_name, "version": version, "kind": name},
-                "scope": "Namespaced" if namespaced else "Cluster",
-                "singularResource": name.lower(),
-                "verbs": ["create"],
-            }
-        )
     return out

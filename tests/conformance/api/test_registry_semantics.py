@@ -111,9 +111,9 @@ def names(listing: Listing) -> list[str]:
 async def take(registry: Registry, count: int, **options: str) -> list[Event]:
     seen: list[Event] = []
     async with asyncio.timeout(5):
-        async for event in registry.watch(request(registry, "watch", CONFIGMAPS, **options)):
-            seen.append(event)
-            if len(seen) == count:
+        async for batch in registry.watch(request(registry, "watch", CONFIGMAPS, **options)):
+            seen += batch
+            if len(seen) >= count:
                 break
     return seen
 
@@ -216,10 +216,10 @@ async def test_a_slow_watcher_is_cut_and_never_skips(registry: Registry, client:
     monkeypatch.setattr(cache, "QUEUE", 4)
     watching = registry.watch(request(registry, "watch", CONFIGMAPS))
     await client.create(CONFIGMAPS, config("first"), "default")
-    seen = [(await anext(watching)).stored.obj["metadata"]["name"]]
+    seen = [event.stored.obj["metadata"]["name"] for event in await anext(watching)]
     for n in range(8):
         await client.create(CONFIGMAPS, config(f"c{n}"), "default")
-    seen += [event.stored.obj["metadata"]["name"] async for event in watching]
+    seen += [event.stored.obj["metadata"]["name"] async for batch in watching for event in batch]
     assert seen == ["first", *(f"c{n}" for n in range(8))][: len(seen)]
     assert len(seen) < 9
 

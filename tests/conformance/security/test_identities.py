@@ -111,7 +111,7 @@ async def test_sec_30_audience_time_and_algorithm(api: Api) -> None:
 
 
 async def test_sec_30_the_published_key_verifies_tokens(api: Api) -> None:
-    keys = (await api.get("/openid/v1/jwks")).body["keys"]
+    keys = (await api.get("/openid/v1/jwks", Accept="application/jwk-set+json")).body["keys"]
     assert [(key["alg"], key["use"], "d" in key) for key in keys] == [("ES256", "sig", False)]
     claims = jwt.decode(await token(api), jwt.PyJWK(keys[0]).key, ["ES256"], audience=AUDIENCE)
     assert claims["sub"] == "system:serviceaccount:default:default"
