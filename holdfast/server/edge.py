@@ -41,7 +41,7 @@ from holdfast.server.streams import Streams
 log = logging.getLogger("holdfast.server")
 _T = TypeVar("_T")
 
-CALLER = "caller"
+CALLER = web.RequestKey("caller", User)
 """Who sent a request, before impersonation."""
 
 GZIP_FROM = 128 * 1024
@@ -243,7 +243,7 @@ class Edge:
         seconds = GRACE_SECONDS + (float(asked) if asked.isdigit() and asked != "0" else LONGEST_WATCH_SECONDS)
         events = self._registry.watch(call)
         rendered = render.events(call.kind, form, self._clock.now)
-        response = web.StreamResponse(headers={**request[render.HEADERS], "Content-Type": "application/json"})
+        response = web.StreamResponse(headers=request[render.HEADERS] | {"Content-Type": "application/json"})
         try:
             async with asyncio.timeout(seconds), _first(events) as pending:
                 await response.prepare(request)
