@@ -21,7 +21,7 @@ from cryptography.x509.oid import NameOID
 from holdfast.lib import pki
 from holdfast.registry.claims import AUDIENCE, TokenClaims
 from tests.conformance.security.objects import binding, named, pod, role, rule
-from tests.serving import Api, api_server
+from tests.serving import STORES, Api, api_server
 
 NS = "/api/v1/namespaces/default"
 WHOAMI = "/apis/authentication.k8s.io/v1/selfsubjectreviews"
@@ -29,9 +29,9 @@ REVIEW = named("SelfSubjectReview", "", "authentication.k8s.io/v1")
 ROLES, BINDINGS = (f"/apis/rbac.authorization.k8s.io/v1/namespaces/default/{plural}" for plural in ("roles", "rolebindings"))
 
 
-@pytest.fixture
-async def api(tmp_path: Path) -> AsyncIterator[Api]:
-    async with api_server(tmp_path) as served:
+@pytest.fixture(params=STORES)
+async def api(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Api]:
+    async with api_server(tmp_path, request.param) as served:
         yield served
 
 
