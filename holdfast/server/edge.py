@@ -144,6 +144,8 @@ class Edge:
         known = self.connections.identities.get(request.protocol)
         bearer = "Authorization" in request.headers
         if known is not None and not bearer:
+            if self._clock.now() >= known.until:
+                raise errors.unauthorized()
             return known
         transport = request.transport
         certificate = transport.get_extra_info("peercert") if transport else None
@@ -239,8 +241,9 @@ class Edge:
     async def _watch(self, request: web.BaseRequest, call: Request, form: render.Form) -> web.StreamResponse:
         """Newline-separated events until the client goes, the time is over, or the watcher is cut."""
         asked = call.options.get("timeoutSeconds", "")
-        # The watch ends by itself; this ends one whose client does not read.
+        # The watch ends by itself; this ends one whose client does not read, or is nobody any more.
         seconds = GRACE_SECONDS + (float(asked) if asked.isdigit() and asked != "0" else LONGEST_WATCH_SECONDS)
+        seconds = min(seconds, request[CALLER].until - self._clock.now())
         events = self._registry.watch(call)
         rendered = render.events(call.kind, form, self._clock.now)
         response = web.StreamResponse(headers=request[render.HEADERS] | {"Content-Type": "application/json"})
@@ -265,7 +268,12 @@ class Edge:
             await events.aclose()
         if not response.prepared:
             await response.prepare(request)
-        await response.write_eof()
+        try:
+            async with asyncio.timeout(GRACE_SECONDS):
+                await response.write_eof()
+        except TimeoutError:  # what was sent before is not read: there is no clean end for such a client
+            if request.transport:
+                request.transport.abort()
         return response
 
 

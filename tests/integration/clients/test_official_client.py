@@ -341,9 +341,7 @@ def test_one_of_two_leads_and_the_other_takes_over(namespace: str) -> None:
             order.append(f"{name} leads")
             raise RuntimeError("a leader whose work fails gives up the lead")
 
-        settings = electionconfig.Config(
-            LeaseLock("example", namespace, name), 2, 1.5, 1, lead, lambda: order.append(f"{name} stopped")
-        )
+        settings = electionconfig.Config(LeaseLock("example", namespace, name), 2, 1.5, 1, lead, lambda: order.append(f"{name} stopped"))
         thread = threading.Thread(target=leaderelection.LeaderElection(settings).run, daemon=True)
         thread.start()
         return thread
