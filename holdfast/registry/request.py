@@ -7,6 +7,7 @@ in, decoded at most once.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
@@ -24,6 +25,8 @@ class User:
     groups: tuple[str, ...] = ()
     uid: str = ""
     extra: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    until: float = math.inf
+    """When the token or certificate that proves it expires, in unix seconds."""
 
 
 @dataclass(slots=True)

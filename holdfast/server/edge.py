@@ -41,7 +41,7 @@ from holdfast.server.streams import Streams
 log = logging.getLogger("holdfast.server")
 _T = TypeVar("_T")
 
-CALLER = "caller"
+CALLER = web.RequestKey("caller", User)
 """Who sent a request, before impersonation."""
 
 AUDIT_ID_LIMIT = 64
@@ -142,6 +142,8 @@ class Edge:
         known = self.connections.identities.get(request.protocol)
         bearer = "Authorization" in request.headers
         if known is not None and not bearer:
+            if self._clock.now() >= known.until:
+                raise errors.unauthorized()
             return known
         transport = request.transport
         certificate = transport.get_extra_info("peercert") if transport else None
@@ -237,11 +239,12 @@ class Edge:
     async def _watch(self, request: web.BaseRequest, call: Request, form: render.Form) -> web.StreamResponse:
         """Newline-separated events until the client goes, the time is over, or the watcher is cut."""
         asked = call.options.get("timeoutSeconds", "")
-        # The watch ends by itself; this ends one whose client does not read.
+        # The watch ends by itself; this ends one whose client does not read, or is nobody any more.
         seconds = GRACE_SECONDS + (float(asked) if asked.isdigit() and asked != "0" else LONGEST_WATCH_SECONDS)
+        seconds = min(seconds, request[CALLER].until - self._clock.now())
         events = self._registry.watch(call)
         rendered = render.events(call.kind, form, self._clock.now)
-        response = web.StreamResponse(headers={**request[render.HEADERS], "Content-Type": "application/json"})
+        response = web.StreamResponse(headers=request[render.HEADERS] | {"Content-Type": "application/json"})
         try:
             async with asyncio.timeout(seconds), _first(events) as pending:
                 await response.prepare(request)
@@ -263,7 +266,12 @@ class Edge:
             await events.aclose()
         if not response.prepared:
             await response.prepare(request)
-        await response.write_eof()
+        try:
+            async with asyncio.timeout(GRACE_SECONDS):
+                await response.write_eof()
+        except TimeoutError:  # what was sent before is not read: there is no clean end for such a client
+            if request.transport:
+                request.transport.abort()
         return response
 
 
