@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import contextlib
+import socket
 from collections.abc import AsyncIterator
 from typing import Protocol
 
@@ -89,9 +91,13 @@ class SpdyChannels:
     async def gone(self) -> None:
         await self._connection.closed.wait()
 
-    def finish(self) -> None:
+    async def finish(self, last: bytes) -> None:
+        """``last`` goes out on the error channel, where there is something to say, and all channels end."""
+        if last:
+            await self.write(ERROR, last)
         for stream in self._streams.values():
             stream.close()
+        await self._connection.finish()
 
 
 QUIET_SECONDS = 0.08
@@ -160,3 +166,20 @@ class WebSocketChannels:
 
     async def gone(self) -> None:
         await self._gone.wait()
+
+    async def finish(self, last: bytes) -> None:
+        """``last`` goes out on the error channel, where there is something to say, and the end with it in one piece.
+
+        A client may close its socket on the last word while a thread of its own still reads (httpx does). Were the end
+        on its way then, that thread would take the first bytes of the next connection, which has the same number.
+        """
+        self._hold(True)
+        asyncio.get_running_loop().call_soon(self._hold, False)
+        if last:
+            await self.write(ERROR, last)
+        await self._socket.close()
+
+    def _hold(self, back: bool) -> None:
+        """Whether what is written waits for more before it goes out."""
+        with contextlib.suppress(OSError, AttributeError):  # the connection is gone
+            self._socket.get_extra_info("socket").setsockopt(socket.IPPROTO_TCP, socket.TCP_CORK, back)

@@ -36,22 +36,23 @@ class Options:
         return wanted
 
 
-async def serve(client: Channels, options: Options, begin: Callable[[], Awaitable[Streams]], *, attach: bool) -> None:
-    """Runs the session to its end. A client that goes away ends an exec's process and only leaves an attached one."""
+async def serve(client: Channels, options: Options, begin: Callable[[], Awaitable[Streams]], *, attach: bool) -> bytes:
+    """Runs the session to its end; the value is what its error channel has to say then.
+
+    A client that goes away ends an exec's process and only leaves an attached one.
+    """
     try:
         session = await begin()
     except RuntimeFailure as failure:
         log.info("session refused: %s", failure.message)
-        await client.write(ERROR, failed(client.version, failure.message))
-        return
+        return failed(client.version, failure.message)
     try:
         code = await _until_end(client, options, session)
     finally:
         await session.close()
-    if code is not None:
-        status = succeeded(client.version) if code == 0 or attach else exited(client.version, options.command, code)
-        if status:
-            await client.write(ERROR, status)
+    if code is None:
+        return b""
+    return succeeded(client.version) if code == 0 or attach else exited(client.version, options.command, code)
 
 
 async def _until_end(client: Channels, options: Options, session: Streams) -> int | None:

@@ -129,8 +129,7 @@ class StreamServer:
             try:
                 # The first message tells the client that the session stands.
                 await client.write(channels.STDOUT if options.stdout else channels.ERROR, b"")
-                await remote.serve(client, options, begin, attach=attach)
-                await socket.close()
+                await client.finish(await remote.serve(client, options, begin, attach=attach))
             except ConnectionError as error:
                 log.debug("session: %s", error)
             finally:
@@ -145,9 +144,7 @@ class StreamServer:
                 # v1 and v2 have no resize stream, so none is waited for even with a tty.
                 wanted = options.channels | ({channels.RESIZE} if options.tty and version in (channels.V3, channels.V4) else set())
                 await streams.open(wanted)
-                await remote.serve(streams, options, begin, attach=attach)
-                streams.finish()
-                await connection.finish()
+                await streams.finish(await remote.serve(streams, options, begin, attach=attach))
             except (ConnectionError, TimeoutError) as error:
                 log.debug("session: %s", error)
             finally:

