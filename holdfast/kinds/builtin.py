@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from holdfast.kinds import answered
 from holdfast.kinds.apps import daemonset, deployment, statefulset
 from holdfast.kinds.autoscaling import autoscaler
 from holdfast.kinds.batch import cronjob, job
@@ -62,6 +63,7 @@ BUILTIN: tuple[Kind, ...] = (
     csi.ATTACHMENT,
     attributesclass.KIND,
     *rbac.KINDS,
+    *answered.KINDS,
 )
 
 
