@@ -6,7 +6,7 @@ no code asks whether a kind is built in. ``kinds.table`` holds them by (group, v
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -18,6 +18,9 @@ Obj = dict[str, Any]
 
 Prepare = Callable[[Obj, Obj | None], None]
 """(new, old or None on create): resets or derives fields in place before validation."""
+
+Warn = Callable[[Obj, Obj | None], Iterable[str]]
+"""(new, old or None on create): what is allowed but unwise."""
 
 
 @dataclass(frozen=True)
@@ -97,6 +100,8 @@ class Kind:
     """Whole-object checks (new, old, path "") after the schema's own."""
     status_checks: tuple[Check, ...] = ()
     """Whole-object checks for writes through /status."""
+    warnings: tuple[Warn, ...] = ()
+    """What a create or update is told besides its answer (``kinds.advice``)."""
     name_check: Callable[[str, str], list[Any]] | None = None
     """(name, path "metadata.name") -> field errors; None = DNS subdomain."""
     subresources: Mapping[str, Subresource] = field(default_factory=dict)

@@ -16,7 +16,7 @@ from typing import Any
 
 import orjson
 
-from holdfast.machinery import errors, quantity
+from holdfast.machinery import base64fault, errors, quantity
 from holdfast.machinery.jsonfault import go_fault
 from holdfast.machinery.schema import Json, Schema
 
@@ -292,6 +292,11 @@ def _scalar(schema: Schema, value: Json) -> Json:
         raise _Mistyped(value, _go_type(schema))
     if schema.format == "date-time":
         _check_time(value)
+    if schema.format == "byte":
+        try:
+            return base64fault.canonical(value)
+        except ValueError as error:
+            raise errors.bad_request(str(error)) from None
     if kind == "integer":
         bits = 31 if schema.format == "int32" else 63
         if not -(2**bits) <= value < 2**bits:

@@ -107,6 +107,7 @@ def _service(address: str, port: int) -> Obj:
         "spec": {
             "type": "ClusterIP",
             "clusterIP": address,
+            "ipFamilyPolicy": "SingleStack",
             "ports": [{"name": "https", "port": 443, "protocol": "TCP", "targetPort": port}],
         },
     }

@@ -259,6 +259,12 @@ def _no_check(_name: str) -> list[str]:
     return []
 
 
+async def _warn(write: Write) -> None:
+    if not write.request.subresource:
+        for advice in write.kind.warnings:
+            write.warnings += advice(write.new, write.old)
+
+
 async def _validating(write: Write) -> None:
     for plugin in VALIDATING:
         await plugin(write)
@@ -273,6 +279,7 @@ STEPS: tuple[Step, ...] = (
     _default,
     _prepare,
     _validate,
+    _warn,
     _validating,
     service.allocate,
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from holdfast.kinds import advice
 from holdfast.kinds.apps.replicas import STATUS, TEMPLATE, collisions, counts, fixed_selector, selector_cell
 from holdfast.kinds.columns import AGE, NAME, NONE, at, containers
 from holdfast.kinds.definitions.daemon_set import COUNTS, GENERATION
@@ -44,6 +45,7 @@ KIND = Kind(
         collisions,
     ),
     subresources={"status": STATUS},
+    warnings=(advice.template(),),
     columns=(
         NAME,
         Column("Desired", at("status", "desiredNumberScheduled", default=0), type="integer", description="Nodes that should run it."),

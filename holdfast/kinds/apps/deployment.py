@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from holdfast.kinds import advice
 from holdfast.kinds.apps.replicas import (
     SET_COUNTS,
     STATUS,
@@ -52,6 +53,7 @@ KIND = Kind(
         collisions,
     ),
     subresources={"status": STATUS, "scale": scale()},
+    warnings=(advice.template(),),
     columns=(
         NAME,
         Column("Ready", _ready, description="Ready pods of those wanted."),
@@ -75,6 +77,7 @@ REPLICA_SET = Kind(
     checks=(fixed_selector,),
     status_checks=(counts(SET_COUNTS, within_replicas("fullyLabeledReplicas", "readyReplicas", "availableReplicas")),),
     subresources={"status": STATUS, "scale": scale()},
+    warnings=(advice.template(),),
     columns=replica_columns(selectors.from_object),
     selectable={"status.replicas": lambda obj: str((obj.get("status") or {}).get("replicas") or 0)},
     acted_on=False,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from holdfast.kinds import advice
 from holdfast.kinds.apps.replicas import STATUS, TEMPLATE, collisions, counts, scale
 from holdfast.kinds.columns import AGE, NAME, containers
 from holdfast.kinds.definitions.overlay import APPS
@@ -66,6 +67,10 @@ KIND = Kind(
         "status": STATUS,
         "scale": scale(),
     },
+    warnings=(
+        advice.template(),
+        advice.history,
+    ),
     columns=(
         NAME,
         Column("Ready", _ready, description="Ready members of those wanted."),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from holdfast.kinds import advice
 from holdfast.kinds.apps.replicas import STATUS
 from holdfast.kinds.columns import AGE, NAME, NONE, at, containers, label_selector
 from holdfast.kinds.definitions.overlay import BATCH
@@ -50,6 +51,7 @@ KIND = Kind(
     prepare=(_prepare,),
     checks=(_check_name,),
     subresources={"status": STATUS},
+    warnings=(advice.template("jobTemplate", "spec"),),
     columns=(
         NAME,
         Column("Schedule", at("spec", "schedule", default=""), description="When it makes Jobs."),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from holdfast.kinds import advice
 from holdfast.kinds.apps.replicas import STATUS, TEMPLATE, counts, selector_cell
 from holdfast.kinds.columns import AGE, NAME, containers
 from holdfast.kinds.definitions.overlay import BATCH
@@ -174,6 +175,7 @@ KIND = Kind(
     checks=(_check_generated, _check_name, _check_update),
     status_checks=(counts(("active", "succeeded", "failed", "ready", "terminating")), _check_status),
     subresources={"status": STATUS},
+    warnings=(advice.template(),),
     columns=(
         NAME,
         Column("Status", _state, description="How far it is, in a word."),

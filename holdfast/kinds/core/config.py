@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import base64
-import binascii
 import json
+from collections.abc import Iterator
 
+from holdfast.kinds import advice
 from holdfast.kinds.columns import AGE, NAME, at
 from holdfast.kinds.definitions.overlay import CORE
 from holdfast.kinds.definitions.rules import config_keys
@@ -13,6 +14,7 @@ from holdfast.kinds.kind import Column, Kind, Obj, Subresource
 from holdfast.kinds.resources import CONFIGMAPS, SECRETS, SERVICEACCOUNTS
 from holdfast.kinds.schemas import schema_of
 from holdfast.machinery.fielderror import FieldError, forbidden, invalid, key, required, too_long
+from holdfast.machinery.jsonfault import go_fault
 
 LIMIT = 1024 * 1024
 _IMMUTABLE = "field is immutable when `immutable` is set"
@@ -61,21 +63,15 @@ CONFIGMAP = Kind(
 )
 
 
-def _decoded(value: str) -> bytes | None:
-    try:
-        return base64.b64decode(value, validate=True)
-    except (binascii.Error, ValueError):
-        return None
+def _decoded(secret: Obj) -> dict[str, bytes]:
+    return {name: base64.b64decode(value) for name, value in (secret.get("data") or {}).items()}
 
 
 def _check_secret(new: Obj, old: Obj | None, _path: str) -> list[FieldError]:
     data = new.get("data") or {}
     found = config_keys("data", data)
-    decoded = {name: _decoded(value) for name, value in data.items()}
-    found += [
-        invalid(key("data", name), "<secret contents redacted>", "must be base64") for name, raw in decoded.items() if raw is None
-    ]
-    if sum(len(raw or b"") for raw in decoded.values()) > LIMIT:
+    decoded = _decoded(new)
+    if sum(map(len, decoded.values())) > LIMIT:
         found.append(too_long("data", "", LIMIT))
     found += _check_type(new, decoded)
     if old is not None and new.get("type") != old.get("type"):
@@ -83,7 +79,7 @@ def _check_secret(new: Obj, old: Obj | None, _path: str) -> list[FieldError]:
     return found + _frozen(new, old, "data")
 
 
-def _check_type(secret: Obj, data: dict[str, bytes | None]) -> list[FieldError]:
+def _check_type(secret: Obj, data: dict[str, bytes]) -> list[FieldError]:
     kind = str(secret.get("type") or "")
     found = [required(key("data", name)) for name in _WANTED.get(kind, ()) if name not in data]
     if kind == "kubernetes.io/basic-auth" and not {"username", "password"} & set(data):
@@ -93,12 +89,17 @@ def _check_type(secret: Obj, data: dict[str, bytes | None]) -> list[FieldError]:
         if not (secret["metadata"].get("annotations") or {}).get(name):
             found.append(required(key("metadata.annotations", name)))
     for name in (".dockerconfigjson", ".dockercfg"):
-        if name in _WANTED.get(kind, ()) and data.get(name) is not None:
+        if name in _WANTED.get(kind, ()) and name in data:
             try:
-                json.loads(data[name] or b"")
-            except ValueError as error:
-                found.append(invalid(key("data", name), "<secret contents redacted>", str(error)))
+                json.loads(data[name])
+            except ValueError:
+                found.append(invalid(key("data", name), "<secret contents redacted>", go_fault(data[name])))
     return found
+
+
+def _warn_secret(new: Obj, _old: Obj | None) -> Iterator[str]:
+    if new.get("type") == "kubernetes.io/tls":
+        yield from advice.key_pair(_decoded(new))
 
 
 SECRET = Kind(
@@ -107,6 +108,7 @@ SECRET = Kind(
     singular="secret",
     storage="secrets",
     checks=(_check_secret,),
+    warnings=(_warn_secret,),
     columns=(
         NAME,
         Column("Type", at("type", default=""), description="What it is for."),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from holdfast.kinds import advice
 from holdfast.kinds.columns import AGE, NAME, at
 from holdfast.kinds.core import pod_cells
 from holdfast.kinds.core.pod_update import check_update
@@ -70,6 +71,7 @@ KIND = Kind(
         "portforward": Subresource("portforward", ("create", "get"), kind="PodPortForwardOptions"),
         "log": Subresource("log", ("get",)),
     },
+    warnings=(advice.pod,),
     columns=(
         NAME,
         Column("Ready", pod_cells.ready, description="Ready containers of all."),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from holdfast.kinds import advice
 from holdfast.kinds.apps.replicas import SET_COUNTS, STATUS, counts, replica_columns, scale, within_replicas
 from holdfast.kinds.columns import NAME, NONE, containers
 from holdfast.kinds.definitions.overlay import CORE
@@ -28,6 +29,7 @@ KIND = Kind(
     prepare=(_prepare,),
     status_checks=(counts(SET_COUNTS, within_replicas("fullyLabeledReplicas", "readyReplicas", "availableReplicas")),),
     subresources={"status": STATUS, "scale": scale(selectors.plain)},
+    warnings=(advice.template(),),
     columns=replica_columns(selectors.plain),
     selectable={"status.replicas": lambda obj: str((obj.get("status") or {}).get("replicas") or 0)},
     acted_on=False,

@@ -6,6 +6,7 @@ import copy
 from collections.abc import Callable
 from typing import Any
 
+from holdfast.kinds import advice
 from holdfast.kinds.columns import AGE, NAME, at
 from holdfast.kinds.definitions.overlay import CORE
 from holdfast.kinds.definitions.persistent_volume import sources
@@ -17,6 +18,7 @@ from holdfast.kinds.schemas import schema_of
 from holdfast.machinery.fielderror import FieldError, forbidden, invalid
 
 _SHORT = {"ReadWriteOnce": "RWO", "ReadOnlyMany": "ROX", "ReadWriteMany": "RWX", "ReadWriteOncePod": "RWOP"}
+_SOURCES = (("", "PersistentVolumeClaim"), ("snapshot.storage.k8s.io", "VolumeSnapshot"))
 _CLAIM_TEXT = "spec is immutable after creation except resources.requests and volumeAttributesClassName for bound claims"
 
 
@@ -36,6 +38,21 @@ def _claimed(obj: Obj, _now: float) -> str:
 def _prepare_claim(new: Obj, old: Obj | None) -> None:
     if old is None:
         new["status"] = {"phase": "Pending"}
+    if isinstance(new.get("spec"), dict):
+        _prepare_source(new["spec"], (old or {}).get("spec") or {})
+
+
+def _prepare_source(spec: Obj, before: Obj) -> None:
+    """dataSource and dataSourceRef are one choice under two names; the older takes only what it always took."""
+    source, reference = spec.get("dataSource"), spec.get("dataSourceRef")
+    used = before.get("dataSource") or before.get("dataSourceRef")
+    if source is not None and not used and (source.get("apiGroup") or "", source.get("kind")) not in _SOURCES:
+        del spec["dataSource"]
+        source = None
+    if source is not None and reference is None:
+        spec["dataSourceRef"] = dict(source)
+    elif reference is not None and source is None and not reference.get("namespace"):
+        spec["dataSource"] = {name: value for name, value in reference.items() if name != "namespace"}
 
 
 def _prepare_volume(new: Obj, old: Obj | None) -> None:
@@ -138,6 +155,7 @@ VOLUME = Kind(
     short_names=("pv",),
     storage="persistentvolumes",
     prepare=(_prepare_volume,),
+    warnings=(advice.volume,),
     checks=(_check_volume,),
     subresources={"status": Subresource("status", ("get", "patch", "update"))},
     columns=(
