@@ -6,7 +6,7 @@ no code asks whether a kind is built in. ``kinds.table`` holds them by (group, v
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -18,9 +18,6 @@ Obj = dict[str, Any]
 
 Prepare = Callable[[Obj, Obj | None], None]
 """(new, old or None on create): resets or derives fields in place before validation."""
-
-Warn = Callable[[Obj, Obj | None], Iterable[str]]
-"""(new, old or None on create): what is allowed but unwise."""
 
 
 @dataclass(frozen=True)
@@ -98,10 +95,10 @@ class Kind:
     prepare: tuple[Prepare, ...] = ()
     checks: tuple[Check, ...] = ()
     """Whole-object checks (new, old, path "") after the schema's own."""
+    warnings: tuple[Callable[[Obj, Obj | None], list[str]], ...] = ()
+    """(new, old) -> what to warn its author of."""
     status_checks: tuple[Check, ...] = ()
     """Whole-object checks for writes through /status."""
-    warnings: tuple[Warn, ...] = ()
-    """What a create or update is told besides its answer (``kinds.advice``)."""
     name_check: Callable[[str, str], list[Any]] | None = None
     """(name, path "metadata.name") -> field errors; None = DNS subdomain."""
     subresources: Mapping[str, Subresource] = field(default_factory=dict)

@@ -128,10 +128,6 @@ def _check(schema: Schema, value: Json, path: str) -> None:
 
 # What changed from one object to another.
 
-_EMPTY: dict[str, Json] = {"array": [], "object": {}, "string": ""}
-_WHOLE = Schema()
-"""Items of one name, which a list should not have: told from others, but not looked into."""
-
 
 def compare(schema: Schema, old: Json, new: Json) -> tuple[Fields | None, Fields | None]:
     """(added or modified, removed)."""
@@ -164,14 +160,17 @@ def _all(schema: Schema, value: Json) -> Fields:
     if isinstance(value, list):
         assert schema.items is not None
         for item in value:
-            name = element(schema, item)
-            out[name] = _all(schema.items, item) if name not in out else {}
+            out[element(schema, item)] = _all(schema.items, item)
         return out
     for name, item in value.items():
         below = child(schema, name)
         if below is not None:
             out["f:" + name] = _all(below, item)
     return out
+
+
+_EMPTY: dict[str, Json] = {"array": [], "object": {}, "string": ""}
+"""What a field that is held by value is before anybody writes it."""
 
 
 def _paired_fields(schema: Schema, old: dict[str, Json], new: dict[str, Json]) -> list[tuple[str, Schema, Json, Json]]:
@@ -181,18 +180,13 @@ def _paired_fields(schema: Schema, old: dict[str, Json], new: dict[str, Json]) -
         below = child(schema, name)
         if below is None:
             continue
+        before, after = old.get(name, Absent), new.get(name, Absent)
         if name in schema.held:
             empty = _EMPTY.get(below.type)
-            before, after = (empty if found is None else found for found in (old.get(name), new.get(name)))
-        else:
-            before, after = old.get(name, Absent), new.get(name, Absent)
+            before, after = (empty if value is Absent or value is None else value for value in (before, after))
         if before is not after:
             out.append(("f:" + name, below, before, after))
     return out
-
-
-def _of_name(schema: Schema, value: list[Json], name: str) -> list[Json]:
-    return [item for item in value if element(schema, item) == name]
 
 
 def _paired_items(schema: Schema, old: list[Json], new: list[Json]) -> list[tuple[str, Schema, Json, Json]]:
@@ -200,9 +194,6 @@ def _paired_items(schema: Schema, old: list[Json], new: list[Json]) -> list[tupl
     before = {element(schema, item): item for item in old}
     after = {element(schema, item): item for item in new}
     names = (*after, *(name for name in before if name not in after))
-    if len(before) < len(old) or len(after) < len(new):
-        groups = [(name, _of_name(schema, old, name), _of_name(schema, new, name)) for name in names]
-        return [(name, _WHOLE, then or Absent, now or Absent) for name, then, now in groups]
     return [(name, schema.items, before.get(name, Absent), after.get(name, Absent)) for name in names]
 
 

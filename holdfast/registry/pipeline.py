@@ -236,6 +236,8 @@ async def _validate(write: Write) -> None:
             found += check(new, old, "")
     if found:
         raise errors.invalid(resource.kind, name, found, resource.group)
+    for warn in kind.warnings if not write.request.subresource else ():
+        write.warnings += warn(new, old)
 
 
 def _check_meta(kind: Kind, new: Obj, old: Obj | None) -> list[FieldError]:
@@ -259,12 +261,6 @@ def _no_check(_name: str) -> list[str]:
     return []
 
 
-async def _warn(write: Write) -> None:
-    if not write.request.subresource:
-        for advice in write.kind.warnings:
-            write.warnings += advice(write.new, write.old)
-
-
 async def _validating(write: Write) -> None:
     for plugin in VALIDATING:
         await plugin(write)
@@ -279,7 +275,6 @@ STEPS: tuple[Step, ...] = (
     _default,
     _prepare,
     _validate,
-    _warn,
     _validating,
     service.allocate,
 )

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import base64
+import binascii
 import json
-from collections.abc import Iterator
 
-from holdfast.kinds import advice
 from holdfast.kinds.columns import AGE, NAME, at
 from holdfast.kinds.definitions.overlay import CORE
 from holdfast.kinds.definitions.rules import config_keys
@@ -63,15 +62,21 @@ CONFIGMAP = Kind(
 )
 
 
-def _decoded(secret: Obj) -> dict[str, bytes]:
-    return {name: base64.b64decode(value) for name, value in (secret.get("data") or {}).items()}
+def _decoded(value: str) -> bytes | None:
+    try:
+        return base64.b64decode(value, validate=True)
+    except (binascii.Error, ValueError):
+        return None
 
 
 def _check_secret(new: Obj, old: Obj | None, _path: str) -> list[FieldError]:
     data = new.get("data") or {}
     found = config_keys("data", data)
-    decoded = _decoded(new)
-    if sum(map(len, decoded.values())) > LIMIT:
+    decoded = {name: _decoded(value) for name, value in data.items()}
+    found += [
+        invalid(key("data", name), "<secret contents redacted>", "must be base64") for name, raw in decoded.items() if raw is None
+    ]
+    if sum(len(raw or b"") for raw in decoded.values()) > LIMIT:
         found.append(too_long("data", "", LIMIT))
     found += _check_type(new, decoded)
     if old is not None and new.get("type") != old.get("type"):
@@ -79,7 +84,7 @@ def _check_secret(new: Obj, old: Obj | None, _path: str) -> list[FieldError]:
     return found + _frozen(new, old, "data")
 
 
-def _check_type(secret: Obj, data: dict[str, bytes]) -> list[FieldError]:
+def _check_type(secret: Obj, data: dict[str, bytes | None]) -> list[FieldError]:
     kind = str(secret.get("type") or "")
     found = [required(key("data", name)) for name in _WANTED.get(kind, ()) if name not in data]
     if kind == "kubernetes.io/basic-auth" and not {"username", "password"} & set(data):
@@ -89,17 +94,23 @@ def _check_type(secret: Obj, data: dict[str, bytes]) -> list[FieldError]:
         if not (secret["metadata"].get("annotations") or {}).get(name):
             found.append(required(key("metadata.annotations", name)))
     for name in (".dockerconfigjson", ".dockercfg"):
-        if name in _WANTED.get(kind, ()) and name in data:
+        if name in _WANTED.get(kind, ()) and data.get(name) is not None:
             try:
-                json.loads(data[name])
+                json.loads(data[name] or b"")
             except ValueError:
-                found.append(invalid(key("data", name), "<secret contents redacted>", go_fault(data[name])))
+                found.append(invalid(key("data", name), "<secret contents redacted>", go_fault(data[name] or b"")))
     return found
 
 
-def _warn_secret(new: Obj, _old: Obj | None) -> Iterator[str]:
-    if new.get("type") == "kubernetes.io/tls":
-        yield from advice.key_pair(_decoded(new))
+def _warn_of_certificate(new: Obj, old: Obj | None) -> list[str]:
+    """What would not load as a certificate and its key."""
+    if new.get("type") != "kubernetes.io/tls" or (old is not None and new.get("data") == old.get("data")):
+        return []
+    data = new.get("data") or {}
+    for name, what in (("tls.crt", "certificate"), ("tls.key", "key")):
+        if b"-----BEGIN " not in (_decoded(data.get(name, "")) or b""):
+            return [f"tls: failed to find any PEM data in {what} input"]
+    return []
 
 
 SECRET = Kind(
@@ -108,7 +119,7 @@ SECRET = Kind(
     singular="secret",
     storage="secrets",
     checks=(_check_secret,),
-    warnings=(_warn_secret,),
+    warnings=(_warn_of_certificate,),
     columns=(
         NAME,
         Column("Type", at("type", default=""), description="What it is for."),

@@ -6,8 +6,8 @@ import copy
 from collections.abc import Callable
 from typing import Any
 
-from holdfast.kinds import advice
 from holdfast.kinds.columns import AGE, NAME, at
+from holdfast.kinds.core import outdated
 from holdfast.kinds.definitions.overlay import CORE
 from holdfast.kinds.definitions.persistent_volume import sources
 from holdfast.kinds.definitions.rules import IMMUTABLE, amount
@@ -18,7 +18,6 @@ from holdfast.kinds.schemas import schema_of
 from holdfast.machinery.fielderror import FieldError, forbidden, invalid
 
 _SHORT = {"ReadWriteOnce": "RWO", "ReadOnlyMany": "ROX", "ReadWriteMany": "RWX", "ReadWriteOncePod": "RWOP"}
-_SOURCES = (("", "PersistentVolumeClaim"), ("snapshot.storage.k8s.io", "VolumeSnapshot"))
 _CLAIM_TEXT = "spec is immutable after creation except resources.requests and volumeAttributesClassName for bound claims"
 
 
@@ -35,24 +34,21 @@ def _claimed(obj: Obj, _now: float) -> str:
     return f"{claim.get('namespace', '')}/{claim.get('name', '')}" if claim else ""
 
 
+_SOURCES = (("", "PersistentVolumeClaim"), ("snapshot.storage.k8s.io", "VolumeSnapshot"))
+
+
 def _prepare_claim(new: Obj, old: Obj | None) -> None:
+    """dataSource and dataSourceRef are one choice under two names; the older name takes claims and snapshots only."""
     if old is None:
         new["status"] = {"phase": "Pending"}
-    if isinstance(new.get("spec"), dict):
-        _prepare_source(new["spec"], (old or {}).get("spec") or {})
-
-
-def _prepare_source(spec: Obj, before: Obj) -> None:
-    """dataSource and dataSourceRef are one choice under two names; the older takes only what it always took."""
+    spec = new["spec"]
     source, reference = spec.get("dataSource"), spec.get("dataSourceRef")
-    used = before.get("dataSource") or before.get("dataSourceRef")
-    if source is not None and not used and (source.get("apiGroup") or "", source.get("kind")) not in _SOURCES:
-        del spec["dataSource"]
-        source = None
-    if source is not None and reference is None:
+    if old is None and source and (source.get("apiGroup") or "", source.get("kind")) not in _SOURCES:
+        source = spec.pop("dataSource", None) and None
+    if source and not reference:
         spec["dataSourceRef"] = dict(source)
-    elif reference is not None and source is None and not reference.get("namespace"):
-        spec["dataSource"] = {name: value for name, value in reference.items() if name != "namespace"}
+    elif reference and not source and not reference.get("namespace"):
+        spec["dataSource"] = dict(reference)
 
 
 def _prepare_volume(new: Obj, old: Obj | None) -> None:
@@ -155,9 +151,9 @@ VOLUME = Kind(
     short_names=("pv",),
     storage="persistentvolumes",
     prepare=(_prepare_volume,),
-    warnings=(advice.volume,),
     checks=(_check_volume,),
     subresources={"status": Subresource("status", ("get", "patch", "update"))},
+    warnings=(outdated.of_volume,),
     columns=(
         NAME,
         Column("Capacity", at("spec", "capacity", "storage", default=""), description="What it holds."),

@@ -6,8 +6,9 @@ in them. ``metadata``, ``spec`` and ``status`` of every kind are (``kinds.schema
 
 from __future__ import annotations
 
-from holdfast.kinds.definitions.overlay import APPS, AUTOSCALING, AUTOSCALING_V1, BATCH, CORE, NETWORKING, STORAGE, overlay
+from holdfast.kinds.definitions.overlay import APPS, AUTOSCALING, AUTOSCALING_V1, BATCH, CORE, overlay
 
+_NETWORKING = "io.k8s.api.networking.v1."
 _HELD = {
     APPS + "DaemonSetSpec": ("template", "updateStrategy"),
     APPS + "DeploymentSpec": ("strategy", "template"),
@@ -17,8 +18,13 @@ _HELD = {
     CORE + "Container": ("resources",),
     CORE + "EphemeralContainer": ("resources",),
     CORE + "Event": (
-        *("involvedObject", "source", "firstTimestamp", "lastTimestamp", "eventTime"),
-        *("reportingComponent", "reportingInstance"),
+        "eventTime",
+        "firstTimestamp",
+        "involvedObject",
+        "lastTimestamp",
+        "reportingComponent",
+        "reportingInstance",
+        "source",
     ),
     CORE + "NodeStatus": ("daemonEndpoints", "nodeInfo"),
     CORE + "PersistentVolumeClaimSpec": ("resources",),
@@ -30,20 +36,16 @@ _HELD = {
     BATCH + "CronJobSpec": ("jobTemplate",),
     BATCH + "JobSpec": ("template",),
     BATCH + "JobTemplateSpec": ("metadata", "spec"),
-    NETWORKING + "IngressStatus": ("loadBalancer",),
-    NETWORKING + "NetworkPolicySpec": ("podSelector",),
+    _NETWORKING + "IngressStatus": ("loadBalancer",),
+    _NETWORKING + "NetworkPolicySpec": ("podSelector",),
     AUTOSCALING_V1 + "HorizontalPodAutoscalerSpec": ("scaleTargetRef",),
     AUTOSCALING + "HorizontalPodAutoscalerSpec": ("scaleTargetRef",),
-    "io.k8s.api.events.v1.Event": (
-        *("deprecatedSource", "regarding", "eventTime"),
-        *("deprecatedFirstTimestamp", "deprecatedLastTimestamp"),
-    ),
+    "io.k8s.api.events.v1.Event": ("deprecatedFirstTimestamp", "deprecatedLastTimestamp", "deprecatedSource", "regarding"),
     "io.k8s.api.rbac.v1.ClusterRole": ("rules",),
     "io.k8s.api.rbac.v1.Role": ("rules",),
     "io.k8s.api.rbac.v1.ClusterRoleBinding": ("roleRef",),
     "io.k8s.api.rbac.v1.RoleBinding": ("roleRef",),
-    STORAGE + "CSINodeSpec": ("drivers",),
-    STORAGE + "VolumeAttachmentSpec": ("source",),
+    "io.k8s.api.storage.v1.VolumeAttachmentSpec": ("source",),
 }
 
 for _definition, _properties in _HELD.items():

@@ -1,1 +1,1 @@
-"""The kinds of the networking group, one module each."""
+"""networking.k8s.io: Ingresses, policies, addresses. Rules: ``definitions.ingress``, ``definitions.network_policy``."""

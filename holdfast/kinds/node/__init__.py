@@ -1,1 +1,1 @@
-"""The kinds of the node group, one module each."""
+"""node.k8s.io."""

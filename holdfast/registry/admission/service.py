@@ -10,11 +10,6 @@ from holdfast.machinery.fielderror import FieldError
 from holdfast.registry.addresses import HEADLESS, NODE_PORTS, port_name, service_key
 from holdfast.registry.write import Write
 
-FAMILIES = ("IPv4", "IPv6")
-DUAL = "RequireDualStack"
-_OUT_OF_RANGE = f"provided port is not in the valid range. The range of valid ports is {NODE_PORTS[0]}-{NODE_PORTS[-1]}"
-_TAKEN = "provided port is already allocated"
-
 
 async def allocate(write: Write) -> None:
     """The pipeline's last step: never suspends between looking and reserving."""
@@ -27,13 +22,14 @@ async def allocate(write: Write) -> None:
             spec.pop(name, None)
         _drop_ports(spec)
         return
-    found = _families(spec) or _cluster_ip(write, spec)
-    if not found and spec.get("type") in ("NodePort", "LoadBalancer") and spec.get("allocateLoadBalancerNodePorts") is not False:
-        found += _node_ports(write, spec) + _health_port(write, spec)
+    found = _cluster_ip(write, spec)
+    if spec.get("type") in ("NodePort", "LoadBalancer") and spec.get("allocateLoadBalancerNodePorts") is not False:
+        found += _node_ports(write, spec)
     elif spec.get("type") == "ClusterIP":
         _drop_ports(spec)
         spec.pop("externalTrafficPolicy", None)
         spec.pop("allocateLoadBalancerNodePorts", None)
+    found += _health_port(write, spec)
     if found:
         write.release()
         raise errors.invalid("Service", write.new["metadata"]["name"], found)
@@ -44,32 +40,11 @@ def _drop_ports(spec: Obj) -> None:
         port.pop("nodePort", None)
 
 
-def _families(spec: Obj) -> list[FieldError]:
-    """This network has IPv4 alone. What finds its endpoints without our help may claim both families, as upstream."""
-    given = spec.get("ipFamilies") or []
-    if _is_headless(spec) and not spec.get("selector"):
-        spec["ipFamilyPolicy"] = policy = spec.get("ipFamilyPolicy") or DUAL
-        more = [] if policy == "SingleStack" else [family for family in FAMILIES if family not in given]
-        spec["ipFamilies"] = [*given, *more] or [FAMILIES[0]]
-        return []
-    policy = spec.get("ipFamilyPolicy") or (DUAL if len(given) > 1 else "SingleStack")
-    found = []
-    if policy == DUAL:
-        found.append(fielderror.invalid("spec.ipFamilyPolicy", policy, "this cluster is not configured for dual-stack services"))
-    for position, family in enumerate(given):
-        if family != FAMILIES[0]:
-            found.append(fielderror.invalid(f"spec.ipFamilies[{position}]", family, "not configured on this cluster"))
-    spec["ipFamilyPolicy"], spec["ipFamilies"] = policy, given or [FAMILIES[0]]
-    return found
-
-
-def _is_headless(spec: Obj) -> bool:
-    return HEADLESS in (spec.get("clusterIP"), *(spec.get("clusterIPs") or [])[:1])
-
-
 def _cluster_ip(write: Write, spec: Obj) -> list[FieldError]:
     addresses = write.core.addresses
     address = spec.get("clusterIP") or next(iter(spec.get("clusterIPs") or []), "")
+    if found := _families(spec, selectorless=address == HEADLESS and not spec.get("selector")):
+        return found
     if address == HEADLESS:
         spec["clusterIP"], spec["clusterIPs"] = HEADLESS, [HEADLESS]
         return []
@@ -79,8 +54,8 @@ def _cluster_ip(write: Write, spec: Obj) -> list[FieldError]:
         path, listed = "spec.clusterIPs", [address]
         try:
             if ipaddress.IPv4Address(address) not in addresses.network:
-                text = f"failed to allocate IP {address}: the provided IP ({address}) is not in the valid range"
-                return [fielderror.invalid(path, listed, f"{text}. The range of valid IPs is {addresses.network}")]
+                why = f"the provided IP ({address}) is not in the valid range. The range of valid IPs is {addresses.network}"
+                return [fielderror.invalid(path, listed, f"failed to allocate IP {address}: {why}")]
         except ValueError:
             return [fielderror.invalid(f"{path}[0]", address, "must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)")]
         if addresses.holder(address) not in ("", service_key(write.new)):
@@ -90,19 +65,39 @@ def _cluster_ip(write: Write, spec: Obj) -> list[FieldError]:
     return []
 
 
+def _families(spec: Obj, *, selectorless: bool) -> list[FieldError]:
+    """The cluster has IPv4 only; a headless Service without a selector may speak of endpoints of both families."""
+    if selectorless:
+        families = spec.setdefault("ipFamilies", ["IPv4"])
+        if spec.setdefault("ipFamilyPolicy", "RequireDualStack") != "SingleStack" and len(families) == 1:
+            families.append("IPv6" if families[0] == "IPv4" else "IPv4")
+        return []
+    for position, family in enumerate(spec.get("ipFamilies") or []):
+        if family != "IPv4":
+            return [fielderror.invalid(f"spec.ipFamilies[{position}]", family, "not configured on this cluster")]
+    if spec.get("ipFamilyPolicy") == "RequireDualStack":
+        text = "this cluster is not configured for dual-stack services"
+        return [fielderror.invalid("spec.ipFamilyPolicy", "RequireDualStack", text)]
+    spec.setdefault("ipFamilies", ["IPv4"])
+    spec.setdefault("ipFamilyPolicy", "SingleStack")
+    return []
+
+
 def _health_port(write: Write, spec: Obj) -> list[FieldError]:
-    """Where a balancer asks a node whether it has pods of a Service that stays on the node."""
-    if spec["type"] != "LoadBalancer" or spec.get("externalTrafficPolicy") != "Local":
+    """Where a load balancer asks a node whether it has a member of its own: with externalTrafficPolicy Local only."""
+    addresses, key, path = write.core.addresses, service_key(write.new), "spec.healthCheckNodePort"
+    before = ((write.old or {}).get("spec") or {}).get("healthCheckNodePort")
+    if spec.get("type") != "LoadBalancer" or spec.get("externalTrafficPolicy") != "Local":
         spec.pop("healthCheckNodePort", None)
         return []
-    addresses, key = write.core.addresses, service_key(write.new)
-    before = ((write.old or {}).get("spec") or {}).get("healthCheckNodePort")
     number = spec.get("healthCheckNodePort") or before or addresses.pick_port({"TCP"})
-    name = port_name(number, "TCP")
     if number not in NODE_PORTS:
-        return [fielderror.invalid("spec.healthCheckNodePort", number, _OUT_OF_RANGE)]
+        text = f"provided port is not in the valid range. The range of valid ports is {NODE_PORTS[0]}-{NODE_PORTS[-1]}"
+        return [fielderror.invalid(path, number, f"failed to allocate requested HealthCheck NodePort {number}: {text}")]
+    name = port_name(number, "TCP")
     if addresses.holder(name) not in ("", key):
-        return [fielderror.invalid("spec.healthCheckNodePort", number, _TAKEN)]
+        text = "provided port is already allocated"
+        return [fielderror.invalid(path, number, f"failed to allocate requested HealthCheck NodePort {number}: {text}")]
     write.releases.append(addresses.reserve(name, key))
     spec["healthCheckNodePort"] = number
     return []
@@ -120,9 +115,10 @@ def _node_ports(write: Write, spec: Obj) -> list[FieldError]:
         name = port_name(number, protocol)
         path = f"spec.ports[{position}].nodePort"
         if number not in NODE_PORTS:
-            found.append(fielderror.invalid(path, number, _OUT_OF_RANGE))
+            text = f"provided port is not in the valid range. The range of valid ports is {NODE_PORTS[0]}-{NODE_PORTS[-1]}"
+            found.append(fielderror.invalid(path, number, text))
         elif addresses.holder(name) not in ("", key):
-            found.append(fielderror.invalid(path, number, _TAKEN))
+            found.append(fielderror.invalid(path, number, "provided port is already allocated"))
         else:
             write.releases.append(addresses.reserve(name, key))
             port["nodePort"] = number
