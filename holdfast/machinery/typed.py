@@ -171,9 +171,9 @@ def _all(schema: Schema, value: Json) -> Fields:
 
 
 _EMPTY: dict[str, Json] = {"array": [], "object": {}, "string": ""}
+"""What a field that is held by value is before anybody writes it."""
 _WHOLE = Schema()
 """Items of one name, which a list should not have: told from others, but not looked into."""
-"""What a field that is held by value is before anybody writes it."""
 
 
 def _paired_fields(schema: Schema, old: dict[str, Json], new: dict[str, Json]) -> list[tuple[str, Schema, Json, Json]]:
