@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -121,7 +122,8 @@ def _own(kinds: KindTable) -> Mapping[str, Schema]:
     found: dict[str, Schema] = {}
     for kind in kinds:
         name = operations.definition_name(kind)
-        found[name] = kind.schema
+        served = ((kind.resource.group, kind.resource.version, kind.resource.kind),)
+        found[name] = kind.schema if kind.schema.definition else replace(kind.schema, definition=name, group_version_kind=served)
         found[f"{name}List"] = schemas.known(f"{name}List") or _list_of(kind, name)
     return found
 
