@@ -56,6 +56,8 @@ def test_explain_a_field_with_its_description(k: Kubectl) -> None:
     assert "replicas is the desired number of replicas" in told
     assert "<integer>" in told
     assert "containerPort" in k("explain", "pod.spec.containers.ports")
+    if k.minor >= 27:
+        assert "replicas is the desired number" in k("explain", "sts.spec.replicas", "--output=plaintext-openapiv2")
     assert "field" in k.fails("explain", "sts.spec.replica")
 
 
@@ -77,6 +79,13 @@ def test_apply_refuses_what_it_does_not_know(k: Kubectl, tmp_path: Path) -> None
     assert (warned.returncode, warned.stderr.decode()) == (0, 'Warning: unknown field "dada"\n')
     ignored = k.run("apply", "--validate=ignore", "-f", path)
     assert (ignored.returncode, ignored.stderr) == (0, b"")
+
+
+def test_a_dry_run_is_known_to_be_one(k: Kubectl, tmp_path: Path) -> None:
+    path = manifest(tmp_path, "dry.json", config_map("dry"))
+    for command in ("apply", "create"):
+        assert k(command, "--dry-run=server", "-f", path) == "configmap/dry created (server dry run)\n"
+    assert k.run("get", "cm", "dry").returncode == 1
 
 
 def test_create_refuses_a_mistyped_or_missing_field(k: Kubectl, tmp_path: Path) -> None:
