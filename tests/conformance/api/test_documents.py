@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import re
 from typing import Any
@@ -69,6 +70,17 @@ async def test_api_74_health_fails_without_telling_why(caplog: pytest.LogCapture
     assert "the disk is gone" in caplog.text
     assert (await health.all("livez", verbose=False, excluded=["disk"])).status == 200
     assert (await health.all("readyz", verbose=False, excluded=())).status == 200
+
+
+async def test_api_74_a_server_without_its_controllers_is_not_well(tmp_path) -> None:
+    async with api_server(tmp_path) as api:
+        api.server.controllers.cancel()
+        await asyncio.wait({api.server.controllers})
+        for page in ("livez", "readyz"):
+            answer = await api.get(f"/{page}")
+            assert answer.status == 500
+            assert "[-]poststarthook/start-controllers failed: reason withheld\n" in answer.raw.decode()
+        assert (await api.get("/livez?exclude=poststarthook/start-controllers")).raw == b"ok"
 
 
 # Discovery.
