@@ -58,6 +58,7 @@ BINDING = Kind(
     singular="binding",
     verbs=("create",),
     storage="bindings",
+    read_by="view",
     columns=(NAME,),
     has_status=False,
     has_generation=False,

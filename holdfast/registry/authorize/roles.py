@@ -25,16 +25,12 @@ def _rule(rule: _Rule) -> Obj:
 
 _CHANGE = "create delete deletecollection patch update"
 _BESIDES: dict[str, tuple[_Rule, ...]] = {
-    "view": (
-        ("core", "bindings pods/log", _READ),
-        ("networking.k8s.io", "ingresses ingresses/status networkpolicies", _READ),
-    ),
+    "view": (("core", "pods/log", _READ),),
     "edit": (
         ("core", "pods/attach pods/exec pods/portforward pods/proxy services/proxy", f"{_CHANGE} {_READ}"),
         ("core", "serviceaccounts", "impersonate"),
         ("core", "pods/eviction serviceaccounts/token", "create"),
         ("apps", "deployments/rollback", _CHANGE),
-        ("networking.k8s.io", "ingresses networkpolicies", _CHANGE),
     ),
     "admin": (("authorization.k8s.io", "localsubjectaccessreviews", "create"),),
 }

@@ -11,10 +11,8 @@ import re
 from collections.abc import Iterable
 from typing import Any
 
-from holdfast.kinds import schemas
-from holdfast.kinds.kind import Kind, Resource, Subresource
+from holdfast.kinds.kind import Kind, Subresource
 from holdfast.kinds.table import KindTable
-from holdfast.registry.authorize import reviews
 
 Json = dict[str, Any]
 _GROUPS = (
@@ -38,19 +36,6 @@ _GROUPS = (
 _VERSION = re.compile(r"v(\d+)(?:(alpha|beta)(\d+))?")
 
 
-def served(kinds: KindTable) -> list[Kind]:
-    """All kinds, the reviews among them, which are answered and never stored."""
-    found = list(kinds)
-    for plural, (group_name, name) in reviews.KINDS.items():
-        if kinds.lookup(group_name, "v1", plural) is not None:
-            continue
-        resource = Resource(group_name, "v1", plural, name, namespaced=plural.startswith("local"))
-        schema = schemas.of_kind(group_name, "v1", name)
-        assert schema is not None, name
-        found.append(Kind(resource, schema, name.lower(), verbs=("create",), has_status=False, has_generation=False))
-    return found
-
-
 def _rank(version: str) -> tuple[int, int, int, str]:
     """Sorts versions best first: stable before beta before alpha, then the highest number."""
     found = _VERSION.fullmatch(version)
@@ -63,14 +48,14 @@ def _rank(version: str) -> tuple[int, int, int, str]:
 def groups(kinds: KindTable) -> dict[str, list[str]]:
     """Served groups in the order of discovery, each with its versions, the preferred one first."""
     found: dict[str, set[str]] = {}
-    for kind in served(kinds):
+    for kind in kinds:
         found.setdefault(kind.resource.group, set()).add(kind.resource.version)
     known = [name for name in _GROUPS if name in found]
     return {name: sorted(found[name], key=_rank) for name in (*known, *sorted(found.keys() - set(known)))}
 
 
 def _of(kinds: KindTable, group_name: str, version: str) -> list[Kind]:
-    found = [kind for kind in served(kinds) if (kind.resource.group, kind.resource.version) == (group_name, version)]
+    found = [kind for kind in kinds if (kind.resource.group, kind.resource.version) == (group_name, version)]
     return sorted(found, key=lambda kind: kind.resource.plural)
 
 

@@ -100,7 +100,7 @@ def _paths(kinds: KindTable, part: str) -> Json:
     if not version:
         return page("get information of a group", f"get{words}APIGroup", tag, reference(META + "APIGroup"))
     found = page("get available resources", f"get{words}APIResources", tag, reference(META + "APIResourceList"))
-    for kind in discovery.served(kinds):
+    for kind in kinds:
         if (kind.resource.group, kind.resource.version) == (group, version):
             found |= operations.Operations(kind).paths()
     return found
@@ -122,7 +122,7 @@ def _definitions(kinds: KindTable, paths: Json, base: str, told: Tell | None) ->
 def _own(kinds: KindTable) -> Mapping[str, Schema]:
     """The kinds' own schemas and those of their lists, by the names that the paths use."""
     found: dict[str, Schema] = {}
-    for kind in discovery.served(kinds):
+    for kind in kinds:
         name = operations.definition_name(kind)
         served = ((kind.resource.group, kind.resource.version, kind.resource.kind),)
         found[name] = kind.schema if kind.schema.definition else replace(kind.schema, definition=name, group_version_kind=served)
