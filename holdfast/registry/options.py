@@ -128,6 +128,8 @@ class DeleteOptions:
     uid: str = ""
     revision: str = ""
     dry_run: bool = False
+    cascading: bool = False
+    """``orphanDependents: false``: such a caller is told by a 202 that the deletion goes on."""
 
 
 def delete_options(request: Request) -> DeleteOptions:
@@ -154,7 +156,9 @@ def delete_options(request: Request) -> DeleteOptions:
         policy = "Orphan" if orphan else "Background"
     conditions = body.get("preconditions") or {}
     dry = options.get("dryRun") == "All" or bool(body.get("dryRun"))
-    return DeleteOptions(grace, policy, conditions.get("uid") or "", conditions.get("resourceVersion") or "", dry)
+    return DeleteOptions(
+        grace, policy, conditions.get("uid") or "", conditions.get("resourceVersion") or "", dry, cascading=orphan is False
+    )
 
 
 def _delete_body(body: Any) -> Obj:

@@ -30,6 +30,7 @@ KIND = Kind(
     subresources={"status": STATUS, "scale": scale(selectors.plain)},
     columns=replica_columns(selectors.plain),
     selectable={"status.replicas": lambda obj: str((obj.get("status") or {}).get("replicas") or 0)},
+    default_propagation="Orphan",
     acted_on=False,
 )
 

@@ -102,7 +102,7 @@ async def test_api_66_preconditions_of_an_apply(space: Space) -> None:
     assert (await apply(space, "a", "m", {"k": "1"}, resourceVersion="1")).status == 201
     answer = await apply(space, "a", "m", {"k": "2"}, resourceVersion="1")
     assert refusal(answer)[:2] == (409, "Conflict")
-    assert refusal(await apply(space, "a", "m", {"k": "2"}, uid=uid))[0] in (409, 422)
+    assert causes(await apply(space, "a", "m", {"k": "2"}, uid=uid)) == [("FieldValueInvalid", "metadata.uid")]
     assert (await space.got(space.at("configmaps", "a")))["data"] == {"k": "1"}
     for body in ({"metadata": {"name": "a"}}, APPLIED | {"kind": "Secret", "metadata": {"name": "a"}}, [], APPLIED):
         path = space.at("configmaps", "a") + "?fieldManager=m"

@@ -208,6 +208,68 @@ async def test_api_58_dependents_go_stay_or_go_first(space: Space) -> None:
     await space.until(f"{maps}/own-foreground", lambda answer: answer.status == 404)
 
 
+async def test_api_58_a_deletion_that_runs_may_still_be_told_otherwise(space: Space) -> None:
+    path = space.at("configmaps", "a")
+    blocking = owner(await space.config_map("a", finalizers=[HOLD]), blockOwnerDeletion=True)
+    await space.config_map("b", ownerReferences=[blocking], finalizers=[HOLD])
+    for query, finalizers in (
+        ("?propagationPolicy=Foreground", [HOLD, "foregroundDeletion"]),
+        ("", [HOLD, "foregroundDeletion"]),
+        ("?propagationPolicy=Background", [HOLD]),
+    ):
+        assert (await space.api.delete(path + query)).body["metadata"]["finalizers"] == finalizers
+    # While a grace period runs that is not shortened, nothing is changed.
+    await space.bound_pod("p")
+    await space.api.delete(space.at("pods", "p"))
+    assert "finalizers" not in (await space.api.delete(space.at("pods", "p") + "?propagationPolicy=Foreground")).body["metadata"]
+
+
+async def test_api_58_who_asks_for_a_cascade_in_the_old_way_hears_that_it_goes_on(space: Space) -> None:
+    path = space.at("configmaps", "a")
+    await space.config_map("a", finalizers=[HOLD])
+    assert (await space.api.delete(path + "?orphanDependents=false")).status == 202
+    body = {"kind": "DeleteOptions", "apiVersion": "v1", "orphanDependents": False}
+    assert (await space.api.delete(path, body)).status == 202
+    assert (await space.api.delete(path)).status == 200
+    await space.api.patch(path, {"metadata": {"finalizers": None}})
+    await space.config_map("a")
+    assert (await space.api.delete(path, body)).status == 200
+
+
+async def test_api_58_jobs_leave_their_pods_unless_told_otherwise(space: Space) -> None:
+    """So does a ReplicationController; nothing depends on an Event, whatever is said."""
+    jobs, template = (
+        space.at("jobs", group="batch/v1"),
+        {"spec": {"restartPolicy": "Never", "containers": [{"name": "c", "image": "i"}]}},
+    )
+    job = {"apiVersion": "batch/v1", "kind": "Job", "metadata": {"name": "j", "finalizers": [HOLD]}, "spec": {"template": template}}
+    why = "child pods are preserved by default when jobs are deleted; set propagationPolicy=Background to remove them"
+    why = f'299 - "{why} or set propagationPolicy=Orphan to suppress this warning"'
+    for query, finalizers, warnings in (
+        ("", [HOLD, "orphan"], [why]),
+        ("?propagationPolicy=Orphan", [HOLD, "orphan"], []),
+        ("?propagationPolicy=Background", [HOLD], []),
+        ("?orphanDependents=false", [HOLD], []),
+    ):
+        await space.made(jobs, job)
+        answer = await space.api.delete(f"{jobs}/j{query}")
+        assert (answer.body["metadata"]["finalizers"], answer.warnings) == (finalizers, warnings), query
+        await space.api.patch(f"{jobs}/j", {"metadata": {"finalizers": None}})
+        await space.until(f"{jobs}/j", lambda found: found.status == 404)
+    assert (await space.api.delete(jobs)).warnings == [why]
+    controllers = space.at("replicationcontrollers")
+    spec = {
+        "selector": {"a": "b"},
+        "template": {"metadata": {"labels": {"a": "b"}}, "spec": {"containers": [{"name": "c", "image": "i"}]}},
+    }
+    await space.made(controllers, {"metadata": {"name": "r", "finalizers": [HOLD]}, "spec": spec})
+    answer = await space.api.delete(controllers + "/r")
+    assert (answer.body["metadata"]["finalizers"], answer.warnings) == ([HOLD, "orphan"], [])
+    about = {"kind": "Pod", "namespace": space.name, "name": "p"}
+    await space.made(space.at("events"), {"metadata": {"name": "e"}, "involvedObject": about, "reason": "R", "type": "Normal"})
+    assert (await space.api.delete(space.at("events", "e") + "?propagationPolicy=Orphan")).body["kind"] == "Status"
+
+
 async def test_api_59_a_collection_is_deleted_as_it_is_selected(space: Space) -> None:
     maps = space.at("configmaps")
     for name, value in (("a", "x"), ("b", "x"), ("c", "y"), ("d", "x")):
