@@ -64,7 +64,7 @@ def manager_of(request: Request, operation: str = UPDATE) -> Manager:
 @lru_cache(maxsize=256)
 def _program(user_agent: str) -> str:
     printable = "".join(char for char in user_agent.partition("/")[0] if char.isprintable())
-    return printable.encode()[:_NAME_LIMIT].decode(errors="ignore")
+    return printable.encode()[:_NAME_LIMIT].decode(errors="ignore") or "unknown"
 
 
 def tracked(kind: Kind, obj: Obj, *, status: bool) -> Obj:

@@ -114,7 +114,13 @@ async def test_api_66_preconditions_of_an_apply(space: Space) -> None:
 
 async def test_api_67_an_update_is_booked_under_the_programs_name(space: Space) -> None:
     maps = space.at("configmaps")
-    for agent, name in (("kubectl/v1.36.0 (linux/amd64)", "kubectl"), ("my-tool", "my-tool"), ("a b/1", "a b")):
+    for agent, name in (
+        ("kubectl/v1.36.0 (linux/amd64)", "kubectl"),
+        ("my-tool", "my-tool"),
+        ("a b/1", "a b"),
+        ("", "unknown"),
+        ("x" * 200, "x" * 128),
+    ):
         answer = await space.api.post(maps, {"metadata": {"generateName": "a-"}, "data": {"k": "1"}}, **{"User-Agent": agent})
         assert list(managers(answer.body)) == [(name, "Update")]
     answer = await space.api.post(maps + "?fieldManager=chosen", {"metadata": {"name": "a"}, "data": {"k": "1"}})

@@ -38,6 +38,16 @@ async def test_api_53_the_answer_is_a_status_or_the_object(space: Space) -> None
     await space.made(space.at("pods"), pod("p", nodeSelector={"x": "none"}))
     answer = await space.api.delete(space.at("pods", "p"))
     assert (answer.status, answer.body["kind"], answer.body["metadata"]["name"]) == (200, "Pod", "p")
+    template = {"metadata": {"labels": {"a": "b"}}, "spec": {"containers": [{"name": "c", "image": "i"}]}}
+    for plural, body in (
+        ("podtemplates", {"template": template}),
+        ("resourcequotas", {"spec": {"hard": {"pods": "1"}}}),
+        ("serviceaccounts", {}),
+        ("services", {"spec": {"ports": [{"port": 80}]}}),
+    ):
+        made = await space.made(space.at(plural), {"metadata": {"name": "x"}, **body})
+        answer = await space.api.delete(space.at(plural, "x"))
+        assert (answer.status, answer.body["metadata"].get("uid")) == (200, made["metadata"]["uid"]), plural
     await space.config_map("b", finalizers=[HOLD])
     answer = await space.api.delete(maps + "/b")
     assert (answer.status, answer.body["kind"]) == (200, "ConfigMap")

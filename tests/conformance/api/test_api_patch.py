@@ -49,6 +49,8 @@ async def test_api_62_a_json_patch_is_done_whole_or_not_at_all(space: Space) -> 
     for bad in (
         {"op": "test", "path": "/data/a", "value": "other"},
         {"op": "test", "path": "/data/none", "value": "x"},
+        {"op": "test", "path": "/data/a", "value": None},
+        {"op": "test", "path": "/none/a", "value": None},
         {"op": "remove", "path": "/data/none"},
         {"op": "add", "path": "/none/x", "value": "1"},
         {"op": "move", "from": "/data/none", "path": "/data/x"},
@@ -61,6 +63,7 @@ async def test_api_62_a_json_patch_is_done_whole_or_not_at_all(space: Space) -> 
     assert (await space.got(path)) == made
     steps = [
         {"op": "test", "path": "/data/a", "value": "1"},
+        {"op": "test", "path": "/metadata/annotations", "value": None},
         {"op": "add", "path": "/metadata/annotations", "value": {"x/y": "1"}},
         {"op": "replace", "path": "/metadata/annotations/x~1y", "value": "2"},
         {"op": "copy", "from": "/data/a", "path": "/data/c"},
