@@ -114,7 +114,7 @@ async def test_api_45_a_namespace_that_ends_takes_nothing_new(space: Space) -> N
     assert answer.body["details"]["causes"] == [cause]
     # What is there may still change, or nothing could ever let go of it.
     assert (await space.api.patch(maps + "/keeps", {"metadata": {"finalizers": None}})).status == 200
-    await space.until(f"/api/v1/namespaces/{space.name}", lambda namespace: namespace.status == 404)
+    assert await space.gone(maps + "/keeps")
 
 
 async def test_api_45_a_namespace_that_is_not_there(space: Space) -> None:
