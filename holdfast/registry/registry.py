@@ -17,6 +17,7 @@ from holdfast.lib.clock import Clock
 from holdfast.machinery import errors
 from holdfast.machinery.errors import ApiError
 from holdfast.registry import events
+from holdfast.registry.admission.namespace import check_new
 from holdfast.registry.authorize import Attributes, refusal, reviews
 from holdfast.registry.core import Core
 from holdfast.registry.request import Event, Listing, Request, Result, User
@@ -92,6 +93,8 @@ class Registry(Core):
         """Any verb but watch. Raises ApiError."""
         handler = self._route(request)
         self.authorize(request)
+        if request.subresource and request.verb == "create" and request.namespace:
+            check_new(self.cache, request, request.name)
         return await handler(self, request)
 
     def watch(self, request: Request) -> AsyncGenerator[list[Event], None]:
