@@ -98,7 +98,15 @@ def _well_formed(entry: Any) -> bool:
         and entry.get("operation") in (APPLY, UPDATE)
         and bool(entry.get("apiVersion"))
         and entry.get("fieldsType") == "FieldsV1"
-        and isinstance(entry.get("fieldsV1"), dict)
+        and _fields(entry.get("fieldsV1"))
+    )
+
+
+def _fields(tree: Any) -> bool:
+    return (
+        isinstance(tree, dict)
+        and all(name == "." or (name[1:2] == ":" and name[0] in "fkvi") for name in tree)
+        and all(map(_fields, tree.values()))
     )
 
 

@@ -61,10 +61,10 @@ async def delete(core: Core, request: Request) -> Result:
 
 def check_preconditions(kind: Kind, found: Stored, wanted: DeleteOptions) -> None:
     metadata = found.obj["metadata"]
-    if wanted.uid and wanted.uid != metadata["uid"]:
+    if wanted.uid is not None and wanted.uid != metadata["uid"]:
         text = f"the UID in the precondition ({wanted.uid}) does not match the UID in record ({metadata['uid']})."
         raise _conflict(kind, metadata["name"], f"{text} The object might have been deleted and then recreated")
-    if wanted.revision and wanted.revision != str(found.revision):
+    if wanted.revision is not None and wanted.revision != str(found.revision):
         text = f"the ResourceVersion in the precondition ({wanted.revision}) does not match the ResourceVersion in record"
         raise _conflict(kind, metadata["name"], f"{text} ({found.revision}). The object might have been modified")
 

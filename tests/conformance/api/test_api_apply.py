@@ -127,6 +127,14 @@ async def test_api_67_an_update_is_booked_under_the_programs_name(space: Space) 
     assert managers(answer.body) == {("chosen", "Update"): {"f:data": {".": {}, "f:k": {}}}}
     answer = await space.api.put(maps + "/a", {"metadata": {"name": "a"}, "data": {"k": "1", "l": "2"}}, **{"User-Agent": "put/2"})
     assert managers(answer.body)["put", "Update"] == {"f:data": {"f:l": {}}}
+    # Books that are none are not taken; an empty entry closes them for good.
+    kept = answer.body["metadata"]["managedFields"]
+    entry = {"manager": "m", "operation": "Update", "apiVersion": "v1", "fieldsType": "FieldsV1", "fieldsV1": {"zz": {}}}
+    for books in ([entry], [{"manager": "m"}], []):
+        answer = await space.api.put(maps + "/a", answer.body | {"metadata": {"name": "a", "managedFields": books}})
+        assert answer.body["metadata"]["managedFields"] == kept
+    answer = await space.api.put(maps + "/a", answer.body | {"metadata": {"name": "a", "managedFields": [{}]}})
+    assert "managedFields" not in answer.body["metadata"]
     await space.made(space.apps("statefulsets"), stateful_set("s"))
     path = space.apps("statefulsets", "s", "status") + "?fieldManager=reporter"
     answer = await space.api.patch(path, {"status": {"collisionCount": 1}})

@@ -83,6 +83,8 @@ async def test_api_54_a_deletion_may_say_which_object_it_means(space: Space) -> 
     text += f" ({metadata['resourceVersion']}). The object might have been modified"
     assert refusal(await deleted(resourceVersion="1")) == (409, "Conflict", text)
     assert (await deleted(uid=metadata["uid"], resourceVersion="1")).status == 409
+    # What is said but empty is no less a condition.
+    assert [(await deleted(uid="")).status, (await deleted(resourceVersion="")).status] == [409, 409]
     assert (await deleted(uid=metadata["uid"], resourceVersion=metadata["resourceVersion"])).status == 200
     # Of two who mean the same revision one is told that it was there.
     metadata = (await space.config_map("a"))["metadata"]
@@ -168,6 +170,23 @@ async def test_api_57_how_long_is_the_pods_own_affair_unless_asked(space: Space)
     assert answer.body["metadata"]["deletionGracePeriodSeconds"] == 1
     answer = await space.api.delete(space.at("pods", "own") + "?gracePeriodSeconds=abc")
     assert refusal(answer)[:2] == (400, "BadRequest")
+
+
+async def test_api_53_options_that_are_none_delete_nothing(space: Space) -> None:
+    path = space.at("configmaps", "a")
+    await space.config_map("a")
+    json = "json: cannot unmarshal"
+    for options, text in (
+        ({"gracePeriodSeconds": "x"}, f"{json} string into Go struct field DeleteOptions.gracePeriodSeconds of type int64"),
+        ({"orphanDependents": "x"}, f"{json} string into Go struct field DeleteOptions.orphanDependents of type bool"),
+        ({"preconditions": []}, f"{json} array into Go struct field DeleteOptions.preconditions of type v1.Preconditions"),
+        ({"dryRun": "All"}, f"{json} string into Go struct field DeleteOptions.dryRun of type []string"),
+    ):
+        assert refusal(await space.api.delete(path, options)) == (400, "BadRequest", text)
+    for digits, why in (("1_0", "invalid syntax"), ("1.5", "invalid syntax"), ("9" * 30, "value out of range")):
+        answer = await space.api.delete(f"{path}?gracePeriodSeconds={digits}")
+        assert refusal(answer) == (400, "BadRequest", f'strconv.ParseInt: parsing "{digits}": {why}')
+    assert (await space.got(path))["data"] == {"k": "1"}
 
 
 async def test_api_57_nobody_waits_for_a_pod_that_nothing_runs(space: Space) -> None:

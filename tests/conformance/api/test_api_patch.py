@@ -193,6 +193,21 @@ async def test_api_64_a_revision_in_a_patch_is_a_lock(space: Space) -> None:
     assert sorted(answer.status for answer in answers) == [200] + [409] * 9
 
 
+async def test_api_64_a_patch_may_take_the_revision_away_where_the_kind_allows(space: Space) -> None:
+    path = space.at("configmaps", "a")
+    await space.config_map("a")
+    for number, version in enumerate(("", "0", None)):
+        found = await patched(space, path, {"metadata": {"resourceVersion": version}, "data": {"k": f"new {number}"}})
+        assert found["data"] == {"k": f"new {number}"}
+    for version, code in ((7, 422), ("abc", 400), ("99999999", 409)):
+        assert (await space.api.patch(path, {"metadata": {"resourceVersion": version}})).status == code
+    leases = space.at("leases", group="coordination.k8s.io/v1")
+    await space.made(leases, {"apiVersion": "coordination.k8s.io/v1", "kind": "Lease", "metadata": {"name": "l"}, "spec": {}})
+    answer = await space.api.patch(leases + "/l", {"metadata": {"resourceVersion": None}, "spec": {"leaseDurationSeconds": 3}})
+    assert causes(answer) == [("FieldValueInvalid", "metadata.resourceVersion")]
+    assert (await patched(space, leases + "/l", {"spec": {"leaseDurationSeconds": 3}}))["spec"] == {"leaseDurationSeconds": 3}
+
+
 async def test_api_64_without_one_every_patch_lands(space: Space) -> None:
     path = space.at("configmaps", "a")
     await space.config_map("a")
