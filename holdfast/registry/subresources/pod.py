@@ -11,6 +11,7 @@ from holdfast.kinds.resources import PODS
 from holdfast.machinery import errors, fielderror, meta
 from holdfast.machinery.fielderror import FieldError
 from holdfast.registry import codec, options
+from holdfast.registry.admission.namespace import check_new
 from holdfast.registry.admission.node import check_eviction
 from holdfast.registry.core import Core
 from holdfast.registry.options import delete_options
@@ -69,6 +70,7 @@ async def bind_by_body(core: Core, request: Request) -> Result:
     name = (body.get("metadata") or {}).get("name") or ""
     if not isinstance(name, str) or not name:
         raise errors.bad_request("name is required")
+    check_new(core.cache, request, name)
     return await bind(core, changed(request, kind=core.kinds.of(PODS), name=name, subresource="binding"))
 
 

@@ -126,12 +126,13 @@ async def test_api_45_nor_anything_new_for_what_is_in_it(space: Space) -> None:
     review: dict[str, Any] = {"kind": "Eviction", "apiVersion": "policy/v1", "metadata": {"name": "p", "namespace": space.name}}
     binding = {"kind": "Binding", "apiVersion": "v1", "metadata": {"name": "p"}, "target": {"kind": "Node", "name": "n"}}
     token = {"kind": "TokenRequest", "apiVersion": "authentication.k8s.io/v1", "spec": {"audiences": ["a"]}}
-    for plural, name, subresource, body in (
-        ("pods", "p", "eviction", review),
-        ("pods", "p", "binding", binding),
-        ("serviceaccounts", "default", "token", token),
+    for plural, name, path, body in (
+        ("pods", "p", space.at("pods", "p", "eviction"), review),
+        ("pods", "p", space.at("pods", "p", "binding"), binding),
+        ("bindings", "p", space.at("bindings"), binding),
+        ("serviceaccounts", "default", space.at("serviceaccounts", "default", "token"), token),
     ):
-        answer = await space.api.post(space.at(plural, name, subresource), body)
+        answer = await space.api.post(path, body)
         why = f"unable to create new content in namespace {space.name} because it is being terminated"
         assert refusal(answer) == (403, "Forbidden", f'{plural} "{name}" is forbidden: {why}')
     for name in ("keeps", "p"):
