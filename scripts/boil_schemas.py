@@ -33,6 +33,19 @@ GROUPS = (
     "io.k8s.api.scheduling.v1.",
     "io.k8s.api.node.v1.",
 )
+META = (
+    "Status",
+    "DeleteOptions",
+    "LabelSelector",
+    "ObjectMeta",
+    "ListMeta",
+    "Patch",
+    "WatchEvent",
+    "APIVersions",
+    "APIGroup",
+    "APIGroupList",
+    "APIResourceList",
+)
 KEPT = {
     "format": "format",
     "x-kubernetes-list-type": "listType",
@@ -96,9 +109,8 @@ def main() -> None:
     source = Path(kubernetes_validate.__file__).parent / "kubernetes-json-schema" / f"v{LEVEL}.0-local" / "_definitions.json"
     upstream = json.loads(source.read_text())["$defs"]
     wanted = {name for name in upstream if name.startswith(GROUPS)}
-    wanted |= {
-        f"io.k8s.apimachinery.pkg.apis.meta.v1.{n}" for n in ("Status", "DeleteOptions", "LabelSelector", "ObjectMeta", "ListMeta")
-    }
+    wanted |= {f"io.k8s.apimachinery.pkg.apis.meta.v1.{name}" for name in META}
+    wanted.add("io.k8s.apimachinery.pkg.version.Info")
     out: dict[str, Any] = {}
     while wanted:
         name = wanted.pop()

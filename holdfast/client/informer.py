@@ -24,6 +24,7 @@ Handler = Callable[[Obj | None, Obj | None], None]
 """(old, new): None for absent."""
 Index = Callable[[Obj], Iterable[str]]
 BACKOFF = (0.05, 5.0)
+PIECE = 1000
 
 
 class Informer:
@@ -120,7 +121,9 @@ class Informer:
             fresh[meta.key(obj)] = obj
         for key in [key for key in self._objects if key not in fresh]:
             self._put(key, None)
-        for key, obj in fresh.items():
+        for count, (key, obj) in enumerate(fresh.items()):
+            if count % PIECE == PIECE - 1:
+                await asyncio.sleep(0)  # others have their turn
             old = self._objects.get(key)
             if old is None or old["metadata"]["resourceVersion"] != obj["metadata"]["resourceVersion"]:
                 self._put(key, obj)

@@ -33,8 +33,10 @@ def _resources(*verbs: str) -> list[Resource]:
     return [kind.resource for kind in BUILTIN if set(verbs) <= set(kind.verbs)]
 
 
-async def run_all(make_client: Callable[[str], Client], *, ca_pem: str, clock: Clock) -> None:
-    """Until cancelled. ``make_client`` gives a client that acts as the named controller."""
+async def run_all(
+    make_client: Callable[[str], Client], *, ca_pem: str, clock: Clock, on_synced: Callable[[], None] = lambda: None
+) -> None:
+    """Until cancelled. ``make_client`` gives a client that acts as the named controller; ``on_synced`` is called once all see."""
     informers = InformerSet(make_client("kube-controller-manager"))
     recorders: list[EventRecorder] = []
 
@@ -77,3 +79,5 @@ async def run_all(make_client: Callable[[str], Client], *, ca_pem: str, clock: C
             tasks.create_task(events.run(), name="events")
         for reconciler in reconcilers:
             tasks.create_task(reconciler.run(), name=reconciler.name)
+        await informers.wait_synced()
+        on_synced()

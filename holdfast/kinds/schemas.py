@@ -25,6 +25,7 @@ FREE_FORM = {
     "io.k8s.apimachinery.pkg.apis.meta.v1.FieldsV1",
     "io.k8s.apimachinery.pkg.runtime.RawExtension",
 }
+VERSION = "io.k8s.apimachinery.pkg.version.Info"
 _compiled: dict[str, Schema] = {}
 
 
@@ -44,6 +45,22 @@ def schema_of(definition: str) -> Schema:
         _fill(found, _data()[definition])
         _overlay(found)
     return found
+
+
+def known(definition: str) -> Schema | None:
+    """``schema_of``, or None for an unknown name."""
+    return schema_of(definition) if definition in _data() else None
+
+
+def of_kind(group: str, version: str, kind: str) -> Schema | None:
+    """The schema of a kind of the data file, served or only sent to a subresource; None when it has none."""
+    name = _by_kind().get((group, version, kind))
+    return schema_of(name) if name else None
+
+
+@cache
+def _by_kind() -> dict[tuple[str, str, str], str]:
+    return {(g, v, k): name for name, raw in _data().items() for g, v, k in raw.get("gvk", ())}
 
 
 def definitions_below(schema: Schema) -> dict[str, Schema]:

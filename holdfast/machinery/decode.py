@@ -29,6 +29,7 @@ _SPACED = re.compile(rb'"\s+:')
 _STRING = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"')
 _NO_BRACKETS = bytes(set(range(256)) - set(b"[]{}"))
 _STEP = {ord("["): 1, ord("{"): 1, ord("]"): -1, ord("}"): -1}
+_USUAL_TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ")
 _TIME = [
     (layout, re.compile(pattern))
     for layout, pattern in (
@@ -142,9 +143,15 @@ def _doubled(tree: Json, path: str) -> Iterator[str]:
 
 
 def _keys(tree: Json) -> int:
-    if isinstance(tree, dict):
-        return len(tree) + sum(_keys(value) for value in tree.values() if isinstance(value, dict | list))
-    return sum(_keys(item) for item in tree if isinstance(item, dict | list)) if isinstance(tree, list) else 0
+    """How many keys all objects of a tree have."""
+    count, waiting = 0, [tree]
+    for node in waiting:  # which grows
+        if type(node) is dict:
+            count += len(node)
+            waiting += [value for value in node.values() if type(value) is dict or type(value) is list]
+        elif type(node) is list:
+            waiting += node
+    return count
 
 
 def decode(schema: Schema, body: Json) -> tuple[Json, list[str]]:
@@ -294,6 +301,8 @@ def _scalar(schema: Schema, value: Json) -> Json:
 
 def _check_time(text: str) -> None:
     """Refuses what Go's time.Parse does not take as RFC 3339, in its words."""
+    if _USUAL_TIME.fullmatch(text):
+        return
     rest = text
     for layout, pattern in _TIME:
         match = pattern.match(rest)

@@ -95,19 +95,17 @@ def check_meta(
 ) -> list[FieldError]:
     """Faults of ``metadata``; on update (``old``) also of what must not change."""
     found: list[FieldError] = []
-    path = "metadata"
     if not meta.get("name"):
-        found.append(required(child(path, "name"), "name or generateName is required"))
+        found.append(required("metadata.name", "name or generateName is required"))
     elif old is None:
-        found += [invalid(child(path, "name"), meta["name"], text) for text in check_name(meta["name"])]
-    if namespaced and meta.get("namespace"):
-        found += [invalid(child(path, "namespace"), meta["namespace"], t) for t in names.dns1123_label(meta["namespace"])]
-    found += check_labels(meta.get("labels") or {}, child(path, "labels"))
-    found += _annotations(meta.get("annotations") or {}, child(path, "annotations"))
-    found += _owners(meta.get("ownerReferences") or [], child(path, "ownerReferences"))
-    found += _finalizers(meta.get("finalizers") or [], child(path, "finalizers"))
+        found += [invalid("metadata.name", meta["name"], text) for text in check_name(meta["name"])]
+    if namespaced and meta.get("namespace") and old is None:
+        found += [invalid("metadata.namespace", meta["namespace"], t) for t in names.dns1123_label(meta["namespace"])]
+    for field, check in _CHECKS:
+        if value := meta.get(field):
+            found += check(value, f"metadata.{field}")
     if old is not None:
-        found += _immutable(meta, old, path)
+        found += _immutable(meta, old, "metadata")
     return found
 
 
@@ -145,6 +143,14 @@ def _owners(references: list[Obj], path: str) -> list[FieldError]:
         text = f'Only one reference can have Controller set to true. Found "true" in references for {one} and {two}'
         found.append(invalid(path, references, text))
     return found
+
+
+_CHECKS: tuple[tuple[str, Callable[[Any, str], list[FieldError]]], ...] = (
+    ("labels", check_labels),
+    ("annotations", _annotations),
+    ("ownerReferences", _owners),
+    ("finalizers", _finalizers),
+)
 
 
 def _immutable(meta: Obj, old: Obj, path: str) -> list[FieldError]:

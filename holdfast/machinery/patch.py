@@ -117,11 +117,14 @@ def _apply(document: Json, operation: dict[str, Any]) -> Json:
 
 
 def _position(items: list[Json], part: str, *, end: bool) -> int:
+    """A place in a list, or (``end``) the one behind its last; a negative one counts from there, as upstream's library has it."""
+    places = len(items) + int(end)
     if part == "-" and end:
         return len(items)
-    if not (part.isascii() and part.isdigit() and len(part) < _DIGITS) or int(part) > len(items) - (0 if end else 1):
+    digits = part[1:] if part[:1] in ("+", "-") else part
+    if not (digits.isascii() and digits.isdigit() and len(digits) < _DIGITS) or not -places <= int(part) < places:
         raise _unprocessable()
-    return int(part)
+    return int(part) % places
 
 
 def _get(document: Json, path: list[str]) -> Json:
@@ -154,5 +157,5 @@ def _remove(document: Json, path: list[str]) -> Json:
         raise _unprocessable()
     _get(document, path)
     parent = _get(document, path[:-1])
-    del parent[int(path[-1]) if isinstance(parent, list) else path[-1]]
+    del parent[_position(parent, path[-1], end=False) if isinstance(parent, list) else path[-1]]
     return document

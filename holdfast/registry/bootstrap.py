@@ -1,12 +1,13 @@
 """The objects every cluster begins with: namespaces, the API's Service, RBAC's roles, the default StorageClass.
 
-Idempotent. What exists is left as it is, but roles and bindings of ours get what they lack: an upgrade may
-need a permission that the version before did not.
+Idempotent. What exists is left as it is, but roles and bindings of ours get what they lack (``authorize.reconcile``):
+an upgrade may need a permission that the version before did not.
 """
 
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 
 from holdfast.kinds.core import given
 from holdfast.kinds.kind import Obj, Resource
@@ -20,7 +21,7 @@ from holdfast.kinds.resources import (
     STORAGECLASSES,
 )
 from holdfast.machinery.errors import ApiError
-from holdfast.registry.authorize import MASTERS
+from holdfast.registry.authorize import MASTERS, reconcile
 from holdfast.registry.authorize.roles import bindings, roles
 from holdfast.registry.local import LocalClient
 from holdfast.registry.registry import Registry
@@ -42,9 +43,9 @@ async def bootstrap(registry: Registry, *, api_port: int = API_PORT, ca_pem: str
             await _ensure(client, CONFIGMAPS, given.root_ca(name, ca_pem), name)
     await _ensure(client, SERVICES, _service(registry.addresses.api, api_port), "default")
     for role in roles():
-        await _grant(client, CLUSTERROLES, role, "rules")
+        await _grant(client, CLUSTERROLES, role, reconcile.role)
     for binding in bindings():
-        await _grant(client, CLUSTERROLEBINDINGS, binding, "subjects")
+        await _grant(client, CLUSTERROLEBINDINGS, binding, reconcile.binding)
     await _ensure(client, STORAGECLASSES, _storage_class())
 
 
@@ -65,22 +66,21 @@ async def _ensure(client: LocalClient, resource: Resource, obj: Obj, namespace: 
     return True
 
 
-async def _grant(client: LocalClient, resource: Resource, obj: Obj, field: str) -> None:
-    """Creates it, or adds what the present one lacks (unless it says that it must not be touched)."""
-    if await _ensure(client, resource, obj):
+async def _grant(client: LocalClient, resource: Resource, wanted: Obj, reconciled: Callable[[Obj, Obj], Obj]) -> None:
+    """Creates a role or binding of ours, or gives the present one what it lacks."""
+    if await _ensure(client, resource, wanted):
         return
-    found = await client.get(resource, obj["metadata"]["name"])
-    if (found["metadata"].get("annotations") or {}).get("rbac.authorization.kubernetes.io/autoupdate") == "false":
+    name = wanted["metadata"]["name"]
+    found = await client.get(resource, name)
+    new = reconciled(found, wanted)
+    if new == found:
         return
-    present = found.get(field) or []
-    missing = [entry for entry in obj.get(field) or [] if not any(_covers(one, entry) for one in present)]
-    if missing:
-        log.info("%s %s gets %d missing %s", resource.kind, obj["metadata"]["name"], len(missing), field)
-        await client.update(resource, found | {field: [*present, *missing]})
-
-
-def _covers(present: Obj, wanted: Obj) -> bool:
-    return all(present.get(name) == value for name, value in wanted.items())
+    log.info("%s %s is brought up to date", resource.kind, name)
+    if new.get("roleRef") != found.get("roleRef"):  # a binding to another role is another binding
+        await client.delete(resource, name, uid=found["metadata"]["uid"], resource_version=found["metadata"]["resourceVersion"])
+        await client.create(resource, wanted)
+    else:
+        await client.update(resource, new)
 
 
 def _service(address: str, port: int) -> Obj:

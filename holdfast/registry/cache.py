@@ -26,6 +26,8 @@ log = logging.getLogger("holdfast.registry")
 
 WINDOW = 8192
 QUEUE = 2048
+PAGE = 20_000
+"""Objects loaded at a time."""
 ROOT = "/registry/"
 
 
@@ -115,11 +117,16 @@ class WatchCache:
     async def _load(self, revision: int) -> None:
         """Until all of it is read, readers see what was there before: never a part, never nothing."""
         collections: dict[str, _Collection] = {}
-        for record in (await self._store.list(ROOT, revision=revision)).records if revision else ():
-            collection = collections.setdefault(_name(record.key), _Collection())
-            collection.items[record.key] = codec.stored(record)
-            collection.keys.append(record.key)  # listed in order
-            collection.changed = revision
+        after, more = "", revision > 0
+        while more:
+            page = await self._store.list(ROOT, revision=revision, after=after, limit=PAGE)
+            for record in page.records:
+                collection = collections.setdefault(_name(record.key), _Collection())
+                collection.items[record.key] = codec.stored(record)
+                collection.keys.append(record.key)  # listed in order
+                collection.changed = revision
+                after = record.key
+            more = page.remaining > 0
         before, self._collections = self._collections, collections
         self.oldest = self.revision = revision
         for listener in self._listeners:
@@ -244,6 +251,15 @@ class WatchCache:
         begin = bisect_right(keys, after) if after else bisect_left(keys, prefix)
         end = bisect_right(keys, prefix + "\U0010ffff")
         return [collection.items[key] for key in keys[begin : min(end, begin + limit) if limit else end]]
+
+    def named(self, prefix: str, name: str, after: str = "") -> builtins.list[Stored]:
+        """Objects of a name below a prefix, keys > ``after``, in key order: one, or one in each namespace."""
+        collection = self._collection(prefix)
+        if (one := collection.items.get(prefix + name)) is not None:
+            return [one] if prefix + name > after else []
+        keys, suffix = collection.keys, f"/{name}"
+        begin, end = bisect_right(keys, max(prefix, after)), bisect_right(keys, prefix + "\U0010ffff")
+        return [collection.items[key] for key in keys[begin:end] if key.endswith(suffix)]
 
     def subscribe(self, scope: str) -> Subscription:
         """To a prefix that ends with "/", to one key, or to a name in every namespace ("/registry/pods/*/web-0")."""

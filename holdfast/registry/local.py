@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Any
 
 from holdfast.client.api import MERGE_PATCH, WatchEvent
@@ -12,6 +13,8 @@ from holdfast.machinery import meta
 from holdfast.machinery.errors import ApiError
 from holdfast.registry.registry import Registry
 from holdfast.registry.request import Listing, Request, Result, Stored, User
+
+PIECE = 1000
 
 
 class LocalClient:
@@ -59,7 +62,7 @@ class LocalClient:
             "kind": f"{resource.kind}List",
             "apiVersion": resource.api_version,
             "metadata": {"resourceVersion": str(found.revision)},
-            "items": [_partial(item) if metadata_only else item.obj for item in found.items],
+            "items": await _objects(found.items, metadata_only=metadata_only),
         }
 
     async def create(self, resource: Resource, obj: Obj, namespace: str = "", *, subresource: str = "", name: str = "") -> Obj:
@@ -122,6 +125,15 @@ class LocalClient:
             async for batch in batches:
                 for event in batch:
                     yield WatchEvent(event.type, _partial(event.stored) if metadata_only else event.stored.obj)
+
+
+async def _objects(items: Sequence[Stored], *, metadata_only: bool) -> list[Obj]:
+    """Decoded in pieces: others have their turn between them."""
+    found: list[Obj] = []
+    for start in range(0, len(items), PIECE):
+        found += [_partial(item) if metadata_only else item.obj for item in items[start : start + PIECE]]
+        await asyncio.sleep(0)
+    return found
 
 
 def _partial(item: Stored) -> Obj:

@@ -128,6 +128,8 @@ def updated(kind: Kind, entries: list[Obj], old: Obj | None, new: Obj, who: Mana
 
 def _capped(entries: list[Obj], now: str) -> list[Obj]:
     """At most so many updaters: the oldest are thrown together."""
+    if len(entries) <= MAX_UPDATERS:
+        return entries
     updaters = sorted((e for e in entries if e["operation"] == UPDATE), key=lambda e: (e.get("time", ""), e.get("manager", "")))
     surplus = len(updaters) - MAX_UPDATERS
     if surplus <= 0:

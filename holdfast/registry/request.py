@@ -7,6 +7,7 @@ in, decoded at most once.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
@@ -24,11 +25,16 @@ class User:
     groups: tuple[str, ...] = ()
     uid: str = ""
     extra: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    until: float = math.inf
+    """When the token or certificate that proves it expires, in unix seconds."""
 
 
-@dataclass(frozen=True)
+@dataclass(slots=True)
 class Request:
-    """One call on one resource. ``verb``: get list watch create update patch delete deletecollection."""
+    """One call on one resource. ``verb``: get list watch create update patch delete deletecollection.
+
+    Nobody changes one (``dataclasses.replace``); it is not frozen because that costs more than everything else about it.
+    """
 
     user: User
     verb: str

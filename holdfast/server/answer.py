@@ -17,12 +17,24 @@ JSON = "application/json"
 _PHRASES = {status.value: status.phrase for status in HTTPStatus}
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _BODILESS = (204, 304)
+GZIP_FROM = 128 * 1024
+"""Smaller answers are not worth packing."""
 
 
 def warning(text: str) -> str:
     """The value of a Warning header (RFC 7234), as Kubernetes' clients print it."""
     quoted = _CONTROL.sub(" ", text).replace("\\", "\\\\").replace('"', '\\"')
     return f'299 - "{quoted}"'
+
+
+def takes_gzip(accepted: str) -> bool:
+    """Whether an Accept-Encoding header names gzip, and not to refuse it."""
+    for choice in accepted.split(","):
+        name, _, parameters = choice.partition(";")
+        if name.strip().lower() in ("gzip", "*"):
+            weight = parameters.replace(" ", "").removeprefix("q=")
+            return not weight or weight.strip("0.") != ""
+    return False
 
 
 @dataclass(slots=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ssl
 from collections.abc import Mapping
 from typing import Any
 
@@ -57,4 +58,4 @@ def _of_certificate(certificate: Mapping[str, Any], fingerprint: str) -> User:
     if not name or "\x00" in name:
         raise errors.unauthorized()
     extra = {"authentication.kubernetes.io/credential-id": (f"X509SHA256={fingerprint}",)}
-    return User(name, (*groups, AUTHENTICATED), extra=extra)
+    return User(name, (*groups, AUTHENTICATED), extra=extra, until=ssl.cert_time_to_seconds(certificate["notAfter"]))

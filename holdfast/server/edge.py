@@ -27,7 +27,7 @@ from holdfast.registry.authorize import reviews
 from holdfast.registry.registry import Registry
 from holdfast.registry.request import Event, Listing, Request, Result, User
 from holdfast.server import bodies, render, routes
-from holdfast.server.answer import Answer, warning
+from holdfast.server.answer import GZIP_FROM, Answer, takes_gzip, warning
 from holdfast.server.authentication import Authenticator, is_open
 from holdfast.server.connections import Connections
 from holdfast.server.deadlines import Deadlines, duration, out_of_time, within
@@ -41,10 +41,9 @@ from holdfast.server.streams import Streams
 log = logging.getLogger("holdfast.server")
 _T = TypeVar("_T")
 
-CALLER = "caller"
+CALLER = web.RequestKey("caller", User)
 """Who sent a request, before impersonation."""
 
-GZIP_FROM = 128 * 1024
 AUDIT_ID_LIMIT = 64
 LONGEST_WATCH_SECONDS = 3600
 GRACE_SECONDS = 5
@@ -118,8 +117,7 @@ class Edge:
     async def _fairly(self, request: web.BaseRequest, user: User, options: dict[str, str], work: Coroutine[Any, Any, _T]) -> _T:
         """Does ``work`` when there is a seat for it, within the time that a request has. Raises ApiError 429 or 504."""
         lane = self._gate.lane(user, request.method)
-        task = asyncio.current_task()
-        assert task is not None
+        task = request.task
         self._running.begin(task)
         try:
             if lane is not None and not lane.take(user.name):
@@ -144,6 +142,8 @@ class Edge:
         known = self.connections.identities.get(request.protocol)
         bearer = "Authorization" in request.headers
         if known is not None and not bearer:
+            if self._clock.now() >= known.until:
+                raise errors.unauthorized()
             return known
         transport = request.transport
         certificate = transport.get_extra_info("peercert") if transport else None
@@ -239,11 +239,12 @@ class Edge:
     async def _watch(self, request: web.BaseRequest, call: Request, form: render.Form) -> web.StreamResponse:
         """Newline-separated events until the client goes, the time is over, or the watcher is cut."""
         asked = call.options.get("timeoutSeconds", "")
-        # The watch ends by itself; this ends one whose client does not read.
+        # The watch ends by itself; this ends one whose client does not read, or is nobody any more.
         seconds = GRACE_SECONDS + (float(asked) if asked.isdigit() and asked != "0" else LONGEST_WATCH_SECONDS)
+        seconds = min(seconds, request[CALLER].until - self._clock.now())
         events = self._registry.watch(call)
         rendered = render.events(call.kind, form, self._clock.now)
-        response = web.StreamResponse(headers={**request[render.HEADERS], "Content-Type": "application/json"})
+        response = web.StreamResponse(headers=request[render.HEADERS] | {"Content-Type": "application/json"})
         try:
             async with asyncio.timeout(seconds), _first(events) as pending:
                 await response.prepare(request)
@@ -265,7 +266,12 @@ class Edge:
             await events.aclose()
         if not response.prepared:
             await response.prepare(request)
-        await response.write_eof()
+        try:
+            async with asyncio.timeout(GRACE_SECONDS):
+                await response.write_eof()
+        except TimeoutError:  # what was sent before is not read: there is no clean end for such a client
+            if request.transport:
+                request.transport.abort()
         return response
 
 
@@ -318,19 +324,11 @@ async def _compress(request: web.BaseRequest, response: Answer | web.Response) -
     body = response.body
     if not isinstance(body, bytes) or len(body) <= GZIP_FROM or not takes_gzip(request.headers.get("Accept-Encoding", "")):
         return
+    if isinstance(response, Answer) and any(name == "Content-Encoding" for name, _ in response.headers):
+        return
     response.body = await asyncio.to_thread(gzip.compress, body, 1)
     for name, value in (("Content-Encoding", "gzip"), ("Vary", "Accept-Encoding")):
         if isinstance(response, Answer):
             response.headers.append((name, value))
         else:
             response.headers.add(name, value)
-
-
-def takes_gzip(accepted: str) -> bool:
-    """Whether an Accept-Encoding header names gzip, and not to refuse it."""
-    for choice in accepted.split(","):
-        name, _, parameters = choice.partition(";")
-        if name.strip().lower() in ("gzip", "*"):
-            weight = parameters.replace(" ", "").removeprefix("q=")
-            return not weight or weight.strip("0.") != ""
-    return False

@@ -6,19 +6,20 @@ its library.
 
 from __future__ import annotations
 
-import hashlib
 import sys
 from collections.abc import Callable, Mapping
+from email.utils import formatdate
+from functools import partial
 from typing import Any
 
 import orjson
 from aiohttp import web
 
 from holdfast import __version__
-from holdfast.machinery import errors, protobuf
+from holdfast.machinery import errors
 from holdfast.registry.registry import Registry
 from holdfast.server import health, render, routes
-from holdfast.server.answer import JSON, Answer
+from holdfast.server.answer import GZIP_FROM, JSON, Answer, takes_gzip
 from holdfast.server.documents import discovery, openapi
 from holdfast.server.documents.library import Document, Library
 from holdfast.server.health import TEXT, Health
@@ -27,11 +28,10 @@ from holdfast.server.tokens import Tokens
 LEVEL = ("1", "36")
 GIT_VERSION = f"v{'.'.join(LEVEL)}.2+holdfast"
 PAGES = ("", *health.NAMES, "version", "api", "apis", "openapi", "openid", ".well-known", "metrics")
-PROTOBUF_V2 = "application/com.github.proto-openapi.spec.v2@v1.0+protobuf"
-FORMS_V2 = {JSON: JSON, PROTOBUF_V2: protobuf.MEDIA_TYPE, protobuf.MEDIA_TYPE: protobuf.MEDIA_TYPE}
 KEYS = ("application/jwk-set+json",)
 PUBLIC = "public, max-age=3600"
 """The token issuer's documents change when its key does: never while a server runs."""
+YEAR_SECONDS = 365 * 24 * 3600
 
 
 class Pages:
@@ -117,31 +117,38 @@ class Pages:
         return _plain(request, found)
 
     async def _openapi(self, request: web.BaseRequest, parts: list[str]) -> Answer:
-        kinds = self._registry.kinds
-        if parts == ["openapi", "v2"]:
-            media = chosen(request, FORMS_V2)
-            encode = orjson.dumps if media == JSON else protobuf.encode_openapi_v2
-            return _kept(request, await self.library.get(f"v2 {media}", media, lambda: encode(openapi.v2(kinds, GIT_VERSION))))
         if parts == ["openapi", "v3"]:
-            return _plain(request, self._index())
-        if len(parts) >= 4 and parts[1] == "v3" and parts[2] in ("api", "apis"):
-            group, version = ("", parts[3]) if parts[2] == "api" else (parts[3], parts[4] if len(parts) > 4 else "")
-            made = await self.library.get("/".join(parts), JSON, lambda: orjson.dumps(openapi.v3(kinds, group, version, GIT_VERSION)))
-            if made.data() != b"null":
-                request[render.HEADERS]["Vary"] = "Accept"
-                return _kept(request, made)
-        raise routes.NoPageError
+            return _kept(request, Document.of(orjson.dumps({"paths": await self._index()}), JSON))
+        if parts == ["openapi", "v2"]:
+            media = chosen(request, openapi.FORMS_V2)
+            return _kept(request, await self.library.get(f"v2 {media}", media, partial(self._made, "", media)))
+        part = "/".join(parts[2:])
+        if parts[1:2] != ["v3"] or part not in openapi.parts(self._registry.kinds):
+            raise routes.NoPageError
+        document = await self._part(part, chosen(request, openapi.FORMS_V3))
+        if "hash" in request.query:
+            url = await self._url(part)
+            if not url.endswith(f"?hash={request.query['hash']}"):
+                return Answer(status=301, media=TEXT, headers=[("Location", url)])
+            # What is named by its content stays as it is.
+            lasting = formatdate(self._registry.clock.now() + YEAR_SECONDS, usegmt=True)
+            request[render.HEADERS] |= {"Cache-Control": "public, immutable", "Expires": lasting}
+        return _kept(request, document)
 
-    def _index(self) -> dict[str, Any]:
-        out = {}
-        for group, versions in discovery.groups(self._registry.kinds).items():
-            for version in versions:
-                path = f"apis/{group}/{version}" if group else f"api/{version}"
-                if group not in self._registry.kinds.groups:
-                    continue
-                mark = hashlib.sha256(f"{path}{__version__}{self._registry.kinds.generation}".encode()).hexdigest().upper()
-                out[path] = {"serverRelativeURL": f"/openapi/v3/{path}?hash={mark}"}
-        return {"paths": out}
+    async def _index(self) -> dict[str, Any]:
+        return {part: {"serverRelativeURL": await self._url(part)} for part in openapi.parts(self._registry.kinds)}
+
+    async def _url(self, part: str) -> str:
+        return f"/openapi/v3/{part}?hash={(await self._part(part, JSON)).tag}"
+
+    async def _part(self, part: str, media: str) -> Document:
+        return await self.library.get(f"v3/{part} {media}", media, partial(self._made, part, media))
+
+    def _made(self, part: str, media: str) -> bytes:
+        """An OpenAPI document; of v2 when it is no part."""
+        kinds = self._registry.kinds
+        document = openapi.v3(kinds, part, GIT_VERSION) if part else openapi.v2(kinds, GIT_VERSION)
+        return openapi.encoded(document, media)
 
 
 def _version() -> dict[str, str]:
@@ -201,4 +208,9 @@ def _kept(request: web.BaseRequest, document: Document) -> Answer:
     known = [one.strip().removeprefix("W/") for one in request.headers.get("If-None-Match", "").split(",")]
     if tag in known or "*" in known:
         return Answer(status=304, headers=[("ETag", tag)])
-    return Answer(document.data(), media=document.media, headers=[("ETag", tag)])
+    headers = [("ETag", tag)]
+    if document.size > GZIP_FROM and takes_gzip(request.headers.get("Accept-Encoding", "")):
+        varies = ("Vary", request[render.HEADERS].pop("Vary", "Accept"))
+        headers += [("Content-Encoding", "gzip"), varies, ("Vary", "Accept-Encoding")]
+        return Answer(document.packed, media=document.media, headers=headers)
+    return Answer(document.data(), media=document.media, headers=headers)

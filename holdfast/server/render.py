@@ -13,6 +13,7 @@ from typing import Any
 
 import orjson
 import yaml
+from aiohttp import web
 
 from holdfast.kinds.columns import SCALE
 from holdfast.kinds.kind import Kind, Obj
@@ -22,7 +23,7 @@ from holdfast.registry.request import Event, Listing, Stored
 
 JSON = "application/json"
 YAML = "application/yaml"
-HEADERS = "holdfast.headers"
+HEADERS = web.RequestKey("headers", dict[str, str])
 """Key under which a request carries the headers that each answer to it has."""
 ACCEPTED = (JSON, YAML, "application/vnd.kubernetes.protobuf")
 

@@ -124,7 +124,7 @@ class Streams:
         try:
             if status != 200:
                 return await _pass_on(backend, status, head)
-            response = web.StreamResponse(headers={**request[HEADERS], "Content-Type": "text/plain"})
+            response = web.StreamResponse(headers=request[HEADERS] | {"Content-Type": "text/plain"})
             await response.prepare(request)
             async for chunk in _body(backend.reader, head):
                 await response.write(chunk)

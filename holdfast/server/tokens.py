@@ -88,7 +88,9 @@ class Tokens:
             for field, value in private.get(kind, {}).items():
                 extra[f"authentication.kubernetes.io/{kind}-{field}"] = (str(value),)
         groups = ("system:serviceaccounts", f"system:serviceaccounts:{namespace}", "system:authenticated")
-        return User(f"system:serviceaccount:{namespace}:{account['name']}", groups, account["uid"], extra), audience
+        return User(
+            f"system:serviceaccount:{namespace}:{account['name']}", groups, account["uid"], extra, float(claims["exp"])
+        ), audience
 
     def _claims(self, token: str) -> dict[str, Any]:
         """What a token says whose signature and times are good; its audience is looked at by itself. Raises PyJWTError."""

@@ -53,11 +53,11 @@ _ROWS = 32
 _Row = tuple[int, int, str, int, int, int, bytes]
 _Head = tuple[int, int]
 """Revisions of a live key's newest change and of the one that created it."""
-_KEYS_NOW = "SELECT key, revision FROM live WHERE key >= ?1 AND key < ?2 AND key > ?3 AND revision <= ?4"
+_KEYS_NOW = "SELECT key, revision FROM live WHERE key >= ?1 AND key < ?2 AND key > ?3 AND revision <= ?4 ORDER BY key LIMIT ?5"
 # What was live then: what has not been touched since, and of what has, what the first touch replaced.
-_KEYS_THEN = f"""{_KEYS_NOW} UNION ALL SELECT key, previous AS revision FROM (
+_KEYS_THEN = f"""SELECT key, revision FROM ({_KEYS_NOW}) UNION ALL SELECT key, previous FROM (
     SELECT key, previous, MIN(revision) FROM changes WHERE revision > ?4 AND key >= ?1 AND key < ?2 AND key > ?3 GROUP BY key
-) WHERE previous > 0"""
+) WHERE previous > 0 ORDER BY key LIMIT ?5"""
 HISTORY = 20_000
 """Revisions kept for watchers and pages that come back; older history is compacted, some at a time."""
 COMPACT_EVERY = 2_000
@@ -381,15 +381,15 @@ class SqliteStore:
             newest = _newest(database)
             at = revision or newest
             keys = _KEYS_THEN if revision and revision < newest else _KEYS_NOW
-            arguments = (begin, end, after, at)
+            span = (begin, end, after, at)
             rows = database.execute(
                 f"SELECT c.key, c.value, c.revision, c.created, c.checksum FROM ({keys}) k JOIN changes c ON c.revision = k.revision"
-                " ORDER BY c.key LIMIT ?5",
-                (*arguments, limit or -1),
+                " ORDER BY k.key",
+                (*span, limit or -1),
             ).fetchall()
             remaining = 0
             if limit and len(rows) == limit:
-                total = database.execute(f"SELECT COUNT(*) FROM ({keys})", arguments).fetchone()
+                total = database.execute(f"SELECT COUNT(*) FROM ({keys})", (*span, -1)).fetchone()
                 remaining = int(total[0] if total else 0) - len(rows)
         return Page([self._record(row) for row in rows], at, remaining)
 

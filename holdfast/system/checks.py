@@ -14,12 +14,13 @@ class Checks:
     registry: Registry
     controllers: asyncio.Task[None] | None = None
     """None until they are started: before that a server is not ready."""
+    bootstrapped: bool = False
     stopping: bool = False
 
     def add_to(self, found: health.Health) -> None:
         found.add("etcd", self._stored, health.LIFE)
         found.add("informer-sync", self._seen, health.READINESS)
-        found.add("poststarthook/rbac/bootstrap-roles", self._bootstrapped)
+        found.add("poststarthook/rbac/bootstrap-roles", self._rooted)
         found.add("poststarthook/start-controllers", self._working)
         found.add("shutdown", self._staying, health.READINESS)
 
@@ -29,9 +30,9 @@ class Checks:
     async def _seen(self) -> None:
         await self.registry.cache.wait(self.registry.store.revision)
 
-    async def _bootstrapped(self) -> None:
-        if self.registry.cache.get("/registry/clusterroles/cluster-admin") is None:
-            raise RuntimeError("there is no ClusterRole cluster-admin")
+    async def _rooted(self) -> None:
+        if not self.bootstrapped:
+            raise RuntimeError("the first objects are not written yet")
 
     async def _working(self) -> None:
         if self.controllers is None or self.controllers.done():

@@ -14,7 +14,7 @@ import logging
 import os
 import signal
 import ssl
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -76,8 +76,8 @@ async def run_server(settings: Settings) -> None:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
-    async with serving(settings) as server:
-        _settle()
+    gc.disable()
+    async with serving(settings, on_synced=_settle) as server:
         failing, stopped = asyncio.create_task(server.join()), asyncio.create_task(stop.wait())
         try:
             await asyncio.wait({failing, stopped}, return_when=asyncio.FIRST_COMPLETED)
@@ -91,13 +91,16 @@ async def run_server(settings: Settings) -> None:
 
 def _settle() -> None:
     """What was loaded stays: the cyclic collector need not look at it again, and rarely at what comes, which has no cycles."""
+    gc.enable()
     gc.collect()
     gc.freeze()
     gc.set_threshold(50_000, 20, 50)
 
 
 @contextlib.asynccontextmanager
-async def serving(settings: Settings, *, clock: Clock | None = None) -> AsyncIterator[Serving]:
+async def serving(
+    settings: Settings, *, clock: Clock | None = None, on_synced: Callable[[], None] = lambda: None
+) -> AsyncIterator[Serving]:
     """The whole server, ready to answer, until the block is left. Raises RuntimeError or StoreError as ``run_server``."""
     settings.data.mkdir(parents=True, exist_ok=True, mode=0o700)
     hosts = [*HOSTS, f"kubernetes.default.svc.{settings.domain}", settings.host]
@@ -113,9 +116,10 @@ async def serving(settings: Settings, *, clock: Clock | None = None) -> AsyncIte
         registry.issue_token, registry.verify_token = tokens.issue, tokens.verify
         await registry.start()
         stack.push_async_callback(registry.close)
-        await bootstrap(registry, ca_pem=keys.ca.certificate.decode())
-        runner, pages = _runner(registry, tokens, pki.client_context(keys.ca.certificate, keys.kubelet_client, settings.pki), settings)
         checks = Checks(registry)
+        await bootstrap(registry, ca_pem=keys.ca.certificate.decode())
+        checks.bootstrapped = True
+        runner, pages = _runner(registry, tokens, pki.client_context(keys.ca.certificate, keys.kubelet_client, settings.pki), settings)
         checks.add_to(pages.health)
         await runner.setup()
         stack.push_async_callback(runner.cleanup)
@@ -123,7 +127,7 @@ async def serving(settings: Settings, *, clock: Clock | None = None) -> AsyncIte
         address = pages.address = f"https://{settings.host}:{port}"
         _write_files(settings, keys, address)
         await _publish(LocalClient(registry, SERVER, "kube-apiserver"), *settings.advertise)
-        stack.push_async_callback(_ended, controllers := _controllers(registry, keys))
+        stack.push_async_callback(_ended, controllers := _controllers(registry, keys, on_synced))
         checks.controllers = controllers
         stack.callback(checks.stop)
         log.info("API at %s", address)
@@ -204,7 +208,7 @@ async def _publish(client: LocalClient, host: str, port: int) -> None:
             await client.update(resource, obj)
 
 
-def _controllers(registry: Registry, keys: pki.Pki) -> asyncio.Task[None]:
+def _controllers(registry: Registry, keys: pki.Pki, on_synced: Callable[[], None]) -> asyncio.Task[None]:
     from holdfast.controllers import run_all
 
     def client(name: str) -> LocalClient:
@@ -213,4 +217,6 @@ def _controllers(registry: Registry, keys: pki.Pki) -> asyncio.Task[None]:
         groups = ("system:serviceaccounts", "system:serviceaccounts:kube-system", "system:authenticated")
         return LocalClient(registry, User(f"system:serviceaccount:kube-system:{name}", groups), "kube-controller-manager")
 
-    return asyncio.create_task(run_all(client, ca_pem=keys.ca.certificate.decode(), clock=registry.clock), name="controllers")
+    return asyncio.create_task(
+        run_all(client, ca_pem=keys.ca.certificate.decode(), clock=registry.clock, on_synced=on_synced), name="controllers"
+    )

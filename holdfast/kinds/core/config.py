@@ -33,12 +33,12 @@ def _frozen(new: Obj, old: Obj | None, *fields: str) -> list[FieldError]:
 
 
 def _check_config_map(new: Obj, old: Obj | None, _path: str) -> list[FieldError]:
-    found = config_keys("data", new.get("data")) + config_keys("binaryData", new.get("binaryData"))
-    both = set(new.get("data") or {}) & set(new.get("binaryData") or {})
-    found += [invalid(key("data", name), name, "duplicate of key present in binaryData") for name in sorted(both)]
-    size = sum(len(v.encode()) for v in (new.get("data") or {}).values()) + sum(
-        len(v) * 3 // 4 for v in (new.get("binaryData") or {}).values()
-    )
+    data, binary = new.get("data") or {}, new.get("binaryData") or {}
+    found = config_keys("data", data) + config_keys("binaryData", binary)
+    found += [
+        invalid(key("data", name), name, "duplicate of key present in binaryData") for name in sorted(data.keys() & binary.keys())
+    ]
+    size = sum(len(v) if v.isascii() else len(v.encode()) for v in data.values()) + sum(len(v) * 3 // 4 for v in binary.values())
     if size > LIMIT:
         found.append(too_long("[]", "", LIMIT))
     return found + _frozen(new, old, "data", "binaryData")

@@ -15,6 +15,7 @@ from collections.abc import Awaitable, Callable
 from aiohttp import WSMsgType, web
 
 from holdfast.lib import spdy
+from holdfast.node.streams.wire import SpdyTunnel
 
 log = logging.getLogger("holdfast.node.streams")
 
@@ -104,50 +105,12 @@ async def _drain(stream: spdy.Stream) -> None:
 
 async def serve_tunnel(socket: web.WebSocketResponse, dial: Dial) -> None:
     """SPDY's bytes in binary messages."""
-    outgoing: asyncio.Queue[bytes | None] = asyncio.Queue()
-    room = asyncio.Event()
-    room.set()
-
-    def write(data: bytes) -> None:
-        outgoing.put_nowait(data)
-        if outgoing.qsize() > 64:
-            room.clear()
-
-    async def drain() -> None:
-        await room.wait()
-
-    reading = asyncio.Event()
-    reading.set()
-    session = spdy.Session(write, drain, pause=lambda on: reading.clear() if on else reading.set())
-
-    async def send() -> None:
-        try:
-            while (data := await outgoing.get()) is not None:
-                await socket.send_bytes(data)
-                if outgoing.qsize() < 16:
-                    room.set()
-        except ConnectionError:
-            session.connection_lost()
-            room.set()
-
-    async def receive() -> None:
-        try:
-            async for message in socket:
-                if message.type == WSMsgType.BINARY:
-                    session.feed(message.data)
-                    await reading.wait()
-        except spdy.SpdyError as error:
-            log.info("port-forward: %s", error)
-        finally:
-            session.connection_lost()
-            room.set()
-            outgoing.put_nowait(None)
-
+    tunnel = SpdyTunnel(socket)
     async with asyncio.TaskGroup() as group:
-        group.create_task(send())
-        group.create_task(receive())
-        await serve(session, dial)
-        outgoing.put_nowait(None)
+        group.create_task(tunnel.send())
+        group.create_task(tunnel.receive())
+        await serve(tunnel.session, dial)
+        tunnel.finish()
 
 
 async def serve_channels(socket: web.WebSocketResponse, ports: list[int], dial: Dial) -> None:

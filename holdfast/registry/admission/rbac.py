@@ -7,15 +7,12 @@ covered by a rule that the writer holds there.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from itertools import product
-
 from holdfast.kinds.kind import Obj
 from holdfast.kinds.rbac.aggregation import rules_of
 from holdfast.machinery import errors, meta
 from holdfast.machinery.errors import ApiError
 from holdfast.registry.authorize import MASTERS, Attributes
-from holdfast.registry.authorize.rbac import covers
+from holdfast.registry.authorize.rbac import covers, rights
 from holdfast.registry.write import Write
 
 GROUP = "rbac.authorization.k8s.io"
@@ -83,19 +80,9 @@ def _rules(write: Write, plural: str, name: str) -> list[Obj]:
 
 def _confirm(write: Write, granted: list[Obj]) -> None:
     held = write.core.rbac.rules(write.request.user, write.request.namespace)
-    missing = [right for rule in granted for right in _rights(rule) if not any(covers(own, right) for own in held)]
+    missing = [right for rule in granted for right in rights(rule) if not any(covers(own, right) for own in held)]
     if missing:
         raise _refused(write, missing)
-
-
-def _rights(rule: Obj) -> Iterator[Obj]:
-    """A rule as single rights."""
-    verbs = rule.get("verbs") or []
-    for url, verb in product(rule.get("nonResourceURLs") or [], verbs):
-        yield {"nonResourceURLs": [url], "verbs": [verb]}
-    names: list[list[str]] = [[name] for name in rule.get("resourceNames") or []] or [[]]
-    for group, resource, name, verb in product(rule.get("apiGroups") or [], rule.get("resources") or [], names, verbs):
-        yield {"apiGroups": [group], "resources": [resource], "resourceNames": name, "verbs": [verb]}
 
 
 def _refused(write: Write, missing: list[Obj]) -> ApiError:

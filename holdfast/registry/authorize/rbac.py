@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import product
 from typing import Any
 
 from holdfast.kinds.kind import Obj
@@ -154,6 +155,16 @@ def _resource(resources: list[str] | tuple[str, ...], asked: Attributes) -> bool
 
 def _path(pattern: str, path: str) -> bool:
     return pattern in ("*", path) or (pattern.endswith("*") and path.startswith(pattern[:-1]))
+
+
+def rights(rule: Obj) -> Iterator[Obj]:
+    """A rule as single rights."""
+    verbs = rule.get("verbs") or []
+    for url, verb in product(rule.get("nonResourceURLs") or [], verbs):
+        yield {"nonResourceURLs": [url], "verbs": [verb]}
+    names: list[list[str]] = [[name] for name in rule.get("resourceNames") or []] or [[]]
+    for group, resource, name, verb in product(rule.get("apiGroups") or [], rule.get("resources") or [], names, verbs):
+        yield {"apiGroups": [group], "resources": [resource], "resourceNames": name, "verbs": [verb]}
 
 
 def covers(held: Obj, right: Obj) -> bool:

@@ -271,6 +271,10 @@ def _account(name: str) -> Obj:
     return {"kind": "ServiceAccount", "name": name, "namespace": "kube-system"}
 
 
+WITHDRAWN = {"system:node": [_group("system:nodes")]}
+"""Subjects that earlier versions bound, by binding: agents are judged one by one since (``authorize.node``)."""
+
+
 def bindings() -> Iterator[Obj]:
     yield _binding("cluster-admin", "cluster-admin", _group("system:masters"))
     yield _binding("system:discovery", "system:discovery", _group("system:authenticated"))

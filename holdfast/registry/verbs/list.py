@@ -17,7 +17,7 @@ from holdfast.machinery.errors import ApiError
 from holdfast.registry import codec, options
 from holdfast.registry.core import Core
 from holdfast.registry.request import Listing, Request, Stored
-from holdfast.registry.selection import Predicate, predicate
+from holdfast.registry.selection import Predicate, one_name, predicate
 from holdfast.registry.verbs.common import not_older_than
 from holdfast.store.api import CompactedError, FutureRevisionError
 
@@ -48,6 +48,8 @@ class _Ask:
     prefix: str
     limit: int
     selected: Predicate | None
+    name: str
+    """The one that everything selected has; "" for any."""
     after: str = ""
     revision: int = 0
     """The exact revision asked for; 0 = now."""
@@ -55,7 +57,7 @@ class _Ask:
 
 async def list_(core: Core, request: Request) -> Listing:
     options.check_list(request.options, watch=False)
-    selected = predicate(request)
+    selected, name = predicate(request), one_name(request)
     prefix = codec.prefix(request.kind, request.namespace)
     limit = max(options.integer(request.options, "limit") or 0, 0)
     text = request.options.get("resourceVersion", "")
@@ -67,14 +69,14 @@ async def list_(core: Core, request: Request) -> Listing:
         revision, after = _decode(token, prefix)
         if text == "0":
             limit = 0  # any state will do: the whole rest of it
-        ask = _Ask(prefix, limit, selected, after, max(revision, 0))
+        ask = _Ask(prefix, limit, selected, name, after, max(revision, 0))
     else:
         match = request.options.get("resourceVersionMatch", "")
         await not_older_than(core, version)
         exact = match == "Exact" or (not match and limit and version)
         if text == "0" or (version and not exact):
             limit = 0  # any cached state will do: the whole of it
-        ask = _Ask(prefix, limit, selected, "", version if exact else 0)
+        ask = _Ask(prefix, limit, selected, name, "", version if exact else 0)
     return await _answer(core, request, ask, continued=bool(token))
 
 
@@ -111,8 +113,8 @@ def _present(core: Core, ask: _Ask) -> tuple[list[Stored], int, str]:
             return page, 0, after
         last = _key(ask.prefix, page[-1])
         return page, cache.count_after(ask.prefix, last), last
-    for item in cache.page(ask.prefix, after, 0):
-        if ask.selected(item.obj):
+    for item in cache.named(ask.prefix, ask.name, after) if ask.name else cache.page(ask.prefix, after, 0):
+        if ask.selected(item.peek()):
             found.append(item)
             if ask.limit and len(found) == ask.limit:
                 last = _key(ask.prefix, item)
@@ -129,7 +131,7 @@ async def _past(core: Core, ask: _Ask) -> tuple[list[Stored], int, str]:
         for position, record in enumerate(page.records):
             after = record.key
             item = codec.stored(record)
-            if ask.selected is None or ask.selected(item.obj):
+            if ask.selected is None or ask.selected(item.peek()):
                 found.append(item)
             if ask.limit and len(found) == ask.limit:
                 return found, page.remaining + len(page.records) - position - 1, after

@@ -60,7 +60,8 @@ class _Watch:
         self.kind: Kind = request.kind
         self.prefix = codec.prefix(request.kind, request.namespace)
         self.selected = selected
-        self.scope = self._scope(selection.one_name(request))
+        self.name = selection.one_name(request)
+        self.scope = self._scope(self.name)
         self.revision = revision
         self.bookmarks = options.flag(request.options, "allowWatchBookmarks")
         self.given = request.options.get("resourceVersion", "")
@@ -91,8 +92,8 @@ class _Watch:
         cache = self.core.cache
         if self.send_initial or (not self.initial and self.given in ("", "0")):
             self.revision = upto = cache.revision
-            items = cache.list(self.prefix)
-            chosen = items if self.selected is None else [item for item in items if self.selected(item.obj)]
+            items = cache.named(self.prefix, self.name) if self.name else cache.list(self.prefix)
+            chosen = items if self.selected is None else [item for item in items if self.selected(item.peek())]
             begun = [Event("ADDED", codec.serve(self.kind, item)) for item in chosen]
             if self.send_initial and self.bookmarks:
                 begun.append(self._bookmark(upto, annotations={"k8s.io/initial-events-end": "true"}))

@@ -1,4 +1,4 @@
-"""OpenAPI v2 and v3: paths out of the KindTable, definitions out of its schemas.
+"""OpenAPI v2 and v3: paths out of the KindTable, definitions out of its schemas, descriptions where they are installed.
 
 kubectl looks into these before it writes: at the PATCH operation of a kind, for the query parameter
 ``fieldValidation``; and at definitions, for ``explain`` and client-side checks.
@@ -6,117 +6,138 @@ kubectl looks into these before it writes: at the PATCH operation of a kind, for
 
 from __future__ import annotations
 
+import re
+from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
+import orjson
+
+from holdfast.kinds import schemas
 from holdfast.kinds.kind import Kind
 from holdfast.kinds.schemas import definitions_below
 from holdfast.kinds.table import KindTable
-from holdfast.machinery import openapi
+from holdfast.machinery import openapi, openapi_protobuf
 from holdfast.machinery.schema import Schema
+from holdfast.server.documents import discovery, operations, prose
+from holdfast.server.documents.operations import META, group_words, plain, reference
 
 Json = dict[str, Any]
-_OPTIONS = ("dryRun", "fieldManager", "fieldValidation")
-_LIST_OPTIONS = ("labelSelector", "fieldSelector", "limit", "continue", "resourceVersion", "watch")
-_PATCHES = ["application/json-patch+json", "application/merge-patch+json", "application/strategic-merge-patch+json"]
-_ACTIONS = {
-    "get": ("get", "get"),
-    "list": ("get", "list"),
-    "create": ("post", "post"),
-    "update": ("put", "put"),
-    "patch": ("patch", "patch"),
-    "delete": ("delete", "delete"),
-    "deletecollection": ("delete", "deletecollection"),
+JSON = "application/json"
+FORMS_V2 = {JSON: JSON, openapi_protobuf.V2: openapi_protobuf.V2, openapi_protobuf.V2.replace("v2.v1", "v2@v1"): openapi_protobuf.V2}
+FORMS_V3 = {JSON: JSON, openapi_protobuf.V3: openapi_protobuf.V3, openapi_protobuf.V3.replace("v3.v1", "v3@v1"): openapi_protobuf.V3}
+"""As asked for > as answered."""
+_ENCODERS: dict[str, Callable[[Json], bytes]] = {
+    JSON: orjson.dumps,
+    openapi_protobuf.V2: openapi_protobuf.encode_v2,
+    openapi_protobuf.V3: openapi_protobuf.encode_v3,
 }
+_ISSUER = ".well-known/openid-configuration"
+_KEYS = "openid/v1/jwks"
+_SECURITY: Json = {"type": "apiKey", "description": "Bearer Token authentication", "name": "authorization", "in": "header"}
+_REFERENCE = re.compile(r'"\$ref":"#/(?:definitions|components/schemas)/([^"]+)"')
 
 
-def _schemas(kinds: list[Kind]) -> dict[str, Schema]:
-    found: dict[str, Schema] = {}
-    for kind in kinds:
-        found |= definitions_below(kind.schema)
-    return dict(sorted(found.items()))
-
-
-def _query(name: str, *, v3: bool) -> Json:
-    kind = "boolean" if name == "watch" else "integer" if name == "limit" else "string"
-    base: Json = {"name": name, "in": "query"}
-    return base | ({"schema": {"type": kind}} if v3 else {"type": kind, "uniqueItems": True})
-
-
-def _path_parameters(kind: Kind, *, named: bool, v3: bool) -> list[Json]:
-    names = (["namespace"] if kind.resource.namespaced else []) + (["name"] if named else [])
-    typed: Json = {"schema": {"type": "string"}} if v3 else {"type": "string", "uniqueItems": True}
-    return [{"name": n, "in": "path", "required": True} | typed for n in names]
-
-
-def _operation(kind: Kind, verb: str, *, v3: bool) -> Json:
-    resource = kind.resource
-    action = _ACTIONS[verb][1]
-    writes = verb in ("create", "update", "patch")
-    names = _OPTIONS if writes else _LIST_OPTIONS if verb in ("list", "deletecollection") else ("dryRun",) if verb == "delete" else ()
-    parameters = [_query(n, v3=v3) for n in (*names, *(("force",) if verb == "patch" else ()))]
-    base = openapi.V3 if v3 else openapi.V2
-    reference = {"$ref": base + kind.schema.definition}
-    ok: Json = {"description": "OK"}
-    if verb not in ("list", "delete", "deletecollection"):
-        ok |= {"content": {"application/json": {"schema": reference}}} if v3 else {"schema": reference}
-    version = resource.version[:1].upper() + resource.version[1:]
-    scope = "Namespaced" if resource.namespaced else ""
-    group = "".join(p.capitalize() for p in (resource.group or "core").removesuffix(".k8s.io").split("."))
-    out: Json = {
-        "operationId": f"{verb}{group}{version}{scope}{resource.kind}",
-        "tags": [f"{group.lower()}_{resource.version}"],
-        "parameters": parameters,
-        "responses": {"200": ok},
-        "x-kubernetes-action": action,
-        "x-kubernetes-group-version-kind": {"group": resource.group, "kind": resource.kind, "version": resource.version},
-    }
-    if writes:
-        _body(out, verb, reference, v3=v3)
-    return out
-
-
-def _body(operation: Json, verb: str, reference: Json, *, v3: bool) -> None:
-    types = _PATCHES if verb == "patch" else ["*/*"]
-    schema = {"type": "object"} if verb == "patch" else reference
-    if v3:
-        operation["requestBody"] = {"content": {t: {"schema": schema} for t in types}, "required": True}
-    else:
-        operation["consumes"] = types
-        operation["parameters"] = [{"name": "body", "in": "body", "required": True, "schema": schema}, *operation["parameters"]]
-
-
-def paths(kinds: list[Kind], *, v3: bool) -> Json:
-    out: Json = {}
-    for kind in kinds:
-        resource = kind.resource
-        collection = resource.path("{namespace}" if resource.namespaced else "")
-        for path, verbs, named in (
-            (collection, ("list", "create", "deletecollection"), False),
-            (f"{collection}/{{name}}", ("get", "update", "patch", "delete"), True),
-        ):
-            item: Json = {_ACTIONS[v][0]: _operation(kind, v, v3=v3) for v in verbs if v in kind.verbs}
-            out[path] = item | {"parameters": _path_parameters(kind, named=named, v3=v3)}
-    return out
+def encoded(document: Json, media: str) -> bytes:
+    return _ENCODERS[media](document)
 
 
 def v2(kinds: KindTable, version: str) -> Json:
-    served = list(kinds)
+    paths: Json = {}
+    for part in parts(kinds):
+        paths |= _paths(kinds, part)
     return {
         "swagger": "2.0",
         "info": {"title": "Kubernetes", "version": version},
-        "paths": paths(served, v3=False),
-        "definitions": {name: openapi.definition(schema, openapi.V2) for name, schema in _schemas(served).items()},
+        "paths": dict(sorted(paths.items())),
+        "definitions": _definitions(kinds, paths, openapi.V2),
+        "securityDefinitions": {"BearerToken": _SECURITY},
+        "security": [{"BearerToken": []}],
     }
 
 
-def v3(kinds: KindTable, group: str, group_version: str, version: str) -> Json | None:
-    """The document of one group version; None when it is not served."""
-    served = [k for k in kinds if (k.resource.group, k.resource.version) == (group, group_version)]
-    if not served:
-        return None
+def v3(kinds: KindTable, part: str, version: str) -> Json:
+    """The document of one of ``parts``."""
+    paths = _paths(kinds, part)
     return {
         "openapi": "3.0.0",
         "info": {"title": "Kubernetes", "version": version},
-        "paths": paths(served, v3=True),
-        "components": {"schemas": {name: openapi.definition(schema, openapi.V3) for name, schema in _schemas(served).items()}},
+        "paths": operations.v3(dict(sorted(paths.items()))),
+        "components": {"schemas": _definitions(kinds, paths, openapi.V3), "securitySchemes": {"BearerToken": _SECURITY}},
+        "security": [{"BearerToken": []}],
     }
+
+
+def parts(kinds: KindTable) -> list[str]:
+    """The names of the v3 documents: a group version each, a group each, and the pages that belong to none."""
+    found = [_ISSUER, "api", "apis", _KEYS, "version"]
+    for group, versions in discovery.groups(kinds).items():
+        found += [f"apis/{group}"] if group else []
+        found += [f"apis/{group}/{version}" if group else f"api/{version}" for version in versions]
+    return sorted(found)
+
+
+def _paths(kinds: KindTable, part: str) -> Json:
+    """The path items of one document, in the words of v2."""
+    page = partial(plain, f"/{part}/")
+    text: Json = {"type": "string"}
+    first, *rest = part.split("/")
+    if part == _ISSUER:
+        return page("get service account issuer OpenID configuration", "getServiceAccountIssuerOpenIDConfiguration", "WellKnown", text)
+    if part == _KEYS:
+        return page("get the keys that verify service account tokens", "getServiceAccountIssuerOpenIDKeyset", "openid", text)
+    if part == "version":
+        return page("get the version information for this server", "getCodeVersion", "version", reference(schemas.VERSION))
+    if part == "api":
+        return page("get available API versions", "getCoreAPIVersions", "core", reference(META + "APIVersions"))
+    if part == "apis":
+        return page("get available API versions", "getAPIVersions", "apis", reference(META + "APIGroupList"))
+    group, version = ("", rest[0]) if first == "api" else (rest[0], rest[1] if len(rest) > 1 else "")
+    words, tag = group_words(group, version)
+    if not version:
+        return page("get information of a group", f"get{words}APIGroup", tag, reference(META + "APIGroup"))
+    found = page("get available resources", f"get{words}APIResources", tag, reference(META + "APIResourceList"))
+    for kind in kinds:
+        if (kind.resource.group, kind.resource.version) == (group, version):
+            found |= operations.Operations(kind).paths()
+    return found
+
+
+def _definitions(kinds: KindTable, paths: Json, base: str) -> Json:
+    """What the paths refer to, and what that refers to."""
+    own = _own(kinds)
+    found: dict[str, Schema] = {}
+    for name in set(_REFERENCE.findall(orjson.dumps(paths).decode())):
+        root = own.get(name) or schemas.schema_of(name)
+        found[name] = root
+        for below, schema in definitions_below(root).items():
+            found[below] = own.get(below) or schemas.known(below) or schema
+    told = prose.definitions()
+    return {name: openapi.definition(found[name], base, told.get(name) or {}) for name in sorted(found)}
+
+
+def _own(kinds: KindTable) -> Mapping[str, Schema]:
+    """The kinds' own schemas and those of their lists, by the names that the paths use."""
+    found: dict[str, Schema] = {}
+    for kind in kinds:
+        name = operations.definition_name(kind)
+        found[name] = kind.schema
+        found[f"{name}List"] = schemas.known(f"{name}List") or _list_of(kind, name)
+    return found
+
+
+def _list_of(kind: Kind, name: str) -> Schema:
+    resource = kind.resource
+    item = Schema(definition=name, type="object", properties=kind.schema.properties)
+    return Schema(
+        definition=f"{name}List",
+        type="object",
+        properties={
+            "apiVersion": Schema(type="string"),
+            "items": Schema(type="array", items=item),
+            "kind": Schema(type="string"),
+            "metadata": schemas.schema_of(META + "ListMeta"),
+        },
+        required=("items",),
+        group_version_kind=((resource.group, resource.version, f"{resource.kind}List"),),
+    )

@@ -17,7 +17,7 @@ _numbers = itertools.count(1)
 @pytest_asyncio.fixture(scope="module", loop_scope="module", params=STORES)
 async def served(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Api]:
     """For modules marked ``pytest.mark.asyncio(loop_scope="module")``."""
-    async with api_server(tmp_path_factory.mktemp("served"), request.param) as api:
+    async with api_server(tmp_path_factory.mktemp("served"), request.param, pod_security="privileged") as api:
         yield api
 
 

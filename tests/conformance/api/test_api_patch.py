@@ -84,6 +84,15 @@ async def test_api_62_lists_are_addressed_by_position(space: Space) -> None:
     for position in ("7", "-9", "x", ""):
         answer = await space.api.patch(path, [{"op": "remove", "path": f"{containers}/{position}"}], JSON_PATCH)
         assert refusal(answer) == REJECTED, position
+    # Upstream's library counts from the end too: of what is there, and of the places for something new.
+    steps = [
+        {"op": "add", "path": containers + "/-1", "value": {"name": "end", "image": "i"}},
+        {"op": "replace", "path": containers + "/-2/image", "value": "new"},
+        {"op": "remove", "path": containers + "/-4"},
+    ]
+    found = await patched(space, path, steps, JSON_PATCH)
+    left = [(one["name"], one["image"]) for one in found["spec"]["template"]["spec"]["containers"]]
+    assert left == [("c", "i"), ("last", "new"), ("end", "i")]
 
 
 async def test_api_62_json_patches_are_bounded(space: Space) -> None:

@@ -70,16 +70,6 @@ async def test_create_get_update_conflict(client: LocalClient) -> None:
     await refused(client.get(CONFIGMAPS, "b", "default"), 404, "NotFound")
 
 
-async def test_an_update_that_changes_nothing_keeps_the_revision(client: LocalClient) -> None:
-    made = await client.create(CONFIGMAPS, config("a", k="1"), "default")
-    assert (await client.update(CONFIGMAPS, made))["metadata"]["resourceVersion"] == made["metadata"]["resourceVersion"]
-
-
-async def test_create_in_a_missing_namespace(client: LocalClient) -> None:
-    error = await refused(client.create(CONFIGMAPS, config("a"), "nowhere"), 404)
-    assert error.message == 'namespaces "nowhere" not found'
-
-
 async def test_pod_defaults_and_admission(client: LocalClient) -> None:
     made = await client.create(PODS, pod("p"), "default")
     spec = made["spec"]
@@ -193,15 +183,6 @@ async def test_pages_share_one_revision(registry: Registry, client: LocalClient)
         if not token:
             break
     assert names == ["c0", "c1", "c2", "c3", "c4"]
-
-
-async def test_finalizers_hold_an_object(client: LocalClient) -> None:
-    await client.create(CONFIGMAPS, {"metadata": {"name": "a", "finalizers": ["x.io/y"]}}, "default")
-    await client.delete(CONFIGMAPS, "a", "default")
-    held = await client.get(CONFIGMAPS, "a", "default")
-    assert held["metadata"]["deletionTimestamp"]
-    await client.patch(CONFIGMAPS, "a", "default", {"metadata": {"finalizers": None}})
-    await refused(client.get(CONFIGMAPS, "a", "default"), 404)
 
 
 async def test_a_bound_pod_is_deleted_in_two_steps(client: LocalClient) -> None:

@@ -16,7 +16,6 @@ from holdfast.kinds.resources import (
     CLUSTERROLES,
     CONFIGMAPS,
     EVENTS,
-    LEASES,
     NAMESPACES,
     PERSISTENTVOLUMECLAIMS,
     PODS,
@@ -233,19 +232,6 @@ async def test_a_deleted_object_is_shown_as_it_last_was(registry: Registry, clie
     assert "deletionTimestamp" not in gone.stored.obj["metadata"]
 
 
-async def test_racing_patches_all_land(client: LocalClient) -> None:
-    await client.create(CONFIGMAPS, config("a"), "default")
-    await asyncio.gather(*(client.patch(CONFIGMAPS, "a", "default", {"data": {f"k{n}": "v"}}) for n in range(40)))
-    assert set((await client.get(CONFIGMAPS, "a", "default"))["data"]) == {f"k{n}" for n in range(40)}
-
-
-async def test_a_patch_with_a_revision_is_a_lock(client: LocalClient) -> None:
-    made = await client.create(CONFIGMAPS, config("a"), "default")
-    await client.patch(CONFIGMAPS, "a", "default", {"data": {"k": "1"}})
-    stale = {"metadata": {"resourceVersion": made["metadata"]["resourceVersion"]}, "data": {"k": "2"}}
-    await refused(client.patch(CONFIGMAPS, "a", "default", stale), 409)
-
-
 async def test_a_patch_that_leaves_nonsense_is_the_patchs_fault(client: LocalClient) -> None:
     await client.create(CONFIGMAPS, config("a"), "default")
     error = await refused(client.patch(CONFIGMAPS, "a", "default", {"data": {"k": 7}}), 422)
@@ -254,15 +240,6 @@ async def test_a_patch_that_leaves_nonsense_is_the_patchs_fault(client: LocalCli
         client.patch(CONFIGMAPS, "a", "default", [{"op": "replace", "path": "/kind", "value": "Pod"}], content_type=JSON_PATCH), 422
     )
     await refused(client.patch(CONFIGMAPS, "a", "default", {}, content_type="application/apply-patch+cbor"), 415)
-
-
-async def test_generated_names_and_server_owned_fields(client: LocalClient) -> None:
-    body = {"metadata": {"generateName": "x-", "uid": "mine", "deletionTimestamp": "2001-01-01T00:00:00Z"}}
-    made = await client.create(CONFIGMAPS, body, "default")
-    assert made["metadata"]["name"].startswith("x-")
-    assert len(made["metadata"]["name"]) == 7
-    assert made["metadata"]["uid"] != "mine"
-    assert "deletionTimestamp" not in made["metadata"]
 
 
 async def test_a_dry_run_changes_nothing(registry: Registry, store: MemoryStore, client: LocalClient) -> None:
@@ -279,38 +256,6 @@ async def test_a_dry_run_changes_nothing(registry: Registry, store: MemoryStore,
     assert store.revision == before
 
 
-async def test_a_lease_is_created_by_put_but_never_overwritten_blindly(client: LocalClient) -> None:
-    lease = {"metadata": {"name": "l", "namespace": "default"}, "spec": {"holderIdentity": "me"}}
-    made = await client.update(LEASES, lease)
-    error = await refused(client.update(LEASES, lease), 422)
-    assert error.message.endswith("metadata.resourceVersion: Invalid value: 0: must be specified for an update")
-    await client.update(LEASES, {**made, "spec": {"holderIdentity": "you"}})
-    await refused(client.update(LEASES, made), 409)
-
-
-async def test_a_grace_period_may_only_shrink(client: LocalClient, clock: Clock) -> None:
-    await client.create(PODS, pod("p", nodeName="n"), "default")
-    first = await client.delete(PODS, "p", "default")
-    assert first["metadata"]["deletionGracePeriodSeconds"] == 30
-    longer = await client.delete(PODS, "p", "default", grace_period=600)
-    assert longer["metadata"]["deletionTimestamp"] == first["metadata"]["deletionTimestamp"]
-    shorter = await client.delete(PODS, "p", "default", grace_period=5)
-    assert shorter["metadata"]["deletionGracePeriodSeconds"] == 5
-    assert shorter["metadata"]["deletionTimestamp"] < first["metadata"]["deletionTimestamp"]
-    await client.delete(PODS, "p", "default", grace_period=0)
-    await refused(client.get(PODS, "p", "default"), 404)
-
-
-async def test_unscheduled_and_finished_pods_go_at_once(client: LocalClient) -> None:
-    await client.create(PODS, pod("unscheduled"), "default")
-    gone = await client.delete(PODS, "unscheduled", "default")
-    assert (gone["kind"], gone["metadata"]["deletionGracePeriodSeconds"]) == ("Pod", 0)
-    await client.create(PODS, pod("done", nodeName="n"), "default")
-    await client.patch(PODS, "done", "default", {"status": {"phase": "Succeeded"}}, subresource="status")
-    await client.delete(PODS, "done", "default")
-    assert (await client.list(PODS, "default"))["items"] == []
-
-
 async def test_propagation_leaves_the_collectors_finalizers(client: LocalClient) -> None:
     for policy, finalizer in (("Foreground", "foregroundDeletion"), ("Orphan", "orphan")):
         await client.create(CONFIGMAPS, config("a"), "default")
@@ -323,15 +268,6 @@ async def test_propagation_leaves_the_collectors_finalizers(client: LocalClient)
         await refused(client.get(CONFIGMAPS, "a", "default"), 404)
 
 
-async def test_no_new_finalizer_while_deleting(client: LocalClient) -> None:
-    await client.create(CONFIGMAPS, {"metadata": {"name": "a", "finalizers": ["x.io/y"]}}, "default")
-    await client.delete(CONFIGMAPS, "a", "default")
-    error = await refused(client.patch(CONFIGMAPS, "a", "default", {"metadata": {"finalizers": ["x.io/y", "x.io/z"]}}), 422)
-    assert "no new finalizers can be added if the object is being deleted" in error.message
-    error = await refused(client.create(CONFIGMAPS, config("a"), "default"), 409)
-    assert error.message.startswith("object is being deleted: ")
-
-
 async def test_a_terminating_namespace_takes_nothing_and_goes_when_finalized(client: LocalClient) -> None:
     await client.create(NAMESPACES, {"metadata": {"name": "t"}})
     marked = await client.delete(NAMESPACES, "t")
@@ -341,15 +277,6 @@ async def test_a_terminating_namespace_takes_nothing_and_goes_when_finalized(cli
     assert error.details["causes"][0]["reason"] == "NamespaceTerminating"
     await client.update(NAMESPACES, {**marked, "spec": {"finalizers": []}}, subresource="finalize")
     await refused(client.get(NAMESPACES, "t"), 404)
-
-
-async def test_deletecollection_takes_what_is_selected(registry: Registry, client: LocalClient) -> None:
-    for name in "abc":
-        await client.create(CONFIGMAPS, config(name, {"g": "1" if name != "c" else "2"}), "default")
-    gone = await registry.execute(request(registry, "deletecollection", CONFIGMAPS, labelSelector="g=1"))
-    assert isinstance(gone, Listing)
-    assert names(gone) == ["a", "b"]
-    assert names(await listed(registry)) == ["c"]
 
 
 async def test_eviction_is_a_graceful_deletion_of_that_very_pod(client: LocalClient) -> None:

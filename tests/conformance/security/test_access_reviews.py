@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import orjson
+import pytest
 
 from holdfast.kinds.resources import CLUSTERROLEBINDINGS, CLUSTERROLES, ROLEBINDINGS, ROLES
 from holdfast.registry.authorize import Attributes
@@ -14,7 +15,7 @@ from holdfast.registry.bootstrap import SERVER
 from holdfast.registry.local import LocalClient
 from holdfast.registry.request import User
 from tests.conformance.security.objects import named
-from tests.serving import api_server
+from tests.serving import STORES, api_server
 
 Obj = dict[str, Any]
 TUPLES = 10_000
@@ -155,9 +156,10 @@ async def test_sec_28_reviews_and_enforcement_agree_with_the_definition(tmp_path
     assert 0.05 < allowed / TUPLES < 0.95
 
 
-async def test_sec_28_what_a_review_allows_a_request_may(tmp_path: Path) -> None:
+@pytest.mark.parametrize("store", STORES)
+async def test_sec_28_what_a_review_allows_a_request_may(tmp_path: Path, store: str) -> None:
     """Over HTTP: the review of the asker himself against the request it speaks of."""
-    async with api_server(tmp_path) as api:
+    async with api_server(tmp_path, store) as api:
         jane = api.as_user("jane")
         rbac = "/apis/rbac.authorization.k8s.io/v1/namespaces/default"
         rules = [

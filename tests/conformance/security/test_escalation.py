@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.conformance.security.objects import RBAC, RBAC_VERSION, binding, named, role, rule
-from tests.serving import Api, api_server
+from tests.serving import STORES, Api, api_server
 
 NS = "/api/v1/namespaces/default"
 ROLES, BINDINGS = (f"{RBAC}/namespaces/default/{plural}" for plural in ("roles", "rolebindings"))
@@ -17,9 +18,9 @@ CLUSTER_ROLES, CLUSTER_BINDINGS = f"{RBAC}/clusterroles", f"{RBAC}/clusterrolebi
 GROUP = "rbac.authorization.k8s.io"
 
 
-@pytest.fixture
-async def api(tmp_path: Any) -> AsyncIterator[Api]:
-    async with api_server(tmp_path) as served:
+@pytest.fixture(params=STORES)
+async def api(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Api]:
+    async with api_server(tmp_path, request.param) as served:
         yield served
 
 

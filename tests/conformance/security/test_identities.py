@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import ssl
+import time
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -19,9 +20,10 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 from holdfast.lib import pki
+from holdfast.lib.clock import SystemClock
 from holdfast.registry.claims import AUDIENCE, TokenClaims
 from tests.conformance.security.objects import binding, named, pod, role, rule
-from tests.serving import Api, api_server
+from tests.serving import STORES, Api, api_server
 
 NS = "/api/v1/namespaces/default"
 WHOAMI = "/apis/authentication.k8s.io/v1/selfsubjectreviews"
@@ -29,9 +31,9 @@ REVIEW = named("SelfSubjectReview", "", "authentication.k8s.io/v1")
 ROLES, BINDINGS = (f"/apis/rbac.authorization.k8s.io/v1/namespaces/default/{plural}" for plural in ("roles", "rolebindings"))
 
 
-@pytest.fixture
-async def api(tmp_path: Path) -> AsyncIterator[Api]:
-    async with api_server(tmp_path) as served:
+@pytest.fixture(params=STORES)
+async def api(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Api]:
+    async with api_server(tmp_path, request.param) as served:
         yield served
 
 
@@ -134,6 +136,34 @@ async def test_sec_29_and_30_a_watch_ends_with_its_token(api: Api) -> None:
         with contextlib.suppress(aiohttp.ClientError):
             rest = await events.content.read()
         assert b"later" not in rest
+
+
+async def test_sec_30_a_watch_ends_when_its_token_expires(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    await api.post(ROLES, role("r", rule("get list watch", "configmaps")))
+    subject = {"kind": "ServiceAccount", "name": "default", "namespace": "default"}
+    await api.post(BINDINGS, {**binding("b", "r"), "subjects": [subject]})
+    holder = api.with_token(await token(api, expirationSeconds=600))
+    now = time.time()
+    monkeypatch.setattr(SystemClock, "now", lambda _: now + 599)
+    async with asyncio.timeout(10), holder.open("GET", f"{NS}/configmaps?watch=1&timeoutSeconds=3600") as events:
+        assert b"kube-root-ca.crt" in await events.content.readline()
+        assert await events.content.read() == b""  # a clean end: there is no error to read
+
+
+async def test_sec_31_a_certificate_expires_on_its_connection_too(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    jane = api.as_user("jane")
+    assert await said(jane) == (201, ["jane"])
+    watch = jane.open("GET", f"{NS}/configmaps?watch=1")
+    now = time.time()
+    monkeypatch.setattr(SystemClock, "now", lambda _: now + 100 * 366 * 86400)
+    assert await said(jane) == (401, [])
+    async with asyncio.timeout(10), watch as events:
+        assert events.status == 401
+
+
+async def said(api: Api) -> tuple[int, list[str]]:
+    answer = await api.post(WHOAMI, REVIEW)
+    return answer.status, [answer.body["status"]["userInfo"]["username"]] if answer.status == 201 else []
 
 
 @pytest.mark.parametrize(

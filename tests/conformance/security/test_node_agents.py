@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.conformance.security.objects import named, pod
-from tests.serving import Api, api_server
+from tests.serving import STORES, Api, api_server
 
 NS = "/api/v1/namespaces/default"
 STRATEGIC = "application/strategic-merge-patch+json"
 
 
-@pytest.fixture
-async def api(tmp_path: Any) -> AsyncIterator[Api]:
-    async with api_server(tmp_path) as served:
+@pytest.fixture(params=STORES)
+async def api(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Api]:
+    async with api_server(tmp_path, request.param) as served:
         yield served
 
 
