@@ -10,12 +10,16 @@ from holdfast.kinds.core import config, namespace, node, pod, quota, replication
 from holdfast.kinds.discovery import endpointslice
 from holdfast.kinds.events import event
 from holdfast.kinds.kind import Kind
+from holdfast.kinds.networking import addresses, ingress, policy
+from holdfast.kinds.node import runtimeclass
 from holdfast.kinds.policy import budget
 from holdfast.kinds.rbac import rbac
-from holdfast.kinds.storage import storageclass
+from holdfast.kinds.scheduling import priority
+from holdfast.kinds.storage import csi, storageclass
 from holdfast.kinds.table import KindTable
 
 BUILTIN: tuple[Kind, ...] = (
+    pod.BINDING,
     quota.COMPONENT_STATUS,
     config.CONFIGMAP,
     service.ENDPOINTS_KIND,
@@ -45,6 +49,14 @@ BUILTIN: tuple[Kind, ...] = (
     endpointslice.KIND,
     lease.KIND,
     budget.KIND,
+    ingress.CLASS_KIND,
+    ingress.KIND,
+    addresses.ADDRESS,
+    policy.KIND,
+    addresses.CIDR,
+    runtimeclass.KIND,
+    priority.KIND,
+    *csi.KINDS,
     storageclass.KIND,
     *rbac.KINDS,
 )

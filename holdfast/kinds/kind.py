@@ -94,6 +94,8 @@ class Kind:
     prepare: tuple[Prepare, ...] = ()
     checks: tuple[Check, ...] = ()
     """Whole-object checks (new, old, path "") after the schema's own."""
+    warnings: tuple[Callable[[Obj, Obj | None], list[str]], ...] = ()
+    """(new, old) -> what to warn its author of."""
     status_checks: tuple[Check, ...] = ()
     """Whole-object checks for writes through /status."""
     name_check: Callable[[str, str], list[Any]] | None = None

@@ -10,13 +10,16 @@ import logging
 from collections.abc import Callable
 
 from holdfast.kinds.core import given
+from holdfast.kinds.definitions.classes import SYSTEM
 from holdfast.kinds.kind import Obj, Resource
 from holdfast.kinds.resources import (
     CLUSTERROLEBINDINGS,
     CLUSTERROLES,
     CONFIGMAPS,
     NAMESPACES,
+    PRIORITYCLASSES,
     SERVICEACCOUNTS,
+    SERVICECIDRS,
     SERVICES,
     STORAGECLASSES,
 )
@@ -31,6 +34,16 @@ log = logging.getLogger("holdfast.registry")
 SERVER = User("system:apiserver", (MASTERS, "system:authenticated"))
 NAMES = ("default", "kube-system", "kube-public", "kube-node-lease")
 API_PORT = 6443
+_PRIORITIES = {
+    "system-cluster-critical": (
+        SYSTEM["system-cluster-critical"],
+        "Used for system critical pods that must run in the cluster, but can be moved to another node if necessary.",
+    ),
+    "system-node-critical": (
+        SYSTEM["system-node-critical"],
+        "Used for system critical pods that must not be moved from their current node.",
+    ),
+}
 
 
 async def bootstrap(registry: Registry, *, api_port: int = API_PORT, ca_pem: str = "") -> None:
@@ -47,6 +60,9 @@ async def bootstrap(registry: Registry, *, api_port: int = API_PORT, ca_pem: str
     for binding in bindings():
         await _grant(client, CLUSTERROLEBINDINGS, binding, reconcile.binding)
     await _ensure(client, STORAGECLASSES, _storage_class())
+    for name, (value, description) in _PRIORITIES.items():
+        await _ensure(client, PRIORITYCLASSES, {"metadata": {"name": name}, "value": value, "description": description})
+    await _ensure(client, SERVICECIDRS, {"metadata": {"name": "kubernetes"}, "spec": {"cidrs": [str(registry.addresses.network)]}})
 
 
 async def _ensure(client: LocalClient, resource: Resource, obj: Obj, namespace: str = "") -> bool:
@@ -89,6 +105,7 @@ def _service(address: str, port: int) -> Obj:
         "spec": {
             "type": "ClusterIP",
             "clusterIP": address,
+            "ipFamilyPolicy": "SingleStack",
             "ports": [{"name": "https", "port": 443, "protocol": "TCP", "targetPort": port}],
         },
     }

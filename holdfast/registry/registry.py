@@ -50,6 +50,8 @@ _SUBRESOURCES: Mapping[tuple[str, str], _Handler] = {
     ("create", "eviction"): pod.evict,
     ("create", "token"): token.create,
 }
+_CREATED: Mapping[tuple[str, str], _Handler] = {("", "bindings"): pod.bind_by_body}
+"""Kinds whose objects are orders: carried out instead of stored."""
 
 
 class Registry(Core):
@@ -110,6 +112,8 @@ class Registry(Core):
             found = _SUBRESOURCES.get((verb, request.subresource)) if verb in declared.verbs else None
         else:
             found = _VERBS.get("list" if verb == "watch" else verb) if verb in kind.verbs else None
+            if verb == "create" and found is not None:
+                found = _CREATED.get((kind.resource.group, kind.resource.plural), found)
         if found is None:
             raise ApiError(405, "MethodNotAllowed", "the server does not allow this method on the requested resource", {})
         return found

@@ -6,12 +6,13 @@ from holdfast.client.api import Client
 from holdfast.client.informer import InformerSet
 from holdfast.client.reconciler import Reconciler
 from holdfast.kinds.kind import Obj, Resource
-from holdfast.kinds.resources import PERSISTENTVOLUMECLAIMS, PERSISTENTVOLUMES, PODS
+from holdfast.kinds.resources import PERSISTENTVOLUMECLAIMS, PERSISTENTVOLUMES, PODS, VOLUMEATTRIBUTESCLASSES
 from holdfast.machinery import meta
 from holdfast.machinery.errors import ApiError
 
 CLAIM_FINALIZER = "kubernetes.io/pvc-protection"
 VOLUME_FINALIZER = "kubernetes.io/pv-protection"
+CLASS_FINALIZER = "kubernetes.io/vac-protection"
 
 
 def claims_of(pod: Obj) -> list[str]:
@@ -79,6 +80,46 @@ class VolumeProtection:
                 if error.code != 404:
                     raise
         await remove_finalizer(self._client, PERSISTENTVOLUMES, live, VOLUME_FINALIZER)
+
+
+class AttributesClassProtection:
+    """A VolumeAttributesClass stays while a claim or a volume names it."""
+
+    def __init__(self, client: Client, informers: InformerSet) -> None:
+        self._client = client
+        self._classes = informers[VOLUMEATTRIBUTESCLASSES]
+        self._users = {resource: informers[resource] for resource in (PERSISTENTVOLUMECLAIMS, PERSISTENTVOLUMES)}
+        self.reconciler = Reconciler("vac-protection", (self._classes, *self._users.values()), self._sync)
+        self._classes.on_change(lambda _old, new: self._consider(new))
+        for informer in self._users.values():
+            informer.on_change(self._user_changed)
+
+    def _consider(self, one: Obj | None) -> None:
+        if one is not None and meta.is_terminating(one):
+            self.reconciler.queue.add(meta.name(one))
+
+    def _user_changed(self, old: Obj | None, new: Obj | None) -> None:
+        for name in {*_attributes_classes(old), *_attributes_classes(new)}:
+            self._consider(self._classes.get(name))
+
+    async def _sync(self, name: str) -> None:
+        one = self._classes.get(name)
+        if one is None or not meta.is_terminating(one) or CLASS_FINALIZER not in (one["metadata"].get("finalizers") or []):
+            return
+        for resource in self._users:
+            live = await self._client.list(resource)
+            if any(name in _attributes_classes(user) for user in live["items"]):
+                return
+        await remove_finalizer(self._client, VOLUMEATTRIBUTESCLASSES, one, CLASS_FINALIZER)
+
+
+def _attributes_classes(user: Obj | None) -> set[str]:
+    """Those a claim or volume asks for, or has."""
+    if user is None:
+        return set()
+    spec, status = user.get("spec") or {}, user.get("status") or {}
+    asked = (status.get("modifyVolumeStatus") or {}).get("targetVolumeAttributesClassName")
+    return {spec.get("volumeAttributesClassName") or "", status.get("currentVolumeAttributesClassName") or "", asked or ""} - {""}
 
 
 async def remove_finalizer(client: Client, resource: Resource, obj: Obj, finalizer: str) -> None:

@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 from holdfast.kinds.columns import AGE, NAME, at
-from holdfast.kinds.core import pod_cells
+from holdfast.kinds.core import outdated, pod_cells
 from holdfast.kinds.core.pod_update import check_update
 from holdfast.kinds.definitions.overlay import CORE
 from holdfast.kinds.definitions.pod_spec import check_mounts
-from holdfast.kinds.kind import Column, Kind, Obj, Subresource
+from holdfast.kinds.kind import Column, Kind, Obj, Resource, Subresource
 from holdfast.kinds.resources import PODS
 from holdfast.kinds.schemas import schema_of
 from holdfast.machinery.fielderror import FieldError, forbidden
@@ -52,6 +52,18 @@ def _field(*path: str) -> Any:
     return lambda obj: str(cell(obj, 0))
 
 
+BINDING = Kind(
+    resource=Resource("", "v1", "bindings", "Binding"),
+    schema=schema_of(CORE + "Binding"),
+    singular="binding",
+    verbs=("create",),
+    storage="bindings",
+    columns=(NAME,),
+    has_status=False,
+    has_generation=False,
+)
+"""A pod's binding by another path, as very old schedulers send it: never stored."""
+
 KIND = Kind(
     resource=PODS,
     schema=schema_of(CORE + "Pod"),
@@ -70,6 +82,7 @@ KIND = Kind(
         "portforward": Subresource("portforward", ("create", "get"), kind="PodPortForwardOptions"),
         "log": Subresource("log", ("get",)),
     },
+    warnings=(outdated.in_pods("spec"),),
     columns=(
         NAME,
         Column("Ready", pod_cells.ready, description="Ready containers of all."),

@@ -24,8 +24,10 @@ LISTS = {
     CORE + "LimitRangeItem": ("max", "min", "default", "defaultRequest", "maxLimitRequestRatio"),
     CORE + "ResourceQuotaSpec": ("hard",),
     CORE + "ResourceQuotaStatus": ("hard", "used"),
+    "io.k8s.api.node.v1.Overhead": ("podFixed",),
 }
 SINGLE = {
+    "io.k8s.api.storage.v1.CSIStorageCapacity": ("capacity", "maximumVolumeSize"),
     CORE + "EmptyDirVolumeSource": ("sizeLimit",),
     AUTOSCALING + "MetricTarget": ("value", "averageValue"),
     AUTOSCALING + "MetricValueStatus": ("value", "averageValue"),

@@ -17,8 +17,15 @@ MUTATING: tuple[Plugin, ...] = (
     pod.service_account,
     pod.tolerations,
     pod.priority,
+    pod.runtime_class,
     node.not_ready,
     storage.default_class,
     storage.in_use_protection,
 )
-VALIDATING: tuple[Plugin, ...] = (namespace.terminating, node.restrict, podsecurity.secure, rbac.no_escalation)
+VALIDATING: tuple[Plugin, ...] = (
+    namespace.terminating,
+    node.restrict,
+    podsecurity.secure,
+    rbac.no_escalation,
+    pod.one_default_priority,
+)

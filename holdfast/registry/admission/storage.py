@@ -8,8 +8,9 @@ from holdfast.registry.write import Write
 _DEFAULT = ("storageclass.kubernetes.io/is-default-class", "storageclass.beta.kubernetes.io/is-default-class")
 _LEGACY_CLASS = "volume.beta.kubernetes.io/storage-class"
 PROTECTION = {
-    "persistentvolumeclaims": "kubernetes.io/pvc-protection",
-    "persistentvolumes": "kubernetes.io/pv-protection",
+    ("", "persistentvolumeclaims"): "kubernetes.io/pvc-protection",
+    ("", "persistentvolumes"): "kubernetes.io/pv-protection",
+    ("storage.k8s.io", "volumeattributesclasses"): "kubernetes.io/vac-protection",
 }
 
 
@@ -31,7 +32,7 @@ async def default_class(write: Write) -> None:
 
 async def in_use_protection(write: Write) -> None:
     resource = write.kind.resource
-    finalizer = PROTECTION.get(resource.plural) if not resource.group else None
+    finalizer = PROTECTION.get((resource.group, resource.plural))
     if write.old is not None or finalizer is None:
         return
     finalizers = write.new["metadata"].get("finalizers") or []

@@ -175,6 +175,10 @@ _CONTROLLERS: dict[str, tuple[_Rule, ...]] = {
         ("core", "pods", _READ),
     ),
     "pv-protection-controller": (("core", "persistentvolumes", "get list watch update patch"),),
+    "vac-protection-controller": (
+        ("core", "persistentvolumes persistentvolumeclaims", _READ),
+        ("storage.k8s.io", "volumeattributesclasses", "get list watch update patch"),
+    ),
     "node-lifecycle-controller": (
         ("core", "nodes", "get list watch update patch delete"),
         ("core", "nodes/status pods/status", "get update patch"),
