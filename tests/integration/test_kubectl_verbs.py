@@ -186,15 +186,22 @@ def test_generators_of_workloads(k: Kubectl) -> None:
     )
     k("scale", "deploy/d", "--replicas=0")
     k("create", "job", "j", "--image=busybox", "--", "true")
-    k("create", "cronjob", "c", "--image=busybox", "--schedule=*/5 * * * *", "--", "true")
-    assert k("create", "job", "from-c", "--from=cronjob/c") == "job.batch/from-c created\n"
     k("create", "quota", "q", "--hard=pods=1")
-    k("create", "poddisruptionbudget", "b", "--selector=app=d", "--min-available=1")
-    assert k.rows("get", "cronjob", "c")[1][1] == "*/5 * * * *"
-    assert k.rows("get", "pdb", "b")[1][:3] == ["b", "1", "N/A"]
-    for kind, name in (("deploy", "d"), ("job", "j"), ("cronjob", "c"), ("quota", "q"), ("pdb", "b"), ("hpa", "d")):
-        assert re.search(rf"Name:\s+{name}$", k("describe", kind, name), re.MULTILINE)
-    k("delete", "deploy,job,cronjob,quota,pdb,hpa", "--all")
+    k("create", "ingress", "i", "--rule=example.com/*=d:80")
+    k("create", "priorityclass", f"p-{k.namespace}", "--value=7")
+    made = [("deploy", "d"), ("job", "j"), ("quota", "q"), ("hpa", "d"), ("ingress", "i"), ("priorityclass", f"p-{k.namespace}")]
+    if k.minor >= 21:  # older clients make these in versions that are served no longer
+        k("create", "cronjob", "c", "--image=busybox", "--schedule=*/5 * * * *", "--", "true")
+        assert k("create", "job", "from-c", "--from=cronjob/c") == "job.batch/from-c created\n"
+        k("create", "poddisruptionbudget", "b", "--selector=app=d", "--min-available=1")
+        assert k.rows("get", "cronjob", "c")[1][1] == "*/5 * * * *"
+        assert k.rows("get", "pdb", "b")[1][:3] == ["b", "1", "N/A"]
+        made += [("cronjob", "c"), ("pdb", "b")]
+    for kind, name in made:
+        assert re.search(rf"Name:\s+{name}$", k("describe", kind, name), re.MULTILINE), kind
+    assert k.rows("get", "ingress", "i")[1][2] == "example.com"
+    k("delete", "priorityclass", f"p-{k.namespace}")
+    k("delete", "deploy,job,cronjob,quota,pdb,hpa,ingress", "--all")
 
 
 def test_accounts_and_rights(k: Kubectl) -> None:
