@@ -202,9 +202,11 @@ def test_a_daemon_and_an_index(core: client.CoreV1Api, namespace: str, system: S
         core.create_namespaced_config_map(namespace, config_map("d"))
         system.until(lambda: alive == {"d"}, "the daemon runs", 20)
         assert shown == [{"red": ["x", "y"], "blue": ["z"]}]
+        finalizers = lambda: core.read_namespaced_config_map("d", namespace).metadata.finalizers  # noqa: E731
+        system.until(finalizers, "the object is held for the daemon", 20)
         core.delete_namespaced_config_map("d", namespace)
         system.until(lambda: _gone(core, "d", namespace), "the daemon let the object go", 20)
-        assert not alive
+        system.until(lambda: not alive, "the daemon has ended", 20)
 
 
 RULES = [
