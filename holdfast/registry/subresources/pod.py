@@ -61,9 +61,14 @@ def _bound(name: str, why: str) -> errors.ApiError:
     return errors.conflict("pods/binding", name, why)
 
 
+_EVICTIONS = ("policy/v1", "policy/v1beta1")
+"""One shape under two versions: clients older than 1.22 evict by the second."""
+
+
 async def evict(core: Core, request: Request) -> Result:
     body = request.body
-    check_type(body, "policy/v1", "Eviction")
+    given = body.get("apiVersion") if isinstance(body, dict) else ""
+    check_type(body, given if given in _EVICTIONS else _EVICTIONS[0], "Eviction")
     name = (body.get("metadata") or {}).get("name")
     if name and name != request.name:
         raise errors.bad_request("name in URL does not match name in Eviction object")
