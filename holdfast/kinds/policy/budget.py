@@ -41,5 +41,4 @@ KIND = Kind(
         AGE,
     ),
     unconditional_update=False,
-    acted_on=False,
 )
