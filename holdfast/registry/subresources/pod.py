@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from holdfast.kinds.definitions.rules import unsupported
 from holdfast.kinds.kind import Obj
 from holdfast.machinery import errors, fielderror, meta
 from holdfast.machinery.fielderror import FieldError
@@ -26,7 +27,7 @@ async def bind(core: Core, request: Request) -> Result:
         raise errors.bad_request("target and metadata must be objects")
     found: list[FieldError] = []
     if target.get("kind") not in (None, "", "Node"):
-        found.append(fielderror.not_supported("target.kind", target["kind"], ("<empty>", "Node")))
+        found.append(unsupported("target.kind", target["kind"], ("Node", "<empty>")))
     if not target.get("name"):
         found.append(fielderror.required("target.name"))
     if found:
@@ -34,7 +35,9 @@ async def bind(core: Core, request: Request) -> Result:
 
     def assign(pod: Obj) -> None:
         if metadata.get("uid") and metadata["uid"] != meta.uid(pod):
-            text = f"Precondition failed: UID in precondition: {metadata['uid']}, UID in object meta: {meta.uid(pod)}"
+            key = core.key(request.kind, request.namespace, request.name)
+            text = f"StorageError: invalid object, Code: 4, Key: {key}, ResourceVersion: 0, AdditionalErrorMsg: "
+            text += f"Precondition failed: UID in precondition: {metadata['uid']}, UID in object meta: {meta.uid(pod)}"
             raise modified(request.kind, request.name, text)
         if meta.is_terminating(pod):
             raise _bound(request.name, f"pod {request.name} is being deleted, cannot be assigned to a host")
