@@ -169,6 +169,10 @@ def _all(schema: Schema, value: Json) -> Fields:
     return out
 
 
+_EMPTY: dict[str, Json] = {"array": [], "object": {}, "string": ""}
+"""What a field that is held by value is before anybody writes it."""
+
+
 def _paired_fields(schema: Schema, old: dict[str, Json], new: dict[str, Json]) -> list[tuple[str, Schema, Json, Json]]:
     """Fields that differ. One that upstream holds by value is there even where nobody wrote it."""
     out = []
@@ -176,8 +180,10 @@ def _paired_fields(schema: Schema, old: dict[str, Json], new: dict[str, Json]) -
         below = child(schema, name)
         if below is None:
             continue
-        empty: Json = Absent if name not in schema.held else [] if below.type == "array" else {}
-        before, after = old.get(name, empty), new.get(name, empty)
+        before, after = old.get(name, Absent), new.get(name, Absent)
+        if name in schema.held:
+            empty = _EMPTY.get(below.type)
+            before, after = (empty if value is Absent or value is None else value for value in (before, after))
         if before is not after:
             out.append(("f:" + name, below, before, after))
     return out

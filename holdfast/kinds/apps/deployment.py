@@ -15,6 +15,7 @@ from holdfast.kinds.apps.replicas import (
     within_replicas,
 )
 from holdfast.kinds.columns import AGE, NAME, at, containers
+from holdfast.kinds.core import outdated
 from holdfast.kinds.definitions.overlay import APPS
 from holdfast.kinds.kind import Column, Kind, Obj
 from holdfast.kinds.resources import DEPLOYMENTS, REPLICASETS
@@ -52,6 +53,7 @@ KIND = Kind(
         collisions,
     ),
     subresources={"status": STATUS, "scale": scale()},
+    warnings=(outdated.in_pods("spec", "template", "spec"),),
     columns=(
         NAME,
         Column("Ready", _ready, description="Ready pods of those wanted."),
@@ -75,6 +77,7 @@ REPLICA_SET = Kind(
     checks=(fixed_selector,),
     status_checks=(counts(SET_COUNTS, within_replicas("fullyLabeledReplicas", "readyReplicas", "availableReplicas")),),
     subresources={"status": STATUS, "scale": scale()},
+    warnings=(outdated.in_pods("spec", "template", "spec"),),
     columns=replica_columns(selectors.from_object),
     selectable={"status.replicas": lambda obj: str((obj.get("status") or {}).get("replicas") or 0)},
     acted_on=False,

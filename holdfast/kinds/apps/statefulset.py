@@ -6,6 +6,7 @@ from typing import Any
 
 from holdfast.kinds.apps.replicas import STATUS, TEMPLATE, collisions, counts, scale
 from holdfast.kinds.columns import AGE, NAME, containers
+from holdfast.kinds.core import outdated
 from holdfast.kinds.definitions.overlay import APPS
 from holdfast.kinds.definitions.rules import label
 from holdfast.kinds.kind import Column, Kind, Obj
@@ -45,6 +46,12 @@ def _ready(obj: Obj, _now: float) -> str:
     return f"{(obj.get('status') or {}).get('readyReplicas') or 0}/{obj['spec'].get('replicas', 1)}"
 
 
+def _warn_of_history(new: Obj, _old: Obj | None) -> list[str]:
+    if (new["spec"].get("revisionHistoryLimit") or 0) >= 0:
+        return []
+    return ["spec.revisionHistoryLimit: a negative value retains all historical revisions; a value >= 0 is recommended"]
+
+
 KIND = Kind(
     resource=STATEFULSETS,
     schema=schema_of(APPS + "StatefulSet"),
@@ -66,6 +73,7 @@ KIND = Kind(
         "status": STATUS,
         "scale": scale(),
     },
+    warnings=(outdated.in_pods("spec", "template", "spec"), _warn_of_history),
     columns=(
         NAME,
         Column("Ready", _ready, description="Ready members of those wanted."),

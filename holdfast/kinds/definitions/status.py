@@ -9,7 +9,18 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from holdfast.kinds.definitions.overlay import APPS, AUTOSCALING, AUTOSCALING_V1, BATCH, CORE, META, POLICY, overlay
+from holdfast.kinds.definitions.overlay import (
+    APPS,
+    AUTOSCALING,
+    AUTOSCALING_V1,
+    BATCH,
+    CORE,
+    META,
+    NETWORKING,
+    POLICY,
+    STORAGE,
+    overlay,
+)
 
 _CONDITION = ("status", "type")
 _REPORTED = {
@@ -31,6 +42,8 @@ _REPORTED = {
     APPS + "ReplicaSetStatus": ("replicas",),
     CORE + "ReplicationControllerStatus": ("replicas",),
     APPS + "StatefulSetStatus": ("replicas",),
+    STORAGE + "VolumeAttachmentStatus": ("attached",),
+    NETWORKING + "IngressPortStatus": ("port", "protocol"),
     META + "Condition": ("lastTransitionTime", "message", "reason", "status", "type"),
     CORE + "AttachedVolume": ("devicePath", "name"),
     CORE + "ContainerExtendedResourceRequest": ("containerName", "requestName", "resourceName"),
