@@ -112,6 +112,14 @@ _CONTROLLERS: dict[str, tuple[_Rule, ...]] = {
         ("apps", "controllerrevisions", _ALL),
         ("core", "persistentvolumeclaims", "get list watch create update patch delete"),
     ),
+    "disruption-controller": (
+        ("apps", "deployments replicasets statefulsets", _READ),
+        ("core", "replicationcontrollers pods", _READ),
+        ("policy", "poddisruptionbudgets", _READ),
+        ("policy", "poddisruptionbudgets/status", "update"),
+        ("core", "pods/status", "patch update"),
+        ("*", "*/scale", "get"),
+    ),
     "endpoint-controller": (
         ("core", "services pods nodes", _READ),
         ("core", "services", "update"),
