@@ -25,7 +25,7 @@ def _rule(rule: _Rule) -> Obj:
 
 _CHANGE = "create delete deletecollection patch update"
 _BESIDES: dict[str, tuple[_Rule, ...]] = {
-    "view": (("core", "pods/log", _READ),),
+    "view": (("core", "bindings pods/log", _READ),),
     "edit": (
         ("core", "pods/attach pods/exec pods/portforward pods/proxy services/proxy", f"{_CHANGE} {_READ}"),
         ("core", "serviceaccounts", "impersonate"),
@@ -150,9 +150,9 @@ _CONTROLLERS: dict[str, tuple[_Rule, ...]] = {
         ("core", "pods", _READ),
     ),
     "pv-protection-controller": (("core", "persistentvolumes", "get list watch update patch"),),
-    "vac-protection-controller": (
-        ("core", "persistentvolumes persistentvolumeclaims", _READ),
-        ("storage.k8s.io", "volumeattributesclasses", "get list watch update patch"),
+    "volumeattributesclass-protection-controller": (
+        ("core", "persistentvolumeclaims persistentvolumes", "get list watch"),
+        ("storage.k8s.io", "volumeattributesclasses", "get list watch patch update"),
     ),
     "node-lifecycle-controller": (
         ("core", "nodes", "get list watch update patch delete"),

@@ -7,7 +7,6 @@ from dataclasses import replace as changed
 from typing import Any
 
 from holdfast.kinds.kind import Obj
-from holdfast.kinds.resources import PODS
 from holdfast.machinery import errors, fielderror, meta
 from holdfast.machinery.fielderror import FieldError
 from holdfast.registry import codec, options
@@ -60,16 +59,6 @@ async def bind(core: Core, request: Request) -> Result:
 
 def _bound(name: str, why: str) -> errors.ApiError:
     return errors.conflict("pods/binding", name, why)
-
-
-async def bind_by_body(core: Core, request: Request) -> Result:
-    """A Binding sent to the collection: it names its pod itself."""
-    body = request.body
-    check_type(body, "v1", "Binding")
-    name = (body.get("metadata") or {}).get("name") or ""
-    if not isinstance(name, str) or not name:
-        raise errors.bad_request("name is required")
-    return await bind(core, changed(request, kind=core.kinds.of(PODS), name=name, subresource="binding"))
 
 
 async def evict(core: Core, request: Request) -> Result:

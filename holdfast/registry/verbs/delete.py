@@ -13,8 +13,7 @@ from holdfast.lib.clock import parse_rfc3339, rfc3339
 from holdfast.machinery import errors, meta
 from holdfast.machinery.errors import ApiError
 from holdfast.registry import codec, options
-from holdfast.registry.admission import node
-from holdfast.registry.admission.namespace import check_delete
+from holdfast.registry.admission import classes, namespace, node
 from holdfast.registry.core import Core
 from holdfast.registry.options import DeleteOptions
 from holdfast.registry.request import Request, Result, Stored
@@ -25,14 +24,18 @@ from holdfast.store.api import MismatchError
 
 ORPHAN, FOREGROUND = "orphan", "foregroundDeletion"
 ANSWERED_WITH_OBJECT = frozenset(
-    ("pods", "services", "serviceaccounts", "persistentvolumes", "persistentvolumeclaims", "storageclasses")
+    (
+        *("pods", "services", "serviceaccounts", "persistentvolumes", "persistentvolumeclaims", "storageclasses"),
+        *("csidrivers", "csinodes", "volumeattachments", "volumeattributesclasses"),
+    )
 )
 """Upstream answers the deletion of these with the object, of all others with a Status."""
 
 
 async def delete(core: Core, request: Request) -> Result:
     wanted = options.delete_options(request)
-    check_delete(request.kind, request.name)
+    namespace.check_delete(request.kind, request.name)
+    classes.check_delete(request.kind, request.name)
     for _ in range(RETRIES):
         found = current(core, request)
         check_preconditions(request.kind, found, wanted)
@@ -79,16 +82,16 @@ def begun(kind: Kind, old: Obj, wanted: DeleteOptions, now: float) -> Obj:
     """The object with its deletion begun, or a running one hastened. Pure."""
     new = codec.copy(old)
     metadata = new["metadata"]
-    namespace = (kind.resource.group, kind.resource.plural) == ("", "namespaces")
+    of_namespace = (kind.resource.group, kind.resource.plural) == ("", "namespaces")
     if not meta.is_terminating(old):
         _propagate(metadata, wanted.policy)
     grace = _grace(kind, old, wanted.grace)
     if meta.is_terminating(old):
-        if not namespace:
+        if not of_namespace:
             _hasten(metadata, grace, asked=wanted.grace is not None)
         return new
     metadata["deletionTimestamp"] = rfc3339(now + grace)
-    if namespace:
+    if of_namespace:
         new.setdefault("status", {})["phase"] = "Terminating"
         return new
     metadata["deletionGracePeriodSeconds"] = grace
