@@ -13,7 +13,13 @@ def _kind(resource: Resource) -> Kind:
     schema = schemas.of_kind(resource.group, resource.version, resource.kind)
     assert schema is not None
     return Kind(
-        resource=resource, schema=schema, singular=resource.kind.lower(), verbs=("create",), has_status=False, has_generation=False
+        resource=resource,
+        schema=schema,
+        singular=resource.kind.lower(),
+        verbs=("create",),
+        read_by="view" if resource == resources.BINDINGS else "",
+        has_status=False,
+        has_generation=False,
     )
 
 

@@ -115,6 +115,10 @@ class Kind:
     """PUT of an absent object creates it (Lease, Endpoints, RBAC do; Pod does not)."""
     default_grace: Callable[[Obj], int] | None = None
     """Graceful deletion: seconds granted when the caller names none (pods); None = immediate."""
+    default_propagation: str = ""
+    """What becomes of dependents when a deletion does not say: Orphan, or "" for the background."""
+    delete_warning: str = ""
+    """For who does not say."""
     event_ttl_seconds: int = 0
     """Objects disappear this long after their last write (Events: 3600)."""
     deprecation: str = ""

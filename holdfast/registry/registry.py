@@ -15,11 +15,12 @@ from holdfast.kinds.table import KindTable
 from holdfast.lib.clock import Clock
 from holdfast.machinery.errors import ApiError
 from holdfast.registry import events
+from holdfast.registry.admission.namespace import check_new
 from holdfast.registry.answered import ANSWERED
 from holdfast.registry.authorize import Attributes, refusal
 from holdfast.registry.core import Core
 from holdfast.registry.request import Event, Listing, Request, Result, User
-from holdfast.registry.subresources import pod, scale, token
+from holdfast.registry.subresources import eviction, pod, scale, token
 from holdfast.registry.verbs import create, delete, deletecollection, get, patch, update
 from holdfast.registry.verbs import list as listing
 from holdfast.registry.verbs import watch as watching
@@ -46,7 +47,7 @@ _SUBRESOURCES: Mapping[tuple[str, str], _Handler] = {
     ("update", "scale"): scale.write,
     ("patch", "scale"): scale.write,
     ("create", "binding"): pod.bind,
-    ("create", "eviction"): pod.evict,
+    ("create", "eviction"): eviction.evict,
     ("create", "token"): token.create,
 }
 
@@ -91,6 +92,8 @@ class Registry(Core):
         """Any verb but watch. Raises ApiError."""
         handler = self._route(request)
         self.authorize(request)
+        if request.subresource and request.verb == "create" and request.namespace:
+            check_new(self.cache, request, request.name)
         return await handler(self, request)
 
     def watch(self, request: Request) -> AsyncGenerator[list[Event], None]:

@@ -188,5 +188,8 @@ KIND = Kind(
         selector_cell(selectors.from_object),
     ),
     selectable={"status.successful": _succeeded},
+    default_propagation="Orphan",
+    delete_warning="child pods are preserved by default when jobs are deleted; set propagationPolicy=Background to remove them"
+    " or set propagationPolicy=Orphan to suppress this warning",
     acted_on=False,
 )

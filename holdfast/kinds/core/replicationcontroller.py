@@ -34,6 +34,7 @@ KIND = Kind(
     warnings=(outdated.in_pods("spec", "template", "spec"),),
     columns=replica_columns(selectors.plain),
     selectable={"status.replicas": lambda obj: str((obj.get("status") or {}).get("replicas") or 0)},
+    default_propagation="Orphan",
     acted_on=False,
 )
 

@@ -43,5 +43,4 @@ KIND = Kind(
         AGE,
     ),
     unconditional_update=False,
-    acted_on=False,
 )

@@ -25,7 +25,7 @@ def _rule(rule: _Rule) -> Obj:
 
 _CHANGE = "create delete deletecollection patch update"
 _BESIDES: dict[str, tuple[_Rule, ...]] = {
-    "view": (("core", "bindings pods/log", _READ),),
+    "view": (("core", "pods/log", _READ),),
     "edit": (
         ("core", "pods/attach pods/exec pods/portforward pods/proxy services/proxy", f"{_CHANGE} {_READ}"),
         ("core", "serviceaccounts", "impersonate"),
@@ -111,6 +111,14 @@ _CONTROLLERS: dict[str, tuple[_Rule, ...]] = {
         ("apps", "statefulsets/status statefulsets/finalizers", "get update patch"),
         ("apps", "controllerrevisions", _ALL),
         ("core", "persistentvolumeclaims", "get list watch create update patch delete"),
+    ),
+    "disruption-controller": (
+        ("apps", "deployments replicasets statefulsets", _READ),
+        ("core", "replicationcontrollers pods", _READ),
+        ("policy", "poddisruptionbudgets", _READ),
+        ("policy", "poddisruptionbudgets/status", "update"),
+        ("core", "pods/status", "patch update"),
+        ("*", "*/scale", "get"),
     ),
     "endpoint-controller": (
         ("core", "services pods nodes", _READ),
