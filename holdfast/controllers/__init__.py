@@ -23,7 +23,7 @@ from holdfast.controllers.nodes.pods import PodGarbageCollector
 from holdfast.controllers.scheduler.controller import Scheduler
 from holdfast.controllers.statefulset.controller import StatefulSetController
 from holdfast.controllers.volumes.controller import VolumeBinder
-from holdfast.controllers.volumes.protection import AttributesClassProtection, ClaimProtection, VolumeProtection
+from holdfast.controllers.volumes.protection import ClaimProtection, ClassProtection, VolumeProtection
 from holdfast.kinds.builtin import BUILTIN
 from holdfast.kinds.kind import Resource
 from holdfast.lib.clock import Clock
@@ -68,7 +68,7 @@ async def run_all(
         volumes.volumes,
         ClaimProtection(make_client("pvc-protection-controller"), informers).reconciler,
         VolumeProtection(make_client("pv-protection-controller"), informers).reconciler,
-        AttributesClassProtection(make_client("vac-protection-controller"), informers).reconciler,
+        ClassProtection(make_client("volumeattributesclass-protection-controller"), informers).reconciler,
     ]
     # Last: what others have not asked for it looks at by its metadata only.
     # An object of events.k8s.io is the core Event under another name, and events own nothing.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from holdfast.kinds import answered
 from holdfast.kinds.apps import daemonset, deployment, statefulset
 from holdfast.kinds.autoscaling import autoscaler
 from holdfast.kinds.batch import cronjob, job
@@ -10,16 +11,15 @@ from holdfast.kinds.core import config, namespace, node, pod, quota, replication
 from holdfast.kinds.discovery import endpointslice
 from holdfast.kinds.events import event
 from holdfast.kinds.kind import Kind
-from holdfast.kinds.networking import addresses, ingress, policy
+from holdfast.kinds.networking import addresses, ingress, networkpolicy
 from holdfast.kinds.node import runtimeclass
 from holdfast.kinds.policy import budget
 from holdfast.kinds.rbac import rbac
-from holdfast.kinds.scheduling import priority
-from holdfast.kinds.storage import csi, storageclass
+from holdfast.kinds.scheduling import priorityclass
+from holdfast.kinds.storage import attributesclass, csi, storageclass
 from holdfast.kinds.table import KindTable
 
 BUILTIN: tuple[Kind, ...] = (
-    pod.BINDING,
     quota.COMPONENT_STATUS,
     config.CONFIGMAP,
     service.ENDPOINTS_KIND,
@@ -48,17 +48,22 @@ BUILTIN: tuple[Kind, ...] = (
     event.NEW_KIND,
     endpointslice.KIND,
     lease.KIND,
-    budget.KIND,
-    ingress.CLASS_KIND,
+    ingress.CLASS,
     ingress.KIND,
     addresses.ADDRESS,
-    policy.KIND,
-    addresses.CIDR,
+    networkpolicy.KIND,
+    addresses.RANGE,
     runtimeclass.KIND,
-    priority.KIND,
-    *csi.KINDS,
+    budget.KIND,
+    priorityclass.KIND,
+    csi.DRIVER,
+    csi.NODE,
+    csi.CAPACITY,
     storageclass.KIND,
+    csi.ATTACHMENT,
+    attributesclass.KIND,
     *rbac.KINDS,
+    *answered.KINDS,
 )
 
 

@@ -87,7 +87,8 @@ class Kind:
     categories: tuple[str, ...] = ()
     verbs: tuple[str, ...] = ("create", "delete", "deletecollection", "get", "list", "patch", "update", "watch")
     storage: str = ""
-    """Key prefix of its objects ("pods", "apps/statefulsets"); kinds that share one (both Events) share objects."""
+    """Key prefix of its objects ("pods", "apps/statefulsets"); kinds that share one (both Events) share objects.
+    "" = never stored, only answered (``kinds.answered``)."""
     to_storage: Callable[[Obj], Obj] | None = None
     from_storage: Callable[[Obj], Obj] | None = None
     """Conversions between this served form and the stored form; None when they are the same."""

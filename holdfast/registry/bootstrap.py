@@ -1,4 +1,5 @@
-"""The objects every cluster begins with: namespaces, the API's Service, RBAC's roles, the default StorageClass.
+"""The objects every cluster begins with: namespaces, the API's Service, RBAC's roles, the default StorageClass,
+the system's priorities, the range of Services.
 
 Idempotent. What exists is left as it is, but roles and bindings of ours get what they lack (``authorize.reconcile``):
 an upgrade may need a permission that the version before did not.
@@ -10,7 +11,7 @@ import logging
 from collections.abc import Callable
 
 from holdfast.kinds.core import given
-from holdfast.kinds.definitions.classes import SYSTEM
+from holdfast.kinds.definitions.classes import SYSTEM_CLASSES
 from holdfast.kinds.kind import Obj, Resource
 from holdfast.kinds.resources import (
     CLUSTERROLEBINDINGS,
@@ -34,16 +35,6 @@ log = logging.getLogger("holdfast.registry")
 SERVER = User("system:apiserver", (MASTERS, "system:authenticated"))
 NAMES = ("default", "kube-system", "kube-public", "kube-node-lease")
 API_PORT = 6443
-_PRIORITIES = {
-    "system-cluster-critical": (
-        SYSTEM["system-cluster-critical"],
-        "Used for system critical pods that must run in the cluster, but can be moved to another node if necessary.",
-    ),
-    "system-node-critical": (
-        SYSTEM["system-node-critical"],
-        "Used for system critical pods that must not be moved from their current node.",
-    ),
-}
 
 
 async def bootstrap(registry: Registry, *, api_port: int = API_PORT, ca_pem: str = "") -> None:
@@ -60,9 +51,9 @@ async def bootstrap(registry: Registry, *, api_port: int = API_PORT, ca_pem: str
     for binding in bindings():
         await _grant(client, CLUSTERROLEBINDINGS, binding, reconcile.binding)
     await _ensure(client, STORAGECLASSES, _storage_class())
-    for name, (value, description) in _PRIORITIES.items():
-        await _ensure(client, PRIORITYCLASSES, {"metadata": {"name": name}, "value": value, "description": description})
-    await _ensure(client, SERVICECIDRS, {"metadata": {"name": "kubernetes"}, "spec": {"cidrs": [str(registry.addresses.network)]}})
+    for priority in _priorities():
+        await _ensure(client, PRIORITYCLASSES, priority)
+    await _ensure_range(client, str(registry.addresses.network))
 
 
 async def _ensure(client: LocalClient, resource: Resource, obj: Obj, namespace: str = "") -> bool:
@@ -80,6 +71,17 @@ async def _ensure(client: LocalClient, resource: Resource, obj: Obj, namespace: 
             raise
         return False
     return True
+
+
+async def _ensure_range(client: LocalClient, network: str) -> None:
+    """The range that Services' addresses come from, shown as an object and ready."""
+    if not await _ensure(client, SERVICECIDRS, {"metadata": {"name": "kubernetes"}, "spec": {"cidrs": [network]}}):
+        return
+    shown = await client.get(SERVICECIDRS, "kubernetes")
+    since = shown["metadata"]["creationTimestamp"]
+    text = "Kubernetes default Service CIDR is ready"
+    ready = {"type": "Ready", "status": "True", "reason": "", "message": text, "lastTransitionTime": since}
+    await client.update(SERVICECIDRS, shown | {"status": {"conditions": [ready]}}, subresource="status")
 
 
 async def _grant(client: LocalClient, resource: Resource, wanted: Obj, reconciled: Callable[[Obj, Obj], Obj]) -> None:
@@ -119,3 +121,14 @@ def _storage_class() -> Obj:
         "volumeBindingMode": "WaitForFirstConsumer",
         "allowVolumeExpansion": False,
     }
+
+
+def _priorities() -> list[Obj]:
+    texts = (
+        "Used for system critical pods that must run in the cluster, but can be moved to another node if necessary.",
+        "Used for system critical pods that must not be moved from their current node.",
+    )
+    return [
+        {"metadata": {"name": name}, "value": value, "description": text}
+        for (name, value), text in zip(SYSTEM_CLASSES.items(), texts, strict=True)
+    ]

@@ -1,4 +1,4 @@
-"""Finalizers of claims and volumes in use: taken off only after the server itself says that nobody uses them (P-15)."""
+"""Finalizers of claims, volumes and classes in use: taken off only after the server itself says that nobody uses them (P-15)."""
 
 from __future__ import annotations
 
@@ -82,44 +82,44 @@ class VolumeProtection:
         await remove_finalizer(self._client, PERSISTENTVOLUMES, live, VOLUME_FINALIZER)
 
 
-class AttributesClassProtection:
+class ClassProtection:
     """A VolumeAttributesClass stays while a claim or a volume names it."""
 
     def __init__(self, client: Client, informers: InformerSet) -> None:
         self._client = client
         self._classes = informers[VOLUMEATTRIBUTESCLASSES]
-        self._users = {resource: informers[resource] for resource in (PERSISTENTVOLUMECLAIMS, PERSISTENTVOLUMES)}
-        self.reconciler = Reconciler("vac-protection", (self._classes, *self._users.values()), self._sync)
+        users = (informers[PERSISTENTVOLUMECLAIMS], informers[PERSISTENTVOLUMES])
+        self.reconciler = Reconciler("vac-protection", (self._classes, *users), self._sync)
         self._classes.on_change(lambda _old, new: self._consider(new))
-        for informer in self._users.values():
+        for informer in users:
             informer.on_change(self._user_changed)
 
-    def _consider(self, one: Obj | None) -> None:
-        if one is not None and meta.is_terminating(one):
-            self.reconciler.queue.add(meta.name(one))
+    def _consider(self, attributes: Obj | None) -> None:
+        if attributes is not None and meta.is_terminating(attributes):
+            self.reconciler.queue.add(meta.name(attributes))
 
     def _user_changed(self, old: Obj | None, new: Obj | None) -> None:
-        for name in {*_attributes_classes(old), *_attributes_classes(new)}:
+        left = classes_of(old) - classes_of(new) if old else set()
+        for name in left:
             self._consider(self._classes.get(name))
 
     async def _sync(self, name: str) -> None:
-        one = self._classes.get(name)
-        if one is None or not meta.is_terminating(one) or CLASS_FINALIZER not in (one["metadata"].get("finalizers") or []):
+        found = self._classes.get(name)
+        if found is None or not meta.is_terminating(found) or CLASS_FINALIZER not in (found["metadata"].get("finalizers") or []):
             return
-        for resource in self._users:
+        for resource in (PERSISTENTVOLUMECLAIMS, PERSISTENTVOLUMES):
             live = await self._client.list(resource)
-            if any(name in _attributes_classes(user) for user in live["items"]):
+            if any(name in classes_of(user) for user in live["items"]):
                 return
-        await remove_finalizer(self._client, VOLUMEATTRIBUTESCLASSES, one, CLASS_FINALIZER)
+        await remove_finalizer(self._client, VOLUMEATTRIBUTESCLASSES, found, CLASS_FINALIZER)
 
 
-def _attributes_classes(user: Obj | None) -> set[str]:
-    """Those a claim or volume asks for, or has."""
-    if user is None:
-        return set()
-    spec, status = user.get("spec") or {}, user.get("status") or {}
-    asked = (status.get("modifyVolumeStatus") or {}).get("targetVolumeAttributesClassName")
-    return {spec.get("volumeAttributesClassName") or "", status.get("currentVolumeAttributesClassName") or "", asked or ""} - {""}
+def classes_of(user: Obj | None) -> set[str]:
+    """The VolumeAttributesClasses that a claim or volume has, or is on its way to or from."""
+    spec, status = (user or {}).get("spec") or {}, (user or {}).get("status") or {}
+    target = (status.get("modifyVolumeStatus") or {}).get("targetVolumeAttributesClassName")
+    named = (spec.get("volumeAttributesClassName"), status.get("currentVolumeAttributesClassName"), target)
+    return {name for name in named if name}
 
 
 async def remove_finalizer(client: Client, resource: Resource, obj: Obj, finalizer: str) -> None:

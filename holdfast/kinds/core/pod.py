@@ -9,7 +9,7 @@ from holdfast.kinds.core import outdated, pod_cells
 from holdfast.kinds.core.pod_update import check_update
 from holdfast.kinds.definitions.overlay import CORE
 from holdfast.kinds.definitions.pod_spec import check_mounts
-from holdfast.kinds.kind import Column, Kind, Obj, Resource, Subresource
+from holdfast.kinds.kind import Column, Kind, Obj, Subresource
 from holdfast.kinds.resources import PODS
 from holdfast.kinds.schemas import schema_of
 from holdfast.machinery.fielderror import FieldError, forbidden
@@ -51,18 +51,6 @@ def _field(*path: str) -> Any:
     cell = at(*path, default="")
     return lambda obj: str(cell(obj, 0))
 
-
-BINDING = Kind(
-    resource=Resource("", "v1", "bindings", "Binding"),
-    schema=schema_of(CORE + "Binding"),
-    singular="binding",
-    verbs=("create",),
-    storage="bindings",
-    columns=(NAME,),
-    has_status=False,
-    has_generation=False,
-)
-"""A pod's binding by another path, as very old schedulers send it: never stored."""
 
 KIND = Kind(
     resource=PODS,

@@ -1,52 +1,69 @@
-"""What storage drivers say of themselves and are asked for: CSIDriver, CSINode, attachments, capacities, attribute classes."""
+"""What storage drivers tell of themselves: CSIDriver, CSINode, CSIStorageCapacity; and VolumeAttachment, their errands.
+
+A driver registers itself once (CSIDriver), per node (CSINode) and per place that it has room in
+(CSIStorageCapacity). Upstream's rules are mostly bounds; what must not change is the kind's affair.
+"""
 
 from __future__ import annotations
 
 from typing import Any
 
-from holdfast.kinds.definitions.overlay import overlay
-from holdfast.kinds.definitions.plain import STORAGE
-from holdfast.kinds.definitions.rules import all_not_negative, amount, fill_absent, items, one_of, subdomain, subdomain_texts
-from holdfast.machinery.fielderror import FieldError, child, duplicate, invalid, not_supported, required, too_long
+from holdfast.kinds.definitions.overlay import STORAGE, overlay
+from holdfast.kinds.definitions.rules import (
+    amount,
+    fill,
+    fill_absent,
+    items,
+    not_negative,
+    one_of,
+    qualified,
+    subdomain,
+    subdomain_texts,
+)
+from holdfast.machinery.fielderror import FieldError, child, duplicate, forbidden, invalid, required, too_long
 
-NAME_LIMIT = 63
-NODE_ID_LIMIT = 192
-MESSAGE_LIMIT = 32 * 1024
-METADATA_LIMIT = 256 * 1024
+_LONGEST_NAME = 63
+_LONGEST_NODE_ID = 192
 _SHORTEST_TOKEN, _LONGEST_TOKEN = 600, 1 << 32
-_MODES = ("Ephemeral", "Persistent")
+_GROUP_POLICIES = ("File", "None", "ReadWriteOnceWithFSType")
+_LIFECYCLES = ("Persistent", "Ephemeral")
+_LARGEST_METADATA = 256 * 1024
+_LONGEST_MESSAGE = 1024
+_ONE_SOURCE = "must specify exactly one of inlineVolumeSpec and persistentVolumeName"
 
 
 def driver_name(path: str, name: str) -> list[FieldError]:
-    """A driver's name: a short DNS name, in whatever case."""
     if not name:
         return [required(path)]
-    found = [too_long(path, "", NAME_LIMIT)] if len(name) > NAME_LIMIT else []
+    found = [too_long(path, name, _LONGEST_NAME)] if len(name) > _LONGEST_NAME else []
     return found + [invalid(path, name, text) for text in subdomain_texts(name.lower())]
 
 
 def _driver_defaults(spec: dict[str, Any]) -> None:
-    fill_absent(spec, attachRequired=True, podInfoOnMount=False, storageCapacity=False, fsGroupPolicy="ReadWriteOnceWithFSType")
-    fill_absent(spec, requiresRepublish=False, seLinuxMount=False)
+    fill_absent(spec, attachRequired=True, podInfoOnMount=False, storageCapacity=False, requiresRepublish=False, seLinuxMount=False)
+    fill(spec, fsGroupPolicy="ReadWriteOnceWithFSType")
     if not spec.get("volumeLifecycleModes"):
         spec["volumeLifecycleModes"] = ["Persistent"]
 
 
 def _check_driver(spec: dict[str, Any], old: Any, path: str) -> list[FieldError]:
-    found = one_of(child(path, "fsGroupPolicy"), spec.get("fsGroupPolicy"), ("File", "None", "ReadWriteOnceWithFSType"))
-    audiences: set[str] = set()
+    found = one_of(child(path, "fsGroupPolicy"), spec.get("fsGroupPolicy"), _GROUP_POLICIES)
+    seen: set[str] = set()
     for request, here in items(spec, path, "tokenRequests"):
         audience, seconds = request.get("audience") or "", request.get("expirationSeconds")
-        if audience in audiences:
+        if audience in seen:
             found.append(duplicate(child(here, "audience"), audience))
-        audiences.add(audience)
+            continue
+        seen.add(audience)
         if seconds is not None and seconds < _SHORTEST_TOKEN:
             found.append(invalid(child(here, "expirationSeconds"), seconds, "may not specify a duration less than 10 minutes"))
         if seconds is not None and seconds > _LONGEST_TOKEN:
             found.append(invalid(child(here, "expirationSeconds"), seconds, "may not specify a duration larger than 2^32 seconds"))
     for mode in spec.get("volumeLifecycleModes") or []:
-        if mode not in _MODES:
-            found.append(not_supported(child(path, "volumeLifecycleModes"), mode, _MODES))
+        found += one_of(child(path, "volumeLifecycleModes"), mode, _LIFECYCLES)
+    period = spec.get("nodeAllocatableUpdatePeriodSeconds")
+    if period is not None and period < 10:
+        found.append(invalid(child(path, "nodeAllocatableUpdatePeriodSeconds"), period, "must be greater than or equal to 10 seconds"))
     return found
 
 
@@ -58,66 +75,70 @@ def _check_node(spec: dict[str, Any], old: Any, path: str) -> list[FieldError]:
         found += driver_name(child(here, "name"), name)
         if not node:
             found.append(required(child(here, "nodeID")))
-        elif len(node) > NODE_ID_LIMIT:
-            found.append(invalid(child(here, "nodeID"), node, f"must be {NODE_ID_LIMIT} characters or less"))
-        found += all_not_negative(driver.get("allocatable") or {}, child(here, "allocatable"), ("count",))
-        keys = driver.get("topologyKeys") or []
-        found += [duplicate(child(here, "topologyKeys"), key) for at, key in enumerate(keys) if key in keys[:at]]
+        if len(node) > _LONGEST_NODE_ID:
+            found.append(invalid(child(here, "nodeID"), node, f"must be {_LONGEST_NODE_ID} characters or less"))
+        found += not_negative(child(here, "allocatable", "count"), (driver.get("allocatable") or {}).get("count"))
         if name in seen:
             found.append(duplicate(child(here, "name"), name))
         seen.add(name)
+        found += _check_topology(driver.get("topologyKeys") or [], here)
     return found
 
 
-def _check_attachment(spec: dict[str, Any], old: Any, path: str) -> list[FieldError]:
-    found = driver_name(child(path, "attacher"), spec.get("attacher") or "")
-    source = spec.get("source") or {}
-    inline, volume = source.get("inlineVolumeSpec"), source.get("persistentVolumeName")
-    here = child(path, "source")
-    if inline is None and volume is None:
-        found.append(required(here, "must specify exactly one of inlineVolumeSpec and persistentVolumeName"))
-    elif inline is not None and volume is not None:
-        found.append(invalid(here, source, "must specify exactly one of inlineVolumeSpec and persistentVolumeName"))
-    elif volume == "":
-        found.append(required(child(here, "persistentVolumeName"), "must specify non empty persistentVolumeName"))
-    if not spec.get("nodeName"):
-        found.append(required(child(path, "nodeName")))
+def _check_topology(keys: list[str], path: str) -> list[FieldError]:
+    found: list[FieldError] = []
+    for position, name in enumerate(keys):
+        if not name:
+            found.append(required(path))
+        if name in keys[:position]:
+            found.append(duplicate(path, name))
+        found += qualified(path, name)
     return found
 
 
 def _check_capacity(capacity: dict[str, Any], old: Any, path: str) -> list[FieldError]:
-    found = subdomain(child(path, "storageClassName"), capacity.get("storageClassName") or "")
-    for name in ("capacity", "maximumVolumeSize"):
-        size = amount(capacity[name]) if capacity.get(name) is not None else None
-        if size is not None and size < 0:
-            found.append(invalid(child(path, name), capacity[name], "must be greater than or equal to 0"))
+    name = capacity.get("storageClassName") or ""
+    found = subdomain(child(path, "storageClassName"), name)
+    value = capacity.get("capacity")
+    number = amount(value) if value is not None else None
+    if number is not None and number < 0:
+        found.append(invalid(child(path, "capacity"), value, "must be greater than or equal to 0"))
     return found
 
 
-def _check_attributes(attributes: dict[str, Any], old: Any, path: str) -> list[FieldError]:
-    found = driver_name(child(path, "driverName"), attributes.get("driverName") or "")
-    parameters = attributes.get("parameters") or {}
-    if not parameters:
-        found.append(required(child(path, "parameters"), "must contain at least one key/value pair"))
-    return found + [invalid(child(path, "parameters"), name, "field can not be empty.") for name in parameters if not name]
+def _check_attachment(spec: dict[str, Any], old: Any, path: str) -> list[FieldError]:
+    attacher, source = spec.get("attacher") or "", spec.get("source") or {}
+    here, name = child(path, "source"), source.get("persistentVolumeName")
+    found = driver_name(child(path, "attacher"), attacher)
+    if (name is None) == (source.get("inlineVolumeSpec") is None):
+        found.append((required if name is None else forbidden)(here, _ONE_SOURCE))
+    elif name == "":
+        found.append(required(child(here, "persistentVolumeName"), "must specify non empty persistentVolumeName"))
+    elif name is not None:
+        found += subdomain(child(here, "persistentVolumeName"), name)
+    return found + subdomain(child(path, "nodeName"), spec.get("nodeName") or "")
 
 
-def _attachment_errors(status: dict[str, Any], old: Any, path: str) -> list[FieldError]:
-    found = [
-        too_long(child(path, name, "message"), "", MESSAGE_LIMIT)
-        for name in ("attachError", "detachError")
-        if len((status.get(name) or {}).get("message") or "") > MESSAGE_LIMIT
-    ]
-    told = status.get("attachmentMetadata") or {}
-    if sum(len(name) + len(value) for name, value in told.items()) > METADATA_LIMIT:
-        found.append(too_long(child(path, "attachmentMetadata"), "", METADATA_LIMIT))
+def check_attached(status: dict[str, Any], path: str) -> list[FieldError]:
+    """A VolumeAttachment's status, which drivers write through its subresource."""
+    metadata = status.get("attachmentMetadata") or {}
+    found: list[FieldError] = []
+    if sum(len(name) + len(str(value)) for name, value in metadata.items()) > _LARGEST_METADATA:
+        found.append(too_long(child(path, "attachmentMetadata"), "", _LARGEST_METADATA))
+    for name in ("attachError", "detachError"):
+        error, here = status.get(name) or {}, child(path, name)
+        if len(error.get("message") or "") > _LONGEST_MESSAGE:
+            found.append(too_long(child(here, "message"), "", _LARGEST_METADATA))
+        if (error.get("errorCode") or 0) < 0:
+            text = "must be between 0 and 2147483647, inclusive"
+            found.append(invalid(child(here, "errorCode"), error["errorCode"], text))
     return found
 
 
 overlay(STORAGE + "CSIDriverSpec", defaulter=_driver_defaults, checks=(_check_driver,))
-overlay(STORAGE + "CSINodeSpec", checks=(_check_node,), optional=("drivers",))
+overlay(STORAGE + "TokenRequest", optional=("audience",))
+overlay(STORAGE + "CSINodeSpec", checks=(_check_node,), defaults={"drivers": []}, optional=("drivers",))
 overlay(STORAGE + "CSINodeDriver", optional=("name", "nodeID"))
-overlay(STORAGE + "VolumeAttachmentSpec", checks=(_check_attachment,), optional=("attacher", "nodeName", "source"))
-overlay(STORAGE + "VolumeAttachmentStatus", checks=(_attachment_errors,), defaults={"attached": False})
 overlay(STORAGE + "CSIStorageCapacity", checks=(_check_capacity,), optional=("storageClassName",))
-overlay(STORAGE + "VolumeAttributesClass", checks=(_check_attributes,), optional=("driverName",))
+overlay(STORAGE + "VolumeAttachmentSpec", checks=(_check_attachment,), optional=("attacher", "nodeName", "source"))
+overlay(STORAGE + "VolumeAttachment", defaults={"status": {"attached": False}})

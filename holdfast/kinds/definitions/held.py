@@ -6,9 +6,8 @@ in them. ``metadata``, ``spec`` and ``status`` of every kind are (``kinds.schema
 
 from __future__ import annotations
 
-from holdfast.kinds.definitions.overlay import APPS, AUTOSCALING, AUTOSCALING_V1, BATCH, CORE, overlay
+from holdfast.kinds.definitions.overlay import APPS, AUTOSCALING, AUTOSCALING_V1, BATCH, CORE, NETWORKING, STORAGE, overlay
 
-_NETWORKING = "io.k8s.api.networking.v1."
 _HELD = {
     APPS + "DaemonSetSpec": ("template", "updateStrategy"),
     APPS + "DeploymentSpec": ("strategy", "template"),
@@ -36,8 +35,8 @@ _HELD = {
     BATCH + "CronJobSpec": ("jobTemplate",),
     BATCH + "JobSpec": ("template",),
     BATCH + "JobTemplateSpec": ("metadata", "spec"),
-    _NETWORKING + "IngressStatus": ("loadBalancer",),
-    _NETWORKING + "NetworkPolicySpec": ("podSelector",),
+    NETWORKING + "IngressStatus": ("loadBalancer",),
+    NETWORKING + "NetworkPolicySpec": ("podSelector",),
     AUTOSCALING_V1 + "HorizontalPodAutoscalerSpec": ("scaleTargetRef",),
     AUTOSCALING + "HorizontalPodAutoscalerSpec": ("scaleTargetRef",),
     "io.k8s.api.events.v1.Event": ("deprecatedFirstTimestamp", "deprecatedLastTimestamp", "deprecatedSource", "regarding"),
@@ -45,7 +44,8 @@ _HELD = {
     "io.k8s.api.rbac.v1.Role": ("rules",),
     "io.k8s.api.rbac.v1.ClusterRoleBinding": ("roleRef",),
     "io.k8s.api.rbac.v1.RoleBinding": ("roleRef",),
-    "io.k8s.api.storage.v1.VolumeAttachmentSpec": ("source",),
+    STORAGE + "CSINodeSpec": ("drivers",),
+    STORAGE + "VolumeAttachmentSpec": ("source",),
 }
 
 for _definition, _properties in _HELD.items():

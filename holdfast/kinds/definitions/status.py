@@ -6,7 +6,18 @@ container that waits has no imageID). Checking that would refuse every later wri
 
 from __future__ import annotations
 
-from holdfast.kinds.definitions.overlay import APPS, AUTOSCALING, AUTOSCALING_V1, BATCH, CORE, META, POLICY, overlay
+from holdfast.kinds.definitions.overlay import (
+    APPS,
+    AUTOSCALING,
+    AUTOSCALING_V1,
+    BATCH,
+    CORE,
+    META,
+    NETWORKING,
+    POLICY,
+    STORAGE,
+    overlay,
+)
 
 _CONDITION = ("status", "type")
 _REPORTED = {
@@ -28,6 +39,8 @@ _REPORTED = {
     APPS + "ReplicaSetStatus": ("replicas",),
     CORE + "ReplicationControllerStatus": ("replicas",),
     APPS + "StatefulSetStatus": ("replicas",),
+    STORAGE + "VolumeAttachmentStatus": ("attached",),
+    NETWORKING + "IngressPortStatus": ("port", "protocol"),
     META + "Condition": ("lastTransitionTime", "message", "reason", "status", "type"),
     CORE + "AttachedVolume": ("devicePath", "name"),
     CORE + "ContainerExtendedResourceRequest": ("containerName", "requestName", "resourceName"),

@@ -1,1 +1,1 @@
-"""networking.k8s.io: Ingresses, policies, addresses. Rules: ``definitions.ingress``, ``definitions.network_policy``."""
+"""The kinds of the networking group, one module each."""

@@ -1,36 +1,30 @@
-"""IPAddress and ServiceCIDR: which addresses Services may have, and who has which."""
+"""IPAddress and ServiceCIDR: which addresses Services may have, as objects.
+
+The range in use is shown as the ServiceCIDR ``kubernetes``. Which address is taken only Services say
+(``registry.addresses``), so that there are never two opinions.
+"""
 
 from __future__ import annotations
 
-import ipaddress
-
 from holdfast.kinds.apps.replicas import STATUS
-from holdfast.kinds.columns import AGE, NAME
-from holdfast.kinds.definitions.ingress import NETWORKING
-from holdfast.kinds.definitions.rules import IP_TEXT
+from holdfast.kinds.columns import AGE, NAME, NONE
+from holdfast.kinds.definitions.overlay import NETWORKING
+from holdfast.kinds.definitions.rules import IMMUTABLE, canonical_ip, immutable
 from holdfast.kinds.kind import Column, Kind, Obj
 from holdfast.kinds.resources import IPADDRESSES, SERVICECIDRS
 from holdfast.kinds.schemas import schema_of
-from holdfast.machinery.fielderror import FieldError, invalid
+from holdfast.machinery.fielderror import FieldError, index, invalid
 
 
-def _check_name(name: str, path: str) -> list[FieldError]:
-    try:
-        canonical = str(ipaddress.ip_address(name))
-    except ValueError:
-        return [invalid(path, name, IP_TEXT)]
-    return [] if canonical == name else [invalid(path, name, f'must be in canonical form ("{canonical}")')]
-
-
-def _prepare(new: Obj, old: Obj | None) -> None:
-    if old is None:
-        new["status"] = {}
+def _check_address(new: Obj, old: Obj | None, _path: str) -> list[FieldError]:
+    return [] if old is None else immutable(new["spec"], old["spec"], "spec", ("parentRef",))
 
 
 def _parent(obj: Obj, _now: float) -> str:
     parent = obj["spec"].get("parentRef") or {}
-    qualified = f"{parent.get('resource', '')}.{parent['group']}" if parent.get("group") else parent.get("resource", "")
-    return "/".join(part for part in (qualified, parent.get("namespace"), parent.get("name")) if part)
+    group = parent.get("group")
+    resource = f"{parent.get('resource', '')}{f'.{group}' if group else ''}"
+    return "/".join([resource, parent.get("namespace") or "", parent.get("name") or ""]) if parent else NONE
 
 
 ADDRESS = Kind(
@@ -39,23 +33,42 @@ ADDRESS = Kind(
     singular="ipaddress",
     short_names=("ip",),
     storage="ipaddresses",
-    name_check=_check_name,
+    checks=(_check_address,),
+    name_check=lambda name, path: canonical_ip(path, name),
     columns=(NAME, Column("ParentRef", _parent, description="Whose address it is.")),
     has_status=False,
     has_generation=False,
     acted_on=False,
 )
 
-CIDR = Kind(
+
+def _prepare_range(new: Obj, old: Obj | None) -> None:
+    if old is None:
+        new["status"] = {}
+
+
+def _check_range(new: Obj, old: Obj | None, _path: str) -> list[FieldError]:
+    """A second range may join the first; nothing else changes."""
+    if old is None:
+        return []
+    before, after = old["spec"].get("cidrs") or [], new["spec"].get("cidrs") or []
+    if len(before) != len(after) and (len(before), len(after)) != (1, 2):
+        return [invalid("spec.cidrs", after, IMMUTABLE)]
+    pairs = zip(before, after, strict=False)
+    return [invalid(index("spec.cidrs", at), now, IMMUTABLE) for at, (then, now) in enumerate(pairs) if then != now]
+
+
+RANGE = Kind(
     resource=SERVICECIDRS,
     schema=schema_of(NETWORKING + "ServiceCIDR"),
     singular="servicecidr",
     storage="servicecidrs",
-    prepare=(_prepare,),
+    prepare=(_prepare_range,),
+    checks=(_check_range,),
     subresources={"status": STATUS},
     columns=(
         NAME,
-        Column("CIDRs", lambda obj, _now: ",".join(obj["spec"].get("cidrs") or []), description="Blocks of addresses."),
+        Column("CIDRs", lambda obj, _now: ",".join(obj["spec"].get("cidrs") or []), description="The ranges."),
         AGE,
     ),
     has_generation=False,

@@ -1,1 +1,1 @@
-"""node.k8s.io."""
+"""The kinds of the node group, one module each."""

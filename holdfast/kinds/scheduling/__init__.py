@@ -1,1 +1,1 @@
-"""scheduling.k8s.io."""
+"""The kinds of the scheduling group, one module each."""

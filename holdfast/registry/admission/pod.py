@@ -1,31 +1,20 @@
-"""What every new pod is given: a ServiceAccount with its token, tolerations of a short node failure, a priority."""
+"""What every new pod is given: a ServiceAccount with its token, tolerations of a short node failure."""
 
 from __future__ import annotations
 
 from holdfast.kinds.kind import Obj
 from holdfast.machinery import errors, meta, names
 from holdfast.registry.authorize.node import MIRROR, referenced
-from holdfast.registry.write import Write
+from holdfast.registry.write import Write, new_pod
 
 TOKEN_SECONDS = 3607
 MOUNT = "/var/run/secrets/kubernetes.io/serviceaccount"
 TOLERATION_SECONDS = 300
 _NODE_TAINTS = ("node.kubernetes.io/not-ready", "node.kubernetes.io/unreachable")
-_CLASSES = "/registry/priorityclasses/"
-_PREEMPT = "PreemptLowerPriority"
-
-
-def _new_pod(write: Write) -> Obj | None:
-    """The spec of a pod that is being created; None for any other write."""
-    resource = write.kind.resource
-    if write.old is not None or (resource.group, resource.plural) != ("", "pods"):
-        return None
-    spec = write.new.get("spec")
-    return spec if isinstance(spec, dict) else None
 
 
 async def service_account(write: Write) -> None:
-    spec = _new_pod(write)
+    spec = new_pod(write)
     if spec is None:
         return
     if MIRROR in meta.annotations_of(write.new):
@@ -100,83 +89,3 @@ async def tolerations(write: Write) -> None:
             entry = {"key": taint, "operator": "Exists", "effect": "NoExecute", "tolerationSeconds": TOLERATION_SECONDS}
             given = [*given, entry]
     spec["tolerations"] = given
-
-
-async def priority(write: Write) -> None:
-    """The pod's priority is that of its class, or of the class that is everybody's; nobody sets it by hand."""
-    spec = _new_pod(write)
-    if spec is None:
-        return
-    chosen = _priority_class(write, spec.get("priorityClassName") or "")
-    value, policy = chosen.get("value") or 0, chosen.get("preemptionPolicy") or _PREEMPT
-    if chosen:
-        spec["priorityClassName"] = meta.name(chosen)
-    given, given_policy = spec.get("priority"), spec.get("preemptionPolicy")
-    where = "must not be provided in pod spec; priority admission controller computed"
-    if given not in (None, value):
-        why = f"the integer value of priority ({given}) {where} {value} from the given PriorityClass name"
-        raise errors.forbidden("pods", meta.name(write.new), why)
-    if given_policy not in (None, policy):
-        why = f"the string value of PreemptionPolicy ({given_policy}) {where} {policy} from the given PriorityClass name"
-        raise errors.forbidden("pods", meta.name(write.new), why)
-    spec["priority"], spec["preemptionPolicy"] = value, policy
-
-
-def _priority_class(write: Write, name: str) -> Obj:
-    """The class of that name; without one the default class; {} when there is none. Raises ApiError 403."""
-    if name:
-        found = write.cache.get(_CLASSES + name)
-        if found is None:
-            raise errors.forbidden("pods", meta.name(write.new), f"no PriorityClass with name {name} was found")
-        return found.obj
-    defaults = [item.obj for item in write.cache.list(_CLASSES) if item.obj.get("globalDefault")]
-    return min(defaults, key=lambda one: one.get("value") or 0, default={})
-
-
-async def one_default_priority(write: Write) -> None:
-    """At most one PriorityClass is everybody's."""
-    resource = write.kind.resource
-    if (resource.group, resource.plural) != ("scheduling.k8s.io", "priorityclasses") or not write.new.get("globalDefault"):
-        return
-    for item in write.cache.list(_CLASSES):
-        if item.obj.get("globalDefault") and meta.name(item.obj) != meta.name(write.new):
-            why = f"PriorityClass {meta.name(item.obj)} is already marked as default. Only one default can exist"
-            raise errors.forbidden("priorityclasses", meta.name(write.new), why, resource.group)
-
-
-async def runtime_class(write: Write) -> None:
-    """Overhead and scheduling of the class that a pod names; a class that is not there is refused."""
-    spec = _new_pod(write)
-    if spec is None:
-        return
-    name = spec.get("runtimeClassName")
-    found = write.cache.get(f"/registry/runtimeclasses/{name}") if name else None
-    if name and found is None:
-        raise errors.forbidden("pods", meta.name(write.new), f'pod rejected: RuntimeClass "{name}" not found')
-    chosen = found.obj if found else {}
-    overhead = (chosen.get("overhead") or {}).get("podFixed")
-    if spec.get("overhead") and not overhead:
-        why = "pod rejected: Pod Overhead set without corresponding RuntimeClass defined Overhead"
-        raise errors.forbidden("pods", meta.name(write.new), why)
-    if overhead:
-        if spec.get("overhead") not in (None, overhead):
-            why = "pod rejected: Pod's Overhead doesn't match RuntimeClass's defined Overhead"
-            raise errors.forbidden("pods", meta.name(write.new), why)
-        spec["overhead"] = dict(overhead)
-    _schedule_as(write, spec, chosen.get("scheduling") or {})
-
-
-def _schedule_as(write: Write, spec: Obj, scheduling: Obj) -> None:
-    selector = dict(spec.get("nodeSelector") or {})
-    for label, value in (scheduling.get("nodeSelector") or {}).items():
-        if selector.get(label, value) != value:
-            why = (
-                f"conflict: runtimeClass.scheduling.nodeSelector[{label}] = {value}; pod.spec.nodeSelector[{label}] = {selector[label]}"
-            )
-            raise errors.forbidden("pods", meta.name(write.new), why)
-        selector[label] = value
-    if selector:
-        spec["nodeSelector"] = selector
-    given = spec.get("tolerations") or []
-    if added := [dict(entry) for entry in scheduling.get("tolerations") or [] if entry not in given]:
-        spec["tolerations"] = [*given, *added]

@@ -175,9 +175,9 @@ _CONTROLLERS: dict[str, tuple[_Rule, ...]] = {
         ("core", "pods", _READ),
     ),
     "pv-protection-controller": (("core", "persistentvolumes", "get list watch update patch"),),
-    "vac-protection-controller": (
-        ("core", "persistentvolumes persistentvolumeclaims", _READ),
-        ("storage.k8s.io", "volumeattributesclasses", "get list watch update patch"),
+    "volumeattributesclass-protection-controller": (
+        ("core", "persistentvolumeclaims persistentvolumes", "get list watch"),
+        ("storage.k8s.io", "volumeattributesclasses", "get list watch patch update"),
     ),
     "node-lifecycle-controller": (
         ("core", "nodes", "get list watch update patch delete"),

@@ -7,11 +7,9 @@ from dataclasses import replace as changed
 from typing import Any
 
 from holdfast.kinds.kind import Obj
-from holdfast.kinds.resources import PODS
 from holdfast.machinery import errors, fielderror, meta
 from holdfast.machinery.fielderror import FieldError
 from holdfast.registry import codec, options
-from holdfast.registry.admission.namespace import check_new
 from holdfast.registry.admission.node import check_eviction
 from holdfast.registry.core import Core
 from holdfast.registry.options import delete_options
@@ -61,17 +59,6 @@ async def bind(core: Core, request: Request) -> Result:
 
 def _bound(name: str, why: str) -> errors.ApiError:
     return errors.conflict("pods/binding", name, why)
-
-
-async def bind_by_body(core: Core, request: Request) -> Result:
-    """A Binding sent to the collection: it names its pod itself."""
-    body = request.body
-    check_type(body, "v1", "Binding")
-    name = (body.get("metadata") or {}).get("name") or ""
-    if not isinstance(name, str) or not name:
-        raise errors.bad_request("name is required")
-    check_new(core.cache, request, name)
-    return await bind(core, changed(request, kind=core.kinds.of(PODS), name=name, subresource="binding"))
 
 
 async def evict(core: Core, request: Request) -> Result:

@@ -13,8 +13,7 @@ from holdfast.lib.clock import parse_rfc3339, rfc3339
 from holdfast.machinery import errors, meta
 from holdfast.machinery.errors import ApiError
 from holdfast.registry import codec, options
-from holdfast.registry.admission import node
-from holdfast.registry.admission.namespace import check_delete
+from holdfast.registry.admission import classes, namespace, node
 from holdfast.registry.core import Core
 from holdfast.registry.options import DeleteOptions
 from holdfast.registry.request import Request, Result, Stored
@@ -26,18 +25,9 @@ from holdfast.store.api import MismatchError
 ORPHAN, FOREGROUND = "orphan", "foregroundDeletion"
 ANSWERED_WITH_OBJECT = frozenset(
     (
-        "pods",
-        "podtemplates",
-        "services",
-        "serviceaccounts",
-        "resourcequotas",
-        "persistentvolumes",
-        "persistentvolumeclaims",
-        "storageclasses",
-        "volumeattachments",
-        "volumeattributesclasses",
-        "csidrivers",
-        "csinodes",
+        *("pods", "podtemplates", "services", "serviceaccounts", "resourcequotas"),
+        *("persistentvolumes", "persistentvolumeclaims", "storageclasses"),
+        *("csidrivers", "csinodes", "volumeattachments", "volumeattributesclasses"),
     )
 )
 """Upstream answers the deletion of these with the object, of all others with a Status."""
@@ -45,7 +35,8 @@ ANSWERED_WITH_OBJECT = frozenset(
 
 async def delete(core: Core, request: Request) -> Result:
     wanted = options.delete_options(request)
-    check_delete(request.kind, request.name)
+    namespace.check_delete(request.kind, request.name)
+    classes.check_delete(request.kind, request.name)
     warnings = (request.kind.delete_warning,) if request.kind.delete_warning and not wanted.policy else ()
     for _ in range(RETRIES):
         found = current(core, request)
@@ -94,16 +85,16 @@ def begun(kind: Kind, old: Obj, wanted: DeleteOptions, now: float) -> Obj:
     """The object with its deletion begun, or a running one hastened. Pure."""
     new = codec.copy(old)
     metadata = new["metadata"]
-    namespace = (kind.resource.group, kind.resource.plural) == ("", "namespaces")
-    policy = "Background" if namespace and wanted.policy == "Foreground" else wanted.policy
+    of_namespace = (kind.resource.group, kind.resource.plural) == ("", "namespaces")
+    policy = "Background" if of_namespace and wanted.policy == "Foreground" else wanted.policy
     grace = _grace(kind, old, wanted.grace)
     if meta.is_terminating(old):
-        if not namespace and _hasten(metadata, grace, asked=wanted.grace is not None):
+        if not of_namespace and _hasten(metadata, grace, asked=wanted.grace is not None):
             _propagate(kind, metadata, policy)
         return new
     _propagate(kind, metadata, policy)
     metadata["deletionTimestamp"] = rfc3339(now + grace)
-    if namespace:
+    if of_namespace:
         new.setdefault("status", {})["phase"] = "Terminating"
         return new
     metadata["deletionGracePeriodSeconds"] = grace

@@ -15,7 +15,6 @@ from typing import Any
 
 from holdfast.kinds.kind import Kind, Subresource
 from holdfast.kinds.table import KindTable
-from holdfast.registry.authorize import reviews
 
 Json = dict[str, Any]
 _GROUPS = (
@@ -68,17 +67,12 @@ def groups(kinds: KindTable) -> dict[str, list[str]]:
     found: dict[str, set[str]] = {}
     for kind in kinds:
         found.setdefault(kind.resource.group, set()).add(kind.resource.version)
-    for group_name, _ in reviews.KINDS.values():
-        found.setdefault(group_name, set()).add("v1")
     known = [name for name in _GROUPS if name in found]
     return {name: sorted(found[name], key=_rank) for name in (*known, *sorted(found.keys() - set(known)))}
 
 
 def _served(kinds: KindTable, group_name: str, version: str) -> list[_Served]:
     found = [_of_kind(kind, kinds) for kind in kinds if (kind.resource.group, kind.resource.version) == (group_name, version)]
-    for plural, (review_group, name) in reviews.KINDS.items():
-        if (review_group, "v1") == (group_name, version):
-            found.append(_Served(plural, name.lower(), name, plural.startswith("local"), ("create",)))
     return sorted(found, key=lambda served: served.plural)
 
 

@@ -1,9 +1,9 @@
-"""NetworkPolicy: who may talk to whom."""
+"""NetworkPolicy: who may talk to pods, and to whom pods may talk."""
 
 from __future__ import annotations
 
 from holdfast.kinds.columns import AGE, NAME, label_selector
-from holdfast.kinds.definitions.ingress import NETWORKING
+from holdfast.kinds.definitions.overlay import NETWORKING
 from holdfast.kinds.kind import Column, Kind
 from holdfast.kinds.resources import NETWORKPOLICIES
 from holdfast.kinds.schemas import schema_of
@@ -16,7 +16,7 @@ KIND = Kind(
     storage="networkpolicies",
     columns=(
         NAME,
-        Column("Pod-Selector", lambda obj, _now: label_selector(obj["spec"].get("podSelector")), description="The pods it is for."),
+        Column("Pod-Selector", lambda obj, _now: label_selector(obj["spec"].get("podSelector")), description="Pods it is about."),
         AGE,
     ),
     has_status=False,
