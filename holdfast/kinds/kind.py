@@ -123,5 +123,8 @@ class Kind:
     """Objects disappear this long after their last write (Events: 3600)."""
     deprecation: str = ""
     """Every answer about a deprecated kind carries this Warning."""
+    read_by: str = ""
+    changed_by: str = ""
+    """The role for people (view < edit < admin) from which on its objects are read, and changed; "" = by none of them."""
     acted_on: bool = True
     """False: no controller acts on it yet; create answers with a Warning."""

@@ -20,7 +20,7 @@ from holdfast.registry.answered import ANSWERED
 from holdfast.registry.authorize import Attributes, refusal
 from holdfast.registry.core import Core
 from holdfast.registry.request import Event, Listing, Request, Result, User
-from holdfast.registry.subresources import pod, scale, token
+from holdfast.registry.subresources import eviction, pod, scale, token
 from holdfast.registry.verbs import create, delete, deletecollection, get, patch, update
 from holdfast.registry.verbs import list as listing
 from holdfast.registry.verbs import watch as watching
@@ -47,7 +47,7 @@ _SUBRESOURCES: Mapping[tuple[str, str], _Handler] = {
     ("update", "scale"): scale.write,
     ("patch", "scale"): scale.write,
     ("create", "binding"): pod.bind,
-    ("create", "eviction"): pod.evict,
+    ("create", "eviction"): eviction.evict,
     ("create", "token"): token.create,
 }
 

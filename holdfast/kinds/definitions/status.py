@@ -6,6 +6,9 @@ container that waits has no imageID). Checking that would refuse every later wri
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+from typing import Any
+
 from holdfast.kinds.definitions.overlay import (
     APPS,
     AUTOSCALING,
@@ -61,6 +64,31 @@ _REPORTED = {
     CORE + "VolumeMountStatus": ("mountPath", "name"),
 }
 
+_MOMENT = ("lastTransitionTime",)
+_MOMENTS = {
+    CORE + "NodeCondition": ("lastHeartbeatTime", *_MOMENT),
+    CORE + "PodCondition": ("lastProbeTime", *_MOMENT),
+    CORE + "PersistentVolumeClaimCondition": ("lastProbeTime", *_MOMENT),
+    APPS + "StatefulSetCondition": _MOMENT,
+    APPS + "DeploymentCondition": ("lastUpdateTime", *_MOMENT),
+    APPS + "ReplicaSetCondition": _MOMENT,
+    APPS + "DaemonSetCondition": _MOMENT,
+    CORE + "ReplicationControllerCondition": _MOMENT,
+    BATCH + "JobCondition": ("lastProbeTime", *_MOMENT),
+}
+"""Times that Go keeps by value: served as null while nobody has said them."""
+
+
+def _untold(names: Sequence[str]) -> Callable[[dict[str, Any]], None]:
+    def run(condition: dict[str, Any]) -> None:
+        for name in names:
+            condition.setdefault(name, None)
+
+    return run
+
+
+for _definition, _names in _MOMENTS.items():
+    overlay(_definition, defaulter=_untold(_names))
 for _definition, _fields in _REPORTED.items():
     overlay(_definition, optional=_fields)
 # Owner references are checked with all other metadata, in words of their own.

@@ -25,9 +25,18 @@ from holdfast.store.api import MismatchError
 ORPHAN, FOREGROUND = "orphan", "foregroundDeletion"
 ANSWERED_WITH_OBJECT = frozenset(
     (
-        *("pods", "podtemplates", "services", "serviceaccounts", "resourcequotas"),
-        *("persistentvolumes", "persistentvolumeclaims", "storageclasses"),
-        *("csidrivers", "csinodes", "volumeattachments", "volumeattributesclasses"),
+        "pods",
+        "podtemplates",
+        "services",
+        "serviceaccounts",
+        "resourcequotas",
+        "persistentvolumes",
+        "persistentvolumeclaims",
+        "storageclasses",
+        "volumeattachments",
+        "volumeattributesclasses",
+        "csidrivers",
+        "csinodes",
     )
 )
 """Upstream answers the deletion of these with the object, of all others with a Status."""
