@@ -11,13 +11,18 @@ import tempfile
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, Phase, settings
 from hypothesis.stateful import run_state_machine_as_test
 
 from holdfast.kinds.builtin import builtin_table
+from holdfast.kinds.kind import Kind, Obj
 from holdfast.kinds.resources import NAMESPACES
+from holdfast.registry.cache import WatchCache
+from holdfast.registry.commit import Committer
 from holdfast.registry.local import LocalClient
 from holdfast.registry.registry import Registry
+from holdfast.registry.request import Stored
+from holdfast.registry.verbs import update as updating
 from holdfast.store import open_store
 from tests.conformance.api.entrance import USER, Direct, Entrance, Https
 from tests.conformance.api.machine import ApiMachine
@@ -55,6 +60,36 @@ def test_any_sequence_of_requests_agrees_with_the_model(store: str) -> None:
     machine = type("Machine", (DirectMachine,), {"store": store})
     budget = settings(max_examples=60, stateful_step_count=40, deadline=None, suppress_health_check=list(HealthCheck))
     run_state_machine_as_test(machine, settings=budget)
+
+
+async def _shows_the_object_without_finalizers(self: Committer, kind: Kind, obj: Obj, current: Stored, *, dry_run: bool) -> Stored:
+    bare = {name: value for name, value in obj["metadata"].items() if name != "finalizers"}
+    return await DELETE(self, kind, obj | {"metadata": bare}, current, dry_run=dry_run)
+
+
+DELETE = Committer.delete
+DAMAGES = {
+    "a watcher's last sight of an object": (Committer, "delete", _shows_the_object_without_finalizers),
+    "an update with a stale version": (updating, "_given", lambda body: 0),
+    "an object said to be left": (WatchCache, "count_after", lambda self, prefix, after: 1),
+    "a write that changes nothing": (updating, "_same", lambda new, old: False),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_a_server_broken_on_purpose_is_found(damage: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(*DAMAGES[damage])
+    machine = type("Machine", (DirectMachine,), {"store": "memory"})
+    budget = settings(
+        max_examples=200,
+        stateful_step_count=40,
+        phases=[Phase.generate],
+        database=None,
+        deadline=None,
+        suppress_health_check=list(HealthCheck),
+    )
+    with pytest.raises((AssertionError, ExceptionGroup)):
+        run_state_machine_as_test(machine, settings=budget)
 
 
 @pytest.mark.parametrize("store", STORES)
