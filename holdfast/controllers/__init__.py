@@ -15,6 +15,7 @@ from holdfast.client.informer import InformerSet
 from holdfast.client.reconciler import Reconciler
 from holdfast.controllers.accounts.controller import RootCaPublisher, ServiceAccountController
 from holdfast.controllers.aggregation.controller import ClusterRoleAggregator
+from holdfast.controllers.disruption.controller import DisruptionController
 from holdfast.controllers.endpoints.controller import EndpointsController, EndpointSliceController
 from holdfast.controllers.garbage.controller import GarbageCollector
 from holdfast.controllers.namespace.controller import NamespaceController
@@ -23,7 +24,7 @@ from holdfast.controllers.nodes.pods import PodGarbageCollector
 from holdfast.controllers.scheduler.controller import Scheduler
 from holdfast.controllers.statefulset.controller import StatefulSetController
 from holdfast.controllers.volumes.controller import VolumeBinder
-from holdfast.controllers.volumes.protection import ClaimProtection, VolumeProtection
+from holdfast.controllers.volumes.protection import ClaimProtection, ClassProtection, VolumeProtection
 from holdfast.kinds.builtin import BUILTIN
 from holdfast.kinds.kind import Resource
 from holdfast.lib.clock import Clock
@@ -52,6 +53,8 @@ async def run_all(
     binder, binder_events = own("persistent-volume-binder")
     lifecycle, lifecycle_events = own("node-lifecycle-controller")
     scheduler = make_client("kube-scheduler")
+    budgets, budget_events = own("disruption-controller")
+    disruption = DisruptionController(budgets, informers, budget_events, clock.now)
     volumes = VolumeBinder(binder, informers, binder_events, clock.now)
     reconcilers: list[Reconciler] = [
         NamespaceController(make_client("namespace-controller"), informers, _resources("list", "delete"), clock.now).reconciler,
@@ -64,10 +67,13 @@ async def run_all(
         PodGarbageCollector(make_client("pod-garbage-collector"), informers, clock.now).reconciler,
         Scheduler(scheduler, informers, recorder(scheduler, "default-scheduler"), clock.now).reconciler,
         StatefulSetController(sets, informers, set_events, clock.now).reconciler,
+        disruption.reconciler,
+        disruption.marks,
         volumes.claims,
         volumes.volumes,
         ClaimProtection(make_client("pvc-protection-controller"), informers).reconciler,
         VolumeProtection(make_client("pv-protection-controller"), informers).reconciler,
+        ClassProtection(make_client("volumeattributesclass-protection-controller"), informers).reconciler,
     ]
     # Last: what others have not asked for it looks at by its metadata only.
     # An object of events.k8s.io is the core Event under another name, and events own nothing.

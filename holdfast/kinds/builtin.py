@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from holdfast.kinds import answered
 from holdfast.kinds.apps import daemonset, deployment, statefulset
 from holdfast.kinds.autoscaling import autoscaler
 from holdfast.kinds.batch import cronjob, job
@@ -10,9 +11,12 @@ from holdfast.kinds.core import config, namespace, node, pod, quota, replication
 from holdfast.kinds.discovery import endpointslice
 from holdfast.kinds.events import event
 from holdfast.kinds.kind import Kind
+from holdfast.kinds.networking import addresses, ingress, networkpolicy
+from holdfast.kinds.node import runtimeclass
 from holdfast.kinds.policy import budget
 from holdfast.kinds.rbac import rbac
-from holdfast.kinds.storage import storageclass
+from holdfast.kinds.scheduling import priorityclass
+from holdfast.kinds.storage import attributesclass, csi, storageclass
 from holdfast.kinds.table import KindTable
 
 BUILTIN: tuple[Kind, ...] = (
@@ -44,9 +48,22 @@ BUILTIN: tuple[Kind, ...] = (
     event.NEW_KIND,
     endpointslice.KIND,
     lease.KIND,
+    ingress.CLASS,
+    ingress.KIND,
+    addresses.ADDRESS,
+    networkpolicy.KIND,
+    addresses.RANGE,
+    runtimeclass.KIND,
     budget.KIND,
+    priorityclass.KIND,
+    csi.DRIVER,
+    csi.NODE,
+    csi.CAPACITY,
     storageclass.KIND,
+    csi.ATTACHMENT,
+    attributesclass.KIND,
     *rbac.KINDS,
+    *answered.KINDS,
 )
 
 

@@ -87,13 +87,16 @@ class Kind:
     categories: tuple[str, ...] = ()
     verbs: tuple[str, ...] = ("create", "delete", "deletecollection", "get", "list", "patch", "update", "watch")
     storage: str = ""
-    """Key prefix of its objects ("pods", "apps/statefulsets"); kinds that share one (both Events) share objects."""
+    """Key prefix of its objects ("pods", "apps/statefulsets"); kinds that share one (both Events) share objects.
+    "" = never stored, only answered (``kinds.answered``)."""
     to_storage: Callable[[Obj], Obj] | None = None
     from_storage: Callable[[Obj], Obj] | None = None
     """Conversions between this served form and the stored form; None when they are the same."""
     prepare: tuple[Prepare, ...] = ()
     checks: tuple[Check, ...] = ()
     """Whole-object checks (new, old, path "") after the schema's own."""
+    warnings: tuple[Callable[[Obj, Obj | None], list[str]], ...] = ()
+    """(new, old) -> what to warn its author of."""
     status_checks: tuple[Check, ...] = ()
     """Whole-object checks for writes through /status."""
     name_check: Callable[[str, str], list[Any]] | None = None
@@ -112,9 +115,16 @@ class Kind:
     """PUT of an absent object creates it (Lease, Endpoints, RBAC do; Pod does not)."""
     default_grace: Callable[[Obj], int] | None = None
     """Graceful deletion: seconds granted when the caller names none (pods); None = immediate."""
+    default_propagation: str = ""
+    """What becomes of dependents when a deletion does not say: Orphan, or "" for the background."""
+    delete_warning: str = ""
+    """For who does not say."""
     event_ttl_seconds: int = 0
     """Objects disappear this long after their last write (Events: 3600)."""
     deprecation: str = ""
     """Every answer about a deprecated kind carries this Warning."""
+    read_by: str = ""
+    changed_by: str = ""
+    """The role for people (view < edit < admin) from which on its objects are read, and changed; "" = by none of them."""
     acted_on: bool = True
     """False: no controller acts on it yet; create answers with a Warning."""

@@ -22,6 +22,7 @@ from holdfast.machinery.schema import Json, Schema
 
 MAX_DEPTH = 250
 MAX_DUPLICATES = 100
+_TOO_DEEP = "invalid character '{' exceeded max depth"
 _GO = {"string": "string", "integer": "int64", "number": "float64", "boolean": "bool"}
 _GIVEN = {bool: ("bool", "bool"), int: ("number", "int64"), float: ("number", "float64"), str: ("string", "string")}
 _GIVEN |= {list: ("array", "slice"), dict: ("object", "map")}
@@ -47,6 +48,8 @@ _TIME = [
         ("Z07:00", r"Z|[-+]\d\d:\d\d"),
     )
 ]
+_BASE64 = re.compile(r"(?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?")
+_BASE64_CHARS = re.compile(r"[A-Za-z0-9+/]*")
 _POSITION = re.compile(r"\[\d+]")
 
 
@@ -99,9 +102,9 @@ def parse_json(raw: bytes) -> Json:
     try:
         value = orjson.loads(raw)
     except orjson.JSONDecodeError as error:
-        raise NotJsonError(go_fault(raw)) from error
+        raise NotJsonError(_TOO_DEEP if "depth limit" in error.msg else go_fault(raw)) from error
     if raw.count(b"{") + raw.count(b"[") > MAX_DEPTH and _depth(raw) > MAX_DEPTH:
-        raise NotJsonError("invalid character '{' exceeded max depth")
+        raise NotJsonError(_TOO_DEEP)
     return value
 
 
@@ -292,6 +295,8 @@ def _scalar(schema: Schema, value: Json) -> Json:
         raise _Mistyped(value, _go_type(schema))
     if schema.format == "date-time":
         _check_time(value)
+    elif schema.format == "byte" and (at := base64_fault(value)) is not None:
+        raise errors.bad_request(f"illegal base64 data at input byte {at}")
     if kind == "integer":
         bits = 31 if schema.format == "int32" else 63
         if not -(2**bits) <= value < 2**bits:
@@ -312,6 +317,19 @@ def _check_time(text: str) -> None:
         rest = rest[match.end() :]
     if rest:
         raise errors.bad_request(f"parsing time {json.dumps(text)}: extra text: {json.dumps(rest)}")
+
+
+def base64_fault(text: str) -> int | None:
+    """Where a text stops being standard base64, as Go's decoder counts (line breaks are skipped); None when all of it is."""
+    bare = text.replace("\r", "").replace("\n", "")
+    if len(bare) % 4 == 0 and _BASE64.fullmatch(bare):
+        return None
+    sound = _BASE64_CHARS.match(bare)
+    end = sound.end() if sound else 0
+    if bare[end : end + 1] == "=" and end % 4 >= 2:
+        end += bare[end : end + 2].count("=")
+        return end if end < len(bare) else len(text)
+    return end if end < len(bare) else len(text) - len(bare) % 4
 
 
 def _go_type(schema: Schema) -> str:

@@ -15,7 +15,7 @@ from holdfast.machinery.fielderror import FieldError, aggregate
 
 
 class ApiError(Exception):
-    """A refused request: HTTP ``code``, Kubernetes ``reason``, ``message`` and ``details``."""
+    """A refused request: HTTP ``code``, Kubernetes ``reason`` ("" for the few that upstream gives none), ``message``, ``details``."""
 
     def __init__(self, code: int, reason: str, message: str, details: dict[str, Any] | None = None) -> None:
         super().__init__(message)
@@ -32,8 +32,9 @@ class ApiError(Exception):
             "metadata": {},
             "status": "Failure",
             "message": self.message,
-            "reason": self.reason,
         }
+        if self.reason:
+            body["reason"] = self.reason
         if self.details is not None:
             body["details"] = self.details
         body["code"] = self.code

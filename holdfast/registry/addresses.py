@@ -100,4 +100,6 @@ def _names(service: Obj) -> list[str]:
     spec = service.get("spec") or {}
     found = [a for a in spec.get("clusterIPs") or [spec.get("clusterIP")] if a and a != HEADLESS]
     found += [port_name(p["nodePort"], p.get("protocol", "TCP")) for p in spec.get("ports") or [] if p.get("nodePort")]
+    if spec.get("healthCheckNodePort"):
+        found.append(port_name(spec["healthCheckNodePort"], "TCP"))
     return found

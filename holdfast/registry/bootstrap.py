@@ -1,4 +1,5 @@
-"""The objects every cluster begins with: namespaces, the API's Service, RBAC's roles, the default StorageClass.
+"""The objects every cluster begins with: namespaces, the API's Service, RBAC's roles, the default StorageClass,
+the system's priorities, the range of Services.
 
 Idempotent. What exists is left as it is, but roles and bindings of ours get what they lack (``authorize.reconcile``):
 an upgrade may need a permission that the version before did not.
@@ -10,13 +11,16 @@ import logging
 from collections.abc import Callable
 
 from holdfast.kinds.core import given
+from holdfast.kinds.definitions.classes import SYSTEM_CLASSES
 from holdfast.kinds.kind import Obj, Resource
 from holdfast.kinds.resources import (
     CLUSTERROLEBINDINGS,
     CLUSTERROLES,
     CONFIGMAPS,
     NAMESPACES,
+    PRIORITYCLASSES,
     SERVICEACCOUNTS,
+    SERVICECIDRS,
     SERVICES,
     STORAGECLASSES,
 )
@@ -42,11 +46,14 @@ async def bootstrap(registry: Registry, *, api_port: int = API_PORT, ca_pem: str
         if ca_pem:
             await _ensure(client, CONFIGMAPS, given.root_ca(name, ca_pem), name)
     await _ensure(client, SERVICES, _service(registry.addresses.api, api_port), "default")
-    for role in roles():
+    for role in roles(list(registry.kinds)):
         await _grant(client, CLUSTERROLES, role, reconcile.role)
     for binding in bindings():
         await _grant(client, CLUSTERROLEBINDINGS, binding, reconcile.binding)
     await _ensure(client, STORAGECLASSES, _storage_class())
+    for priority in _priorities():
+        await _ensure(client, PRIORITYCLASSES, priority)
+    await _ensure_range(client, str(registry.addresses.network))
 
 
 async def _ensure(client: LocalClient, resource: Resource, obj: Obj, namespace: str = "") -> bool:
@@ -64,6 +71,17 @@ async def _ensure(client: LocalClient, resource: Resource, obj: Obj, namespace: 
             raise
         return False
     return True
+
+
+async def _ensure_range(client: LocalClient, network: str) -> None:
+    """The range that Services' addresses come from, shown as an object and ready."""
+    if not await _ensure(client, SERVICECIDRS, {"metadata": {"name": "kubernetes"}, "spec": {"cidrs": [network]}}):
+        return
+    shown = await client.get(SERVICECIDRS, "kubernetes")
+    since = shown["metadata"]["creationTimestamp"]
+    text = "Kubernetes default Service CIDR is ready"
+    ready = {"type": "Ready", "status": "True", "reason": "", "message": text, "lastTransitionTime": since}
+    await client.update(SERVICECIDRS, shown | {"status": {"conditions": [ready]}}, subresource="status")
 
 
 async def _grant(client: LocalClient, resource: Resource, wanted: Obj, reconciled: Callable[[Obj, Obj], Obj]) -> None:
@@ -89,6 +107,7 @@ def _service(address: str, port: int) -> Obj:
         "spec": {
             "type": "ClusterIP",
             "clusterIP": address,
+            "ipFamilyPolicy": "SingleStack",
             "ports": [{"name": "https", "port": 443, "protocol": "TCP", "targetPort": port}],
         },
     }
@@ -102,3 +121,14 @@ def _storage_class() -> Obj:
         "volumeBindingMode": "WaitForFirstConsumer",
         "allowVolumeExpansion": False,
     }
+
+
+def _priorities() -> list[Obj]:
+    texts = (
+        "Used for system critical pods that must run in the cluster, but can be moved to another node if necessary.",
+        "Used for system critical pods that must not be moved from their current node.",
+    )
+    return [
+        {"metadata": {"name": name}, "value": value, "description": text}
+        for (name, value), text in zip(SYSTEM_CLASSES.items(), texts, strict=True)
+    ]

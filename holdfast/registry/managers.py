@@ -64,7 +64,7 @@ def manager_of(request: Request, operation: str = UPDATE) -> Manager:
 @lru_cache(maxsize=256)
 def _program(user_agent: str) -> str:
     printable = "".join(char for char in user_agent.partition("/")[0] if char.isprintable())
-    return printable.encode()[:_NAME_LIMIT].decode(errors="ignore")
+    return printable.encode()[:_NAME_LIMIT].decode(errors="ignore") or "unknown"
 
 
 def tracked(kind: Kind, obj: Obj, *, status: bool) -> Obj:
@@ -98,7 +98,15 @@ def _well_formed(entry: Any) -> bool:
         and entry.get("operation") in (APPLY, UPDATE)
         and bool(entry.get("apiVersion"))
         and entry.get("fieldsType") == "FieldsV1"
-        and isinstance(entry.get("fieldsV1"), dict)
+        and _fields(entry.get("fieldsV1"))
+    )
+
+
+def _fields(tree: Any) -> bool:
+    return (
+        isinstance(tree, dict)
+        and all(name == "." or (name[1:2] == ":" and name[0] in "fkvi") for name in tree)
+        and all(map(_fields, tree.values()))
     )
 
 
@@ -108,7 +116,10 @@ def updated(kind: Kind, entries: list[Obj], old: Obj | None, new: Obj, who: Mana
         return entries  # nobody ever looked after this object's fields: an update does not begin to
     status = who.subresource == "status"
     before = tracked(kind, old, status=status) if old is not None else {}
-    changed, removed = typed.compare(kind.schema, before, tracked(kind, new, status=status))
+    after = tracked(kind, new, status=status)
+    if who.subresource == "scale":
+        before, after = _as_scaled(kind, before), _as_scaled(kind, after)
+    changed, removed = typed.compare(kind.schema, before, after)
     if changed is None and removed is None:
         return entries
     out = []
@@ -124,6 +135,18 @@ def updated(kind: Kind, entries: list[Obj], old: Obj | None, new: Obj, who: Mana
     if mine is not None:
         out.append(who.entry(mine, time))
     return _sorted(_capped(out, now))
+
+
+def _as_scaled(kind: Kind, obj: Obj) -> Obj:
+    """A Scale does not show a zero: who scales to nothing says nothing, and owns it no more."""
+    way = kind.subresources["scale"].replicas_path
+    out = place = dict(obj)
+    for step in way[:-1]:
+        place[step] = dict(place.get(step) or {})
+        place = place[step]
+    if place.get(way[-1]) == 0:
+        del place[way[-1]]
+    return out
 
 
 def _capped(entries: list[Obj], now: str) -> list[Obj]:

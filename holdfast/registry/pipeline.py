@@ -236,6 +236,8 @@ async def _validate(write: Write) -> None:
             found += check(new, old, "")
     if found:
         raise errors.invalid(resource.kind, name, found, resource.group)
+    for warn in kind.warnings if not write.request.subresource else ():
+        write.warnings += warn(new, old)
 
 
 def _check_meta(kind: Kind, new: Obj, old: Obj | None) -> list[FieldError]:

@@ -11,16 +11,16 @@ import logging
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from typing import Any
 
-from holdfast.kinds.kind import Obj
 from holdfast.kinds.table import KindTable
 from holdfast.lib.clock import Clock
-from holdfast.machinery import errors
 from holdfast.machinery.errors import ApiError
 from holdfast.registry import events
-from holdfast.registry.authorize import Attributes, refusal, reviews
+from holdfast.registry.admission.namespace import check_new
+from holdfast.registry.answered import ANSWERED
+from holdfast.registry.authorize import Attributes, refusal
 from holdfast.registry.core import Core
 from holdfast.registry.request import Event, Listing, Request, Result, User
-from holdfast.registry.subresources import pod, scale, token
+from holdfast.registry.subresources import eviction, pod, scale, token
 from holdfast.registry.verbs import create, delete, deletecollection, get, patch, update
 from holdfast.registry.verbs import list as listing
 from holdfast.registry.verbs import watch as watching
@@ -47,7 +47,7 @@ _SUBRESOURCES: Mapping[tuple[str, str], _Handler] = {
     ("update", "scale"): scale.write,
     ("patch", "scale"): scale.write,
     ("create", "binding"): pod.bind,
-    ("create", "eviction"): pod.evict,
+    ("create", "eviction"): eviction.evict,
     ("create", "token"): token.create,
 }
 
@@ -92,6 +92,8 @@ class Registry(Core):
         """Any verb but watch. Raises ApiError."""
         handler = self._route(request)
         self.authorize(request)
+        if request.subresource and request.verb == "create" and request.namespace:
+            check_new(self.cache, request, request.name)
         return await handler(self, request)
 
     def watch(self, request: Request) -> AsyncGenerator[list[Event], None]:
@@ -109,7 +111,8 @@ class Registry(Core):
                 raise ApiError(404, "NotFound", "the server could not find the requested resource", {})
             found = _SUBRESOURCES.get((verb, request.subresource)) if verb in declared.verbs else None
         else:
-            found = _VERBS.get("list" if verb == "watch" else verb) if verb in kind.verbs else None
+            verbs = _VERBS if kind.storage else {"create": ANSWERED.get(kind.resource)}
+            found = verbs.get("list" if verb == "watch" else verb) if verb in kind.verbs else None
         if found is None:
             raise ApiError(405, "MethodNotAllowed", "the server does not allow this method on the requested resource", {})
         return found
@@ -117,7 +120,7 @@ class Registry(Core):
     # Permissions.
 
     def authorize_resource(self, user: User, asked: Attributes) -> None:
-        """As ``authorize``, for resources that are no kinds (reviews, unknown ones). Raises ApiError 403."""
+        """As ``authorize``, for resources that are no kinds. Raises ApiError 403."""
         decision = self.authorizer.decide(user, asked)
         if not decision.allowed:
             raise refusal(user, asked, decision.reason)
@@ -125,25 +128,6 @@ class Registry(Core):
     async def authorize_path(self, user: User, verb: str, path: str) -> None:
         """For requests that name no resource: /metrics, /version, discovery. Raises ApiError 403."""
         self.authorize_resource(user, Attributes(verb, path=path))
-
-    async def review(self, user: User, plural: str, body: Obj, namespace: str = "") -> Obj:
-        """Answers a review (``authorize.reviews.KINDS``): create-only resources that are never stored."""
-        if plural not in reviews.KINDS:
-            raise ApiError(404, "NotFound", "the server could not find the requested resource", {})
-        if not isinstance(body, dict):
-            raise errors.bad_request("the body is not a review object")
-        group, _ = reviews.KINDS[plural]
-        self.authorize_resource(user, Attributes("create", group, plural, namespace=namespace))
-        if plural == "selfsubjectreviews":
-            metadata = {"creationTimestamp": self.timestamp()}
-            return reviews.answer(plural, None, {"userInfo": reviews.user_info(user)}, metadata)
-        if plural == "selfsubjectrulesreviews":
-            return reviews.rules(self.rbac, user, body)
-        if plural == "tokenreviews":
-            if self.verify_token is None:
-                raise errors.unavailable("this server reviews no tokens")
-            return await reviews.token(self.verify_token, body)
-        return reviews.access(self.authorizer, plural, user, body, namespace)
 
     def statistics(self) -> dict[str, dict[str, float]]:
         return {

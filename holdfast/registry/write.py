@@ -41,3 +41,12 @@ class Write:
         for act in self.releases:
             act()
         self.releases.clear()
+
+
+def new_pod(write: Write) -> Obj | None:
+    """The spec of a pod that is being created; None for any other write."""
+    resource = write.kind.resource
+    if write.old is not None or (resource.group, resource.plural) != ("", "pods"):
+        return None
+    spec = write.new.get("spec")
+    return spec if isinstance(spec, dict) else None

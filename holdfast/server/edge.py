@@ -23,7 +23,6 @@ from holdfast.lib.clock import Clock
 from holdfast.lib.ids import new_uuid
 from holdfast.machinery import errors, meta
 from holdfast.machinery.errors import ApiError
-from holdfast.registry.authorize import reviews
 from holdfast.registry.registry import Registry
 from holdfast.registry.request import Event, Listing, Request, Result, User
 from holdfast.server import bodies, render, routes
@@ -157,8 +156,6 @@ class Edge:
     async def _resource(self, request: web.BaseRequest, user: User, parts: list[str]) -> Answer | web.StreamResponse:
         query = parse_qsl(request.query_string, keep_blank_values=True)
         options = dict(query)
-        if _asks_review(parts):
-            return await self._fairly(request, user, options, self._review(request, user, parts))
         try:
             target = routes.resolve(self._registry.kinds, request.method, parts, options)
         except (routes.NoPageError, ApiError):
@@ -190,10 +187,7 @@ class Edge:
 
         async def carried_out() -> Answer:
             body, doubled = await self._decoded(request, target, options)
-            outcome = await self._registry.execute(call(body, doubled))
-            if isinstance(outcome, Listing):
-                return Answer(render.finished(render.many(target.kind, outcome, form, self._clock.now()), form), media=form.media)
-            return self._result(target, outcome, form)
+            return self._result(target, await self._registry.execute(call(body, doubled)), form)
 
         return await self._fairly(request, user, options, carried_out())
 
@@ -206,21 +200,16 @@ class Edge:
                 objects[key] = meta.uid(found.obj)
         return while_standing(cache, objects, lambda: request.transport.abort() if request.transport else None)
 
-    async def _review(self, request: web.BaseRequest, user: User, parts: list[str]) -> Answer:
-        if request.method != "POST":
-            raise errors.method_not_allowed(request.method.lower(), parts[-1], parts[1])
-        _, body = await bodies.tree(request)
-        namespace = parts[4] if len(parts) == 6 else ""
-        return Answer(orjson.dumps(await self._registry.review(user, parts[-1], body or {}, namespace)), 201)
-
-    def _result(self, target: Target, result: Result, form: render.Form) -> Answer:
+    def _result(self, target: Target, result: Result | Listing, form: render.Form) -> Answer:
+        now = self._clock.now()
+        headers = [("Warning", warning(text)) for text in result.warnings]
+        if isinstance(result, Listing):
+            return Answer(render.finished(render.many(target.kind, result, form, now), form), media=form.media, headers=headers)
         if result.stored is not None:
-            data = render.one(target.kind, result.stored, form, self._clock.now())
+            data = render.one(target.kind, result.stored, form, now)
         else:
-            data = render.other(result.obj or {}, form, self._clock.now())
-        return Answer(
-            render.finished(data, form), result.code, form.media, headers=[("Warning", warning(text)) for text in result.warnings]
-        )
+            data = render.other(result.obj or {}, form, now)
+        return Answer(render.finished(data, form), result.code, form.media, headers=headers)
 
     async def _decoded(self, request: web.BaseRequest, target: Target, options: Mapping[str, str]) -> tuple[Any, list[str]]:
         """The body, and what stands twice in it (unless nobody wants to know)."""
@@ -297,16 +286,6 @@ async def _first(events: AsyncIterator[list[Event]]) -> AsyncIterator[asyncio.Ta
 
 def _cancel(task: asyncio.Task[Any]) -> None:
     task.cancel()
-
-
-def _asks_review(parts: list[str]) -> bool:
-    """Whether a path is a review's: at the one version there is, the local one in a namespace."""
-    plural = parts[-1]
-    if plural not in reviews.KINDS or parts[:3] != ["apis", reviews.KINDS[plural][0], "v1"]:
-        return False
-    if plural.startswith("local"):
-        return len(parts) == 6 and parts[3] == "namespaces"
-    return len(parts) == 4
 
 
 def _printable(field: str) -> str:

@@ -15,10 +15,9 @@ from holdfast.kinds.kind import Kind
 from holdfast.kinds.table import KindTable
 from holdfast.machinery import errors
 from holdfast.machinery.errors import ApiError
-from holdfast.registry.authorize import Attributes, reviews
+from holdfast.registry.authorize import Attributes
 from holdfast.registry.options import flag
 
-REVIEWED = {group for group, _ in reviews.KINDS.values()}
 STREAMS = ("exec", "attach", "portforward", "log")
 
 
@@ -62,7 +61,7 @@ def resolve(kinds: KindTable, method: str, parts: list[str], options: Mapping[st
         if len(parts) < 4:
             raise not_there()
         group, version, rest = parts[1], parts[2], parts[3:]
-        if group not in kinds.groups and group not in REVIEWED:
+        if group not in kinds.groups:
             raise NoPageError
     watching = bool(rest) and rest[0] == "watch"
     if watching:  # the legacy form /api/v1/watch/...

@@ -20,6 +20,7 @@ from holdfast.lib.upgrade import CHUNK, Duplex, splice, take_over
 from holdfast.machinery import errors
 from holdfast.machinery.errors import ApiError
 from holdfast.registry.registry import Registry
+from holdfast.server.podoptions import LOG_OPTIONS, check_log_options, container_of
 from holdfast.server.render import HEADERS
 from holdfast.server.routes import Target
 
@@ -42,12 +43,15 @@ class Streams:
 
     def _locate(self, target: Target, query: list[tuple[str, str]]) -> tuple[Node, str]:
         """The pod's node and the path to ask it for. Raises ApiError."""
+        pod = self._pod(target)
+        container = container_of(pod, dict(query).get("container", "")) if target.subresource != "portforward" else ""
+        return self._node(pod), _path(target, container, query)
+
+    def _pod(self, target: Target) -> Obj:
         found = self._registry.cache.get(f"/registry/pods/{target.namespace}/{target.name}")
         if found is None:
             raise errors.not_found("pods", target.name)
-        pod = found.obj
-        container = _container(pod, dict(query).get("container", "")) if target.subresource != "portforward" else ""
-        return self._node(pod), _path(target, container, query)
+        return found.obj
 
     def _node(self, pod: Obj) -> Node:
         name = pod["spec"].get("nodeName")
@@ -61,7 +65,8 @@ class Streams:
         for address in status.get("addresses") or []:
             if address["type"] == "InternalIP" and port:
                 return Node(address["address"], port)
-        raise errors.unavailable(f"node {name} has not registered an address yet")
+        known = " ".join(f"{{{address['type']} {address['address']}}}" for address in status.get("addresses") or [])
+        raise ApiError(500, "", f"no preferred addresses found; known addresses: [{known}]")
 
     async def _dial(self, node: Node) -> Duplex:
         try:
@@ -119,7 +124,12 @@ class Streams:
         return web.Response()
 
     async def log(self, request: web.BaseRequest, target: Target, query: list[tuple[str, str]]) -> web.StreamResponse:
-        node, path = self._locate(target, query)
+        check_log_options(target.name, dict(query))
+        pod = self._pod(target)
+        path = _path(target, container_of(pod, dict(query).get("container", "")), query)
+        if not pod["spec"].get("nodeName"):
+            return web.Response(status=204)
+        node = self._node(pod)
         backend, status, head = await self._ask(node, "GET", path, {"Connection": "close"})
         try:
             if status != 200:
@@ -176,35 +186,13 @@ async def _pass_on(backend: Duplex, status: int, head: bytes) -> web.Response:
     raise ApiError(status, reason, text or f"the node answered {status}", {})
 
 
-def _container(pod: Obj, wanted: str) -> str:
-    spec = pod["spec"]
-    names = [c["name"] for c in spec.get("containers") or []]
-    initial = [c["name"] for c in spec.get("initContainers") or []]
-    if wanted:
-        if wanted not in names + initial:
-            raise errors.bad_request(f"container {wanted} is not valid for pod {pod['metadata']['name']}")
-        return wanted
-    if len(names) == 1:
-        return str(names[0])
-    chosen = (pod["metadata"].get("annotations") or {}).get("kubectl.kubernetes.io/default-container")
-    if chosen in names:
-        return str(chosen)
-    shown = f"[{' '.join(names)}]"
-    if initial:
-        shown += f" or one of the init containers: [{' '.join(initial)}]"
-    raise errors.bad_request(f"a container name must be specified for pod {pod['metadata']['name']}, choose one of: {shown}")
-
-
-_LOG_OPTIONS = ("follow", "previous", "sinceSeconds", "sinceTime", "timestamps", "tailLines", "limitBytes")
-
-
 def _path(target: Target, container: str, query: list[tuple[str, str]]) -> str:
     """The node's URL: the kubelet's forms."""
     where = f"{target.namespace}/{target.name}"
     if target.subresource == "portforward":
         return f"/portForward/{where}?{urlencode([p for p in query if p[0] == 'ports'])}".rstrip("?")
     if target.subresource == "log":
-        options = [(k, v) for k, v in query if k in _LOG_OPTIONS]
+        options = [(k, v) for k, v in query if k in LOG_OPTIONS]
         return f"/containerLogs/{where}/{container}?{urlencode(options)}".rstrip("?")
     names = {"stdin": "input", "stdout": "output", "stderr": "error", "tty": "tty"}
     options = [(names[k], "1") for k, v in query if k in names and v.lower() in ("1", "true")]

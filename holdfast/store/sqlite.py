@@ -118,6 +118,8 @@ class SqliteStore:
         self._revision = 0
         self._compacted = 0
         self._working = False
+        self._reading = threading.Lock()
+        """Held by the thread that uses the reader: a connection serves one at a time."""
         self._lock: IO[str] | None = None
         self._batches = self._writes = 0
 
@@ -376,7 +378,7 @@ class SqliteStore:
         database = self._reader
         end = prefix + "\U0010ffff"
         begin = max(prefix, after)
-        with database:  # one read transaction: the page and its revision agree
+        with self._reading, database:  # one read transaction: the page and its revision agree
             _check_kept(database, revision)
             newest = _newest(database)
             at = revision or newest
@@ -410,7 +412,7 @@ class SqliteStore:
 
     def _history(self, prefix: str, after: int, limit: int) -> builtins.list[tuple[Change, Record | None]]:
         database = self._reader
-        with database:
+        with self._reading, database:
             compacted = _counter(database, "compacted")
             if after < compacted:
                 raise CompactedError(compacted)

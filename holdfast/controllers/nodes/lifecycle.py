@@ -83,13 +83,13 @@ class NodeLifecycle:
         return await self._client.patch(NODES, meta.name(node), "", patch)
 
     async def _pods_follow(self, node: Obj, now: float) -> None:
-        """Pods of a node that is not Ready are not Ready either; those that do not tolerate its taints are asked to go."""
-        ready = meta.condition_true(node, "Ready")
+        """Pods of a node that is no longer Ready are not Ready either; those that do not tolerate its taints are asked to go."""
+        silenced = meta.condition(node, "Ready") is not None and not meta.condition_true(node, "Ready")
         taints = node["spec"].get("taints") or []
         for pod in self._pods.by_index("node", meta.name(node)):
             if (pod.get("status") or {}).get("phase") in ("Succeeded", "Failed"):
                 continue
-            if not ready and meta.condition_true(pod, "Ready"):
+            if silenced and meta.condition_true(pod, "Ready"):
                 await self._not_ready(pod)
             delay = None if meta.is_terminating(pod) else decide.eviction_delay(pod, taints)
             if delay is None:

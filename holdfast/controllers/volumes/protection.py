@@ -1,4 +1,4 @@
-"""Finalizers of claims and volumes in use: taken off only after the server itself says that nobody uses them (P-15)."""
+"""Finalizers of claims, volumes and classes in use: taken off only after the server itself says that nobody uses them (P-15)."""
 
 from __future__ import annotations
 
@@ -6,12 +6,13 @@ from holdfast.client.api import Client
 from holdfast.client.informer import InformerSet
 from holdfast.client.reconciler import Reconciler
 from holdfast.kinds.kind import Obj, Resource
-from holdfast.kinds.resources import PERSISTENTVOLUMECLAIMS, PERSISTENTVOLUMES, PODS
+from holdfast.kinds.resources import PERSISTENTVOLUMECLAIMS, PERSISTENTVOLUMES, PODS, VOLUMEATTRIBUTESCLASSES
 from holdfast.machinery import meta
 from holdfast.machinery.errors import ApiError
 
 CLAIM_FINALIZER = "kubernetes.io/pvc-protection"
 VOLUME_FINALIZER = "kubernetes.io/pv-protection"
+CLASS_FINALIZER = "kubernetes.io/vac-protection"
 
 
 def claims_of(pod: Obj) -> list[str]:
@@ -79,6 +80,46 @@ class VolumeProtection:
                 if error.code != 404:
                     raise
         await remove_finalizer(self._client, PERSISTENTVOLUMES, live, VOLUME_FINALIZER)
+
+
+class ClassProtection:
+    """A VolumeAttributesClass stays while a claim or a volume names it."""
+
+    def __init__(self, client: Client, informers: InformerSet) -> None:
+        self._client = client
+        self._classes = informers[VOLUMEATTRIBUTESCLASSES]
+        users = (informers[PERSISTENTVOLUMECLAIMS], informers[PERSISTENTVOLUMES])
+        self.reconciler = Reconciler("vac-protection", (self._classes, *users), self._sync)
+        self._classes.on_change(lambda _old, new: self._consider(new))
+        for informer in users:
+            informer.on_change(self._user_changed)
+
+    def _consider(self, attributes: Obj | None) -> None:
+        if attributes is not None and meta.is_terminating(attributes):
+            self.reconciler.queue.add(meta.name(attributes))
+
+    def _user_changed(self, old: Obj | None, new: Obj | None) -> None:
+        left = classes_of(old) - classes_of(new) if old else set()
+        for name in left:
+            self._consider(self._classes.get(name))
+
+    async def _sync(self, name: str) -> None:
+        found = self._classes.get(name)
+        if found is None or not meta.is_terminating(found) or CLASS_FINALIZER not in (found["metadata"].get("finalizers") or []):
+            return
+        for resource in (PERSISTENTVOLUMECLAIMS, PERSISTENTVOLUMES):
+            live = await self._client.list(resource)
+            if any(name in classes_of(user) for user in live["items"]):
+                return
+        await remove_finalizer(self._client, VOLUMEATTRIBUTESCLASSES, found, CLASS_FINALIZER)
+
+
+def classes_of(user: Obj | None) -> set[str]:
+    """The VolumeAttributesClasses that a claim or volume has, or is on its way to or from."""
+    spec, status = (user or {}).get("spec") or {}, (user or {}).get("status") or {}
+    target = (status.get("modifyVolumeStatus") or {}).get("targetVolumeAttributesClassName")
+    named = (spec.get("volumeAttributesClassName"), status.get("currentVolumeAttributesClassName"), target)
+    return {name for name in named if name}
 
 
 async def remove_finalizer(client: Client, resource: Resource, obj: Obj, finalizer: str) -> None:

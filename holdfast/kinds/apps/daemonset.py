@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from holdfast.kinds.apps.replicas import STATUS, TEMPLATE, collisions, counts, fixed_selector, selector_cell
 from holdfast.kinds.columns import AGE, NAME, NONE, at, containers
+from holdfast.kinds.core import outdated
 from holdfast.kinds.definitions.daemon_set import COUNTS, GENERATION
 from holdfast.kinds.definitions.overlay import APPS
 from holdfast.kinds.kind import Column, Kind, Obj
@@ -37,6 +38,8 @@ KIND = Kind(
     short_names=("ds",),
     categories=("all",),
     storage="daemonsets",
+    read_by="view",
+    changed_by="edit",
     prepare=(_prepare,),
     checks=(fixed_selector,),
     status_checks=(
@@ -44,6 +47,7 @@ KIND = Kind(
         collisions,
     ),
     subresources={"status": STATUS},
+    warnings=(outdated.in_pods("spec", "template", "spec"),),
     columns=(
         NAME,
         Column("Desired", at("status", "desiredNumberScheduled", default=0), type="integer", description="Nodes that should run it."),

@@ -15,6 +15,7 @@ from holdfast.kinds.apps.replicas import (
     within_replicas,
 )
 from holdfast.kinds.columns import AGE, NAME, at, containers
+from holdfast.kinds.core import outdated
 from holdfast.kinds.definitions.overlay import APPS
 from holdfast.kinds.kind import Column, Kind, Obj
 from holdfast.kinds.resources import DEPLOYMENTS, REPLICASETS
@@ -45,6 +46,8 @@ KIND = Kind(
     short_names=("deploy",),
     categories=("all",),
     storage="deployments",
+    read_by="view",
+    changed_by="edit",
     prepare=(_prepare,),
     checks=(fixed_selector,),
     status_checks=(
@@ -52,6 +55,7 @@ KIND = Kind(
         collisions,
     ),
     subresources={"status": STATUS, "scale": scale()},
+    warnings=(outdated.in_pods("spec", "template", "spec"),),
     columns=(
         NAME,
         Column("Ready", _ready, description="Ready pods of those wanted."),
@@ -71,10 +75,13 @@ REPLICA_SET = Kind(
     short_names=("rs",),
     categories=("all",),
     storage="replicasets",
+    read_by="view",
+    changed_by="edit",
     prepare=(_prepare_set,),
     checks=(fixed_selector,),
     status_checks=(counts(SET_COUNTS, within_replicas("fullyLabeledReplicas", "readyReplicas", "availableReplicas")),),
     subresources={"status": STATUS, "scale": scale()},
+    warnings=(outdated.in_pods("spec", "template", "spec"),),
     columns=replica_columns(selectors.from_object),
     selectable={"status.replicas": lambda obj: str((obj.get("status") or {}).get("replicas") or 0)},
     acted_on=False,

@@ -67,7 +67,7 @@ def counts(fields: Sequence[str], within: Sequence[tuple[str, str]] = ()) -> Che
         found = [error for field in fields for error in not_negative(f"status.{field}", status.get(field))]
         for field, whole in within:
             if (status.get(field) or 0) > (status.get(whole.removeprefix("status.")) or 0):
-                found.append(invalid(f"status.{field}", status[field], f"cannot be greater than {whole}"))
+                found.append(invalid(f"status.{field}", status.get(field) or 0, f"cannot be greater than {whole}"))
         return found
 
     return check

@@ -6,6 +6,7 @@ from typing import Any
 
 from holdfast.kinds.apps.replicas import STATUS, TEMPLATE, collisions, counts, scale
 from holdfast.kinds.columns import AGE, NAME, containers
+from holdfast.kinds.core import outdated
 from holdfast.kinds.definitions.overlay import APPS
 from holdfast.kinds.definitions.rules import label
 from holdfast.kinds.kind import Column, Kind, Obj
@@ -45,6 +46,12 @@ def _ready(obj: Obj, _now: float) -> str:
     return f"{(obj.get('status') or {}).get('readyReplicas') or 0}/{obj['spec'].get('replicas', 1)}"
 
 
+def _warn_of_history(new: Obj, _old: Obj | None) -> list[str]:
+    if (new["spec"].get("revisionHistoryLimit") or 0) >= 0:
+        return []
+    return ["spec.revisionHistoryLimit: a negative value retains all historical revisions; a value >= 0 is recommended"]
+
+
 KIND = Kind(
     resource=STATEFULSETS,
     schema=schema_of(APPS + "StatefulSet"),
@@ -52,6 +59,8 @@ KIND = Kind(
     short_names=("sts",),
     categories=("all",),
     storage="statefulsets",
+    read_by="view",
+    changed_by="edit",
     prepare=(_prepare,),
     checks=(_check_update,),
     status_checks=(
@@ -66,6 +75,7 @@ KIND = Kind(
         "status": STATUS,
         "scale": scale(),
     },
+    warnings=(outdated.in_pods("spec", "template", "spec"), _warn_of_history),
     columns=(
         NAME,
         Column("Ready", _ready, description="Ready members of those wanted."),
@@ -103,6 +113,7 @@ REVISION = Kind(
     schema=schema_of(APPS + "ControllerRevision"),
     singular="controllerrevision",
     storage="controllerrevisions",
+    read_by="view",
     checks=(_check_revision,),
     columns=(
         NAME,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from holdfast.kinds.apps.replicas import STATUS
 from holdfast.kinds.columns import AGE, NAME, NONE, at, containers, label_selector
+from holdfast.kinds.core import outdated
 from holdfast.kinds.definitions.overlay import BATCH
 from holdfast.kinds.kind import Column, Kind, Obj
 from holdfast.kinds.resources import CRONJOBS
@@ -47,9 +48,12 @@ KIND = Kind(
     short_names=("cj",),
     categories=("all",),
     storage="cronjobs",
+    read_by="view",
+    changed_by="edit",
     prepare=(_prepare,),
     checks=(_check_name,),
     subresources={"status": STATUS},
+    warnings=(outdated.in_pods("spec", "jobTemplate", "spec", "template", "spec"),),
     columns=(
         NAME,
         Column("Schedule", at("spec", "schedule", default=""), description="When it makes Jobs."),

@@ -6,6 +6,7 @@ from typing import Any
 
 from holdfast.kinds.apps.replicas import STATUS, TEMPLATE, counts, selector_cell
 from holdfast.kinds.columns import AGE, NAME, containers
+from holdfast.kinds.core import outdated
 from holdfast.kinds.definitions.overlay import BATCH
 from holdfast.kinds.definitions.rules import IMMUTABLE, immutable
 from holdfast.kinds.kind import Column, Kind, Obj
@@ -170,10 +171,13 @@ KIND = Kind(
     singular="job",
     categories=("all",),
     storage="jobs",
+    read_by="view",
+    changed_by="edit",
     prepare=(_prepare,),
     checks=(_check_generated, _check_name, _check_update),
     status_checks=(counts(("active", "succeeded", "failed", "ready", "terminating")), _check_status),
     subresources={"status": STATUS},
+    warnings=(outdated.in_pods("spec", "template", "spec"),),
     columns=(
         NAME,
         Column("Status", _state, description="How far it is, in a word."),
@@ -184,5 +188,8 @@ KIND = Kind(
         selector_cell(selectors.from_object),
     ),
     selectable={"status.successful": _succeeded},
+    default_propagation="Orphan",
+    delete_warning="child pods are preserved by default when jobs are deleted; set propagationPolicy=Background to remove them"
+    " or set propagationPolicy=Orphan to suppress this warning",
     acted_on=False,
 )

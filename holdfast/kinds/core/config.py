@@ -13,6 +13,7 @@ from holdfast.kinds.kind import Column, Kind, Obj, Subresource
 from holdfast.kinds.resources import CONFIGMAPS, SECRETS, SERVICEACCOUNTS
 from holdfast.kinds.schemas import schema_of
 from holdfast.machinery.fielderror import FieldError, forbidden, invalid, key, required, too_long
+from holdfast.machinery.jsonfault import go_fault
 
 LIMIT = 1024 * 1024
 _IMMUTABLE = "field is immutable when `immutable` is set"
@@ -50,6 +51,8 @@ CONFIGMAP = Kind(
     singular="configmap",
     short_names=("cm",),
     storage="configmaps",
+    read_by="view",
+    changed_by="edit",
     checks=(_check_config_map,),
     columns=(
         NAME,
@@ -96,9 +99,20 @@ def _check_type(secret: Obj, data: dict[str, bytes | None]) -> list[FieldError]:
         if name in _WANTED.get(kind, ()) and data.get(name) is not None:
             try:
                 json.loads(data[name] or b"")
-            except ValueError as error:
-                found.append(invalid(key("data", name), "<secret contents redacted>", str(error)))
+            except ValueError:
+                found.append(invalid(key("data", name), "<secret contents redacted>", go_fault(data[name] or b"")))
     return found
+
+
+def _warn_of_certificate(new: Obj, old: Obj | None) -> list[str]:
+    """What would not load as a certificate and its key."""
+    if new.get("type") != "kubernetes.io/tls" or (old is not None and new.get("data") == old.get("data")):
+        return []
+    data = new.get("data") or {}
+    for name, what in (("tls.crt", "certificate"), ("tls.key", "key")):
+        if b"-----BEGIN " not in (_decoded(data.get(name, "")) or b""):
+            return [f"tls: failed to find any PEM data in {what} input"]
+    return []
 
 
 SECRET = Kind(
@@ -106,7 +120,10 @@ SECRET = Kind(
     schema=schema_of(CORE + "Secret"),
     singular="secret",
     storage="secrets",
+    read_by="edit",
+    changed_by="edit",
     checks=(_check_secret,),
+    warnings=(_warn_of_certificate,),
     columns=(
         NAME,
         Column("Type", at("type", default=""), description="What it is for."),
@@ -124,6 +141,8 @@ SERVICEACCOUNT = Kind(
     singular="serviceaccount",
     short_names=("sa",),
     storage="serviceaccounts",
+    read_by="view",
+    changed_by="edit",
     subresources={
         "token": Subresource("token", ("create",), kind="TokenRequest", group="authentication.k8s.io", version="v1"),
     },

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from holdfast.kinds.columns import AGE, NAME, at
-from holdfast.kinds.core import pod_cells
+from holdfast.kinds.core import outdated, pod_cells
 from holdfast.kinds.core.pod_update import check_update
 from holdfast.kinds.definitions.overlay import CORE
 from holdfast.kinds.definitions.pod_spec import check_mounts
@@ -59,6 +59,8 @@ KIND = Kind(
     short_names=("po",),
     categories=("all",),
     storage="pods",
+    read_by="view",
+    changed_by="edit",
     prepare=(_prepare,),
     checks=(_check,),
     subresources={
@@ -70,6 +72,7 @@ KIND = Kind(
         "portforward": Subresource("portforward", ("create", "get"), kind="PodPortForwardOptions"),
         "log": Subresource("log", ("get",)),
     },
+    warnings=(outdated.in_pods("spec"),),
     columns=(
         NAME,
         Column("Ready", pod_cells.ready, description="Ready containers of all."),

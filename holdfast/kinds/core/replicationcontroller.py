@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from holdfast.kinds.apps.replicas import SET_COUNTS, STATUS, counts, replica_columns, scale, within_replicas
 from holdfast.kinds.columns import NAME, NONE, containers
+from holdfast.kinds.core import outdated
 from holdfast.kinds.definitions.overlay import CORE
 from holdfast.kinds.definitions.template import check_made
 from holdfast.kinds.kind import Column, Kind, Obj
@@ -25,11 +26,15 @@ KIND = Kind(
     short_names=("rc",),
     categories=("all",),
     storage="replicationcontrollers",
+    read_by="view",
+    changed_by="edit",
     prepare=(_prepare,),
     status_checks=(counts(SET_COUNTS, within_replicas("fullyLabeledReplicas", "readyReplicas", "availableReplicas")),),
     subresources={"status": STATUS, "scale": scale(selectors.plain)},
+    warnings=(outdated.in_pods("spec", "template", "spec"),),
     columns=replica_columns(selectors.plain),
     selectable={"status.replicas": lambda obj: str((obj.get("status") or {}).get("replicas") or 0)},
+    default_propagation="Orphan",
     acted_on=False,
 )
 
@@ -49,6 +54,7 @@ PODTEMPLATE = Kind(
     singular="podtemplate",
     storage="podtemplates",
     checks=(_check_template,),
+    warnings=(outdated.in_pods("template", "spec"),),
     columns=(
         NAME,
         *(Column(c.name, c.cell, description=c.description) for c in containers(("template", "spec"))),

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from holdfast.kinds.columns import AGE, NAME, at
+from holdfast.kinds.core import outdated
 from holdfast.kinds.definitions.overlay import CORE
 from holdfast.kinds.definitions.persistent_volume import sources
 from holdfast.kinds.definitions.rules import IMMUTABLE, amount
@@ -33,9 +34,21 @@ def _claimed(obj: Obj, _now: float) -> str:
     return f"{claim.get('namespace', '')}/{claim.get('name', '')}" if claim else ""
 
 
+_SOURCES = (("", "PersistentVolumeClaim"), ("snapshot.storage.k8s.io", "VolumeSnapshot"))
+
+
 def _prepare_claim(new: Obj, old: Obj | None) -> None:
+    """dataSource and dataSourceRef are one choice under two names; the older name takes claims and snapshots only."""
     if old is None:
         new["status"] = {"phase": "Pending"}
+    spec = new["spec"]
+    source, reference = spec.get("dataSource"), spec.get("dataSourceRef")
+    if old is None and source and (source.get("apiGroup") or "", source.get("kind")) not in _SOURCES:
+        source = spec.pop("dataSource", None) and None
+    if source and not reference:
+        spec["dataSourceRef"] = dict(source)
+    elif reference and not source and not reference.get("namespace"):
+        spec["dataSource"] = dict(reference)
 
 
 def _prepare_volume(new: Obj, old: Obj | None) -> None:
@@ -109,6 +122,8 @@ CLAIM = Kind(
     singular="persistentvolumeclaim",
     short_names=("pvc",),
     storage="persistentvolumeclaims",
+    read_by="view",
+    changed_by="edit",
     prepare=(_prepare_claim,),
     checks=(_check_claim,),
     subresources={"status": Subresource("status", ("get", "patch", "update"))},
@@ -140,6 +155,7 @@ VOLUME = Kind(
     prepare=(_prepare_volume,),
     checks=(_check_volume,),
     subresources={"status": Subresource("status", ("get", "patch", "update"))},
+    warnings=(outdated.of_volume,),
     columns=(
         NAME,
         Column("Capacity", at("spec", "capacity", "storage", default=""), description="What it holds."),

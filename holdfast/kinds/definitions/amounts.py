@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from holdfast.kinds.definitions.overlay import AUTOSCALING, CORE, overlay
+from holdfast.kinds.definitions.overlay import AUTOSCALING, CORE, NODE, STORAGE, overlay
 from holdfast.machinery import quantity
 
 _DECIMAL = {18: "E", 15: "P", 12: "T", 9: "G", 6: "M", 3: "k", 0: "", -3: "m", -6: "u", -9: "n"}
@@ -22,10 +22,12 @@ LISTS = {
     CORE + "NodeStatus": ("capacity", "allocatable"),
     CORE + "PodSpec": ("overhead",),
     CORE + "LimitRangeItem": ("max", "min", "default", "defaultRequest", "maxLimitRequestRatio"),
+    NODE + "Overhead": ("podFixed",),
     CORE + "ResourceQuotaSpec": ("hard",),
     CORE + "ResourceQuotaStatus": ("hard", "used"),
 }
 SINGLE = {
+    STORAGE + "CSIStorageCapacity": ("capacity", "maximumVolumeSize"),
     CORE + "EmptyDirVolumeSource": ("sizeLimit",),
     AUTOSCALING + "MetricTarget": ("value", "averageValue"),
     AUTOSCALING + "MetricValueStatus": ("value", "averageValue"),

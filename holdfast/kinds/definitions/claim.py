@@ -19,11 +19,6 @@ def _claim_defaults(claim: dict[str, Any]) -> None:
 
 def _spec_defaults(spec: dict[str, Any]) -> None:
     fill(spec, volumeMode="Filesystem")
-    # dataSource and dataSourceRef are one choice under two names.
-    if spec.get("dataSource") and not spec.get("dataSourceRef"):
-        spec["dataSourceRef"] = dict(spec["dataSource"])
-    elif spec.get("dataSourceRef") and not spec.get("dataSource") and not spec["dataSourceRef"].get("namespace"):
-        spec["dataSource"] = dict(spec["dataSourceRef"])
 
 
 def _reference_defaults(reference: dict[str, Any]) -> None:

@@ -6,18 +6,25 @@ in them. ``metadata``, ``spec`` and ``status`` of every kind are (``kinds.schema
 
 from __future__ import annotations
 
-from holdfast.kinds.definitions.overlay import APPS, AUTOSCALING, AUTOSCALING_V1, BATCH, CORE, overlay
+from holdfast.kinds.definitions.overlay import APPS, AUTOSCALING, AUTOSCALING_V1, BATCH, CORE, NETWORKING, STORAGE, overlay
 
-_NETWORKING = "io.k8s.api.networking.v1."
 _HELD = {
     APPS + "DaemonSetSpec": ("template", "updateStrategy"),
     APPS + "DeploymentSpec": ("strategy", "template"),
     APPS + "ReplicaSetSpec": ("template",),
-    APPS + "StatefulSetSpec": ("template", "updateStrategy"),
+    APPS + "StatefulSetSpec": ("serviceName", "template", "updateStrategy"),
     CORE + "Binding": ("target",),
     CORE + "Container": ("resources",),
     CORE + "EphemeralContainer": ("resources",),
-    CORE + "Event": ("involvedObject", "source"),
+    CORE + "Event": (
+        "eventTime",
+        "firstTimestamp",
+        "involvedObject",
+        "lastTimestamp",
+        "reportingComponent",
+        "reportingInstance",
+        "source",
+    ),
     CORE + "NodeStatus": ("daemonEndpoints", "nodeInfo"),
     CORE + "PersistentVolumeClaimSpec": ("resources",),
     CORE + "PersistentVolumeClaimTemplate": ("metadata", "spec"),
@@ -28,15 +35,17 @@ _HELD = {
     BATCH + "CronJobSpec": ("jobTemplate",),
     BATCH + "JobSpec": ("template",),
     BATCH + "JobTemplateSpec": ("metadata", "spec"),
-    _NETWORKING + "IngressStatus": ("loadBalancer",),
-    _NETWORKING + "NetworkPolicySpec": ("podSelector",),
+    NETWORKING + "IngressStatus": ("loadBalancer",),
+    NETWORKING + "NetworkPolicySpec": ("podSelector",),
     AUTOSCALING_V1 + "HorizontalPodAutoscalerSpec": ("scaleTargetRef",),
     AUTOSCALING + "HorizontalPodAutoscalerSpec": ("scaleTargetRef",),
-    "io.k8s.api.events.v1.Event": ("deprecatedSource", "regarding"),
+    "io.k8s.api.events.v1.Event": ("deprecatedFirstTimestamp", "deprecatedLastTimestamp", "deprecatedSource", "regarding"),
+    "io.k8s.api.rbac.v1.ClusterRole": ("rules",),
+    "io.k8s.api.rbac.v1.Role": ("rules",),
     "io.k8s.api.rbac.v1.ClusterRoleBinding": ("roleRef",),
     "io.k8s.api.rbac.v1.RoleBinding": ("roleRef",),
-    "io.k8s.api.storage.v1.CSINodeSpec": ("drivers",),
-    "io.k8s.api.storage.v1.VolumeAttachmentSpec": ("source",),
+    STORAGE + "CSINodeSpec": ("drivers",),
+    STORAGE + "VolumeAttachmentSpec": ("source",),
 }
 
 for _definition, _properties in _HELD.items():

@@ -18,6 +18,10 @@ AUTOSCALING = "io.k8s.api.autoscaling.v2."
 AUTOSCALING_V1 = "io.k8s.api.autoscaling.v1."
 BATCH = "io.k8s.api.batch.v1."
 POLICY = "io.k8s.api.policy.v1."
+NETWORKING = "io.k8s.api.networking.v1."
+NODE = "io.k8s.api.node.v1."
+SCHEDULING = "io.k8s.api.scheduling.v1."
+STORAGE = "io.k8s.api.storage.v1."
 META = "io.k8s.apimachinery.pkg.apis.meta.v1."
 
 

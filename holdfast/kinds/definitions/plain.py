@@ -5,13 +5,14 @@ from __future__ import annotations
 import base64
 from typing import Any
 
-from holdfast.kinds.definitions.overlay import CORE, overlay
+from holdfast.kinds.definitions.overlay import CORE, STORAGE, overlay
 from holdfast.kinds.definitions.rules import fill, fill_absent, not_negative, one_of, qualified
-from holdfast.machinery.fielderror import FieldError, child, invalid, required
+from holdfast.machinery.fielderror import FieldError, child, invalid, required, too_long
 
 EVENTS = "io.k8s.api.events.v1."
 COORDINATION = "io.k8s.api.coordination.v1."
-STORAGE = "io.k8s.api.storage.v1."
+_MOST_PARAMETERS = 512
+_LARGEST_PARAMETERS = 256 * 1024
 NODE_INFO = (
     "machineID",
     "systemUUID",
@@ -53,12 +54,26 @@ def _class_defaults(storage_class: dict[str, Any]) -> None:
     fill(storage_class, reclaimPolicy="Delete", volumeBindingMode="Immediate")
 
 
+def driver(path: str, name: Any) -> list[FieldError]:
+    """Who makes or changes the volumes of a class."""
+    if not name:
+        return [required(path)]
+    return [invalid(path, name, error.detail) for error in qualified(path, str(name).lower())]
+
+
+def check_parameters(storage_class: dict[str, Any], path: str) -> list[FieldError]:
+    """What a class tells its driver."""
+    parameters, here = storage_class.get("parameters") or {}, child(path, "parameters")
+    if len(parameters) > _MOST_PARAMETERS:
+        return [too_long(here, "", _MOST_PARAMETERS)]
+    found = [invalid(here, "", "field can not be empty.") for name in parameters if not name]
+    if sum(len(name) + len(str(value)) for name, value in parameters.items()) > _LARGEST_PARAMETERS:
+        found.append(too_long(here, "", _LARGEST_PARAMETERS))
+    return found
+
+
 def _check_class(storage_class: dict[str, Any], old: Any, path: str) -> list[FieldError]:
-    provisioner = storage_class.get("provisioner") or ""
-    found = qualified("provisioner", provisioner.lower()) if provisioner else [required("provisioner")]
-    found = [invalid("provisioner", provisioner, error.detail) if provisioner else error for error in found]
-    if any(not name for name in storage_class.get("parameters") or {}):
-        found.append(invalid("parameters", "", "field can not be empty."))
+    found = driver("provisioner", storage_class.get("provisioner")) + check_parameters(storage_class, path)
     found += one_of("reclaimPolicy", storage_class.get("reclaimPolicy"), ("Delete", "Retain"))
     return found + one_of("volumeBindingMode", storage_class.get("volumeBindingMode"), ("Immediate", "WaitForFirstConsumer"))
 

@@ -27,6 +27,7 @@ _PERCENT_TEXT = (
     " validation is '[0-9]+%')"
 )
 IP_TEXT = "must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)"
+CIDR_TEXT = "must be a valid CIDR value, (e.g. 10.9.8.0/24 or 2001:db8::/64)"
 IMMUTABLE = "field is immutable"
 
 
@@ -194,6 +195,36 @@ def ip(path: str, value: Any) -> list[FieldError]:
     except ValueError:
         return [invalid(path, value, IP_TEXT)]
     return []
+
+
+def canonical_ip(path: str, value: str) -> list[FieldError]:
+    """For new fields, where one address has one spelling."""
+    found = ip(path, value)
+    if found:
+        return found
+    address = ipaddress.ip_address(value)
+    if isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped:
+        return [invalid(path, value, "must not be an IPv4-mapped IPv6 address")]
+    return [] if str(address) == value else [invalid(path, value, f'must be in canonical form ("{address}")')]
+
+
+def cidr(path: str, value: str) -> list[FieldError]:
+    """A range, which may be spelt by any of its addresses."""
+    try:
+        ipaddress.ip_network(value, strict=False)
+    except ValueError:
+        return [invalid(path, value, CIDR_TEXT)]
+    return [] if re.fullmatch(r".+/[0-9]+", value) else [invalid(path, value, CIDR_TEXT)]
+
+
+def canonical_cidr(path: str, value: str) -> list[FieldError]:
+    found = cidr(path, value)
+    if found:
+        return found
+    network = ipaddress.ip_network(value, strict=False)
+    if ipaddress.ip_interface(value).ip != network.network_address:
+        return [invalid(path, value, "must not have bits set beyond the prefix length")]
+    return [] if str(network) == value else [invalid(path, value, f'must be in canonical form ("{network}")')]
 
 
 def endpoint_ip(path: str, value: Any) -> list[FieldError]:

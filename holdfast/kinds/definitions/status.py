@@ -6,7 +6,21 @@ container that waits has no imageID). Checking that would refuse every later wri
 
 from __future__ import annotations
 
-from holdfast.kinds.definitions.overlay import APPS, AUTOSCALING, AUTOSCALING_V1, BATCH, CORE, META, POLICY, overlay
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from holdfast.kinds.definitions.overlay import (
+    APPS,
+    AUTOSCALING,
+    AUTOSCALING_V1,
+    BATCH,
+    CORE,
+    META,
+    NETWORKING,
+    POLICY,
+    STORAGE,
+    overlay,
+)
 
 _CONDITION = ("status", "type")
 _REPORTED = {
@@ -28,6 +42,8 @@ _REPORTED = {
     APPS + "ReplicaSetStatus": ("replicas",),
     CORE + "ReplicationControllerStatus": ("replicas",),
     APPS + "StatefulSetStatus": ("replicas",),
+    STORAGE + "VolumeAttachmentStatus": ("attached",),
+    NETWORKING + "IngressPortStatus": ("port", "protocol"),
     META + "Condition": ("lastTransitionTime", "message", "reason", "status", "type"),
     CORE + "AttachedVolume": ("devicePath", "name"),
     CORE + "ContainerExtendedResourceRequest": ("containerName", "requestName", "resourceName"),
@@ -48,6 +64,31 @@ _REPORTED = {
     CORE + "VolumeMountStatus": ("mountPath", "name"),
 }
 
+_MOMENT = ("lastTransitionTime",)
+_MOMENTS = {
+    CORE + "NodeCondition": ("lastHeartbeatTime", *_MOMENT),
+    CORE + "PodCondition": ("lastProbeTime", *_MOMENT),
+    CORE + "PersistentVolumeClaimCondition": ("lastProbeTime", *_MOMENT),
+    APPS + "StatefulSetCondition": _MOMENT,
+    APPS + "DeploymentCondition": ("lastUpdateTime", *_MOMENT),
+    APPS + "ReplicaSetCondition": _MOMENT,
+    APPS + "DaemonSetCondition": _MOMENT,
+    CORE + "ReplicationControllerCondition": _MOMENT,
+    BATCH + "JobCondition": ("lastProbeTime", *_MOMENT),
+}
+"""Times that Go keeps by value: served as null while nobody has said them."""
+
+
+def _untold(names: Sequence[str]) -> Callable[[dict[str, Any]], None]:
+    def run(condition: dict[str, Any]) -> None:
+        for name in names:
+            condition.setdefault(name, None)
+
+    return run
+
+
+for _definition, _names in _MOMENTS.items():
+    overlay(_definition, defaulter=_untold(_names))
 for _definition, _fields in _REPORTED.items():
     overlay(_definition, optional=_fields)
 # Owner references are checked with all other metadata, in words of their own.

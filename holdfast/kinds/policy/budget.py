@@ -28,6 +28,8 @@ KIND = Kind(
     singular="poddisruptionbudget",
     short_names=("pdb",),
     storage="poddisruptionbudgets",
+    read_by="view",
+    changed_by="edit",
     prepare=(_prepare,),
     status_checks=(counts(COUNTS),),
     subresources={"status": STATUS},
@@ -41,5 +43,4 @@ KIND = Kind(
         AGE,
     ),
     unconditional_update=False,
-    acted_on=False,
 )

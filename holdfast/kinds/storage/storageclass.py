@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from holdfast.kinds.columns import AGE, at
-from holdfast.kinds.definitions.plain import STORAGE
+from holdfast.kinds.definitions.overlay import STORAGE
 from holdfast.kinds.definitions.rules import immutable
 from holdfast.kinds.kind import Column, Kind, Obj
 from holdfast.kinds.resources import STORAGECLASSES

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 
-from holdfast.registry.admission import namespace, node, pod, podsecurity, rbac, storage
+from holdfast.registry.admission import classes, namespace, node, pod, podsecurity, rbac, storage
 from holdfast.registry.write import Write
 
 Plugin = Callable[[Write], Awaitable[None]]
@@ -16,9 +16,11 @@ MUTATING: tuple[Plugin, ...] = (
     namespace.lifecycle,
     pod.service_account,
     pod.tolerations,
-    pod.priority,
+    classes.priority,
     node.not_ready,
     storage.default_class,
     storage.in_use_protection,
+    classes.runtime,
+    classes.ingress,
 )
-VALIDATING: tuple[Plugin, ...] = (namespace.terminating, node.restrict, podsecurity.secure, rbac.no_escalation)
+VALIDATING: tuple[Plugin, ...] = (namespace.terminating, node.restrict, podsecurity.secure, rbac.no_escalation, classes.one_default)

@@ -1,30 +1,20 @@
-"""What every new pod is given: a ServiceAccount with its token, tolerations of a short node failure, a priority."""
+"""What every new pod is given: a ServiceAccount with its token, tolerations of a short node failure."""
 
 from __future__ import annotations
 
 from holdfast.kinds.kind import Obj
 from holdfast.machinery import errors, meta, names
 from holdfast.registry.authorize.node import MIRROR, referenced
-from holdfast.registry.write import Write
+from holdfast.registry.write import Write, new_pod
 
 TOKEN_SECONDS = 3607
 MOUNT = "/var/run/secrets/kubernetes.io/serviceaccount"
 TOLERATION_SECONDS = 300
 _NODE_TAINTS = ("node.kubernetes.io/not-ready", "node.kubernetes.io/unreachable")
-_PRIORITIES = {"system-cluster-critical": 2_000_000_000, "system-node-critical": 2_000_001_000}
-
-
-def _new_pod(write: Write) -> Obj | None:
-    """The spec of a pod that is being created; None for any other write."""
-    resource = write.kind.resource
-    if write.old is not None or (resource.group, resource.plural) != ("", "pods"):
-        return None
-    spec = write.new.get("spec")
-    return spec if isinstance(spec, dict) else None
 
 
 async def service_account(write: Write) -> None:
-    spec = _new_pod(write)
+    spec = new_pod(write)
     if spec is None:
         return
     if MIRROR in meta.annotations_of(write.new):
@@ -99,18 +89,3 @@ async def tolerations(write: Write) -> None:
             entry = {"key": taint, "operator": "Exists", "effect": "NoExecute", "tolerationSeconds": TOLERATION_SECONDS}
             given = [*given, entry]
     spec["tolerations"] = given
-
-
-async def priority(write: Write) -> None:
-    spec = _new_pod(write)
-    if spec is None:
-        return
-    name = spec.get("priorityClassName")
-    if name and name not in _PRIORITIES:
-        raise errors.forbidden("pods", meta.name(write.new), f"no PriorityClass with name {name} was found")
-    value = _PRIORITIES.get(name or "", 0)
-    if spec.get("priority") not in (None, value):
-        why = "the integer value of priority must not be provided in pod spec; priority admission controller computed "
-        raise errors.forbidden("pods", meta.name(write.new), f"{why}{value} from the given PriorityClass name")
-    spec["priority"] = value
-    spec.setdefault("preemptionPolicy", "PreemptLowerPriority")

@@ -29,6 +29,7 @@ async def allocate(write: Write) -> None:
         _drop_ports(spec)
         spec.pop("externalTrafficPolicy", None)
         spec.pop("allocateLoadBalancerNodePorts", None)
+    found += _health_port(write, spec)
     if found:
         write.release()
         raise errors.invalid("Service", write.new["metadata"]["name"], found)
@@ -41,9 +42,9 @@ def _drop_ports(spec: Obj) -> None:
 
 def _cluster_ip(write: Write, spec: Obj) -> list[FieldError]:
     addresses = write.core.addresses
-    spec.setdefault("ipFamilies", ["IPv4"])
-    spec.setdefault("ipFamilyPolicy", "SingleStack")
     address = spec.get("clusterIP") or next(iter(spec.get("clusterIPs") or []), "")
+    if found := _families(spec, selectorless=address == HEADLESS and not spec.get("selector")):
+        return found
     if address == HEADLESS:
         spec["clusterIP"], spec["clusterIPs"] = HEADLESS, [HEADLESS]
         return []
@@ -53,14 +54,52 @@ def _cluster_ip(write: Write, spec: Obj) -> list[FieldError]:
         path, listed = "spec.clusterIPs", [address]
         try:
             if ipaddress.IPv4Address(address) not in addresses.network:
-                text = f"failed to allocate IP {address}: the provided IP is not in the valid range. The range of valid IPs is "
-                return [fielderror.invalid(path, listed, text + str(addresses.network))]
+                why = f"the provided IP ({address}) is not in the valid range. The range of valid IPs is {addresses.network}"
+                return [fielderror.invalid(path, listed, f"failed to allocate IP {address}: {why}")]
         except ValueError:
             return [fielderror.invalid(f"{path}[0]", address, "must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)")]
         if addresses.holder(address) not in ("", service_key(write.new)):
             return [fielderror.invalid(path, listed, f"failed to allocate IP {address}: provided IP is already allocated")]
     write.releases.append(addresses.reserve(address, service_key(write.new)))
     spec["clusterIP"], spec["clusterIPs"] = address, [address]
+    return []
+
+
+def _families(spec: Obj, *, selectorless: bool) -> list[FieldError]:
+    """The cluster has IPv4 only; a headless Service without a selector may speak of endpoints of both families."""
+    if selectorless:
+        families = spec.setdefault("ipFamilies", ["IPv4"])
+        if spec.setdefault("ipFamilyPolicy", "RequireDualStack") != "SingleStack" and len(families) == 1:
+            families.append("IPv6" if families[0] == "IPv4" else "IPv4")
+        return []
+    for position, family in enumerate(spec.get("ipFamilies") or []):
+        if family != "IPv4":
+            return [fielderror.invalid(f"spec.ipFamilies[{position}]", family, "not configured on this cluster")]
+    if spec.get("ipFamilyPolicy") == "RequireDualStack":
+        text = "this cluster is not configured for dual-stack services"
+        return [fielderror.invalid("spec.ipFamilyPolicy", "RequireDualStack", text)]
+    spec.setdefault("ipFamilies", ["IPv4"])
+    spec.setdefault("ipFamilyPolicy", "SingleStack")
+    return []
+
+
+def _health_port(write: Write, spec: Obj) -> list[FieldError]:
+    """Where a load balancer asks a node whether it has a member of its own: with externalTrafficPolicy Local only."""
+    addresses, key, path = write.core.addresses, service_key(write.new), "spec.healthCheckNodePort"
+    before = ((write.old or {}).get("spec") or {}).get("healthCheckNodePort")
+    if spec.get("type") != "LoadBalancer" or spec.get("externalTrafficPolicy") != "Local":
+        spec.pop("healthCheckNodePort", None)
+        return []
+    number = spec.get("healthCheckNodePort") or before or addresses.pick_port({"TCP"})
+    if number not in NODE_PORTS:
+        text = f"provided port is not in the valid range. The range of valid ports is {NODE_PORTS[0]}-{NODE_PORTS[-1]}"
+        return [fielderror.invalid(path, number, f"failed to allocate requested HealthCheck NodePort {number}: {text}")]
+    name = port_name(number, "TCP")
+    if addresses.holder(name) not in ("", key):
+        text = "provided port is already allocated"
+        return [fielderror.invalid(path, number, f"failed to allocate requested HealthCheck NodePort {number}: {text}")]
+    write.releases.append(addresses.reserve(name, key))
+    spec["healthCheckNodePort"] = number
     return []
 
 

@@ -5,23 +5,19 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
-from holdfast.kinds.kind import Obj
+from holdfast.kinds.kind import Obj, Resource
+from holdfast.kinds.resources import (
+    LOCALSUBJECTACCESSREVIEWS,
+    SELFSUBJECTACCESSREVIEWS,
+    SELFSUBJECTREVIEWS,
+    SELFSUBJECTRULESREVIEWS,
+    TOKENREVIEWS,
+)
 from holdfast.machinery import errors, fielderror
 from holdfast.registry.authorize import Attributes, Authorizer, node_of
 from holdfast.registry.authorize.rbac import Rbac
 from holdfast.registry.claims import TokenError
 from holdfast.registry.request import User
-
-_AUTHORIZATION = "authorization.k8s.io"
-_AUTHENTICATION = "authentication.k8s.io"
-KINDS = {
-    "selfsubjectaccessreviews": (_AUTHORIZATION, "SelfSubjectAccessReview"),
-    "selfsubjectrulesreviews": (_AUTHORIZATION, "SelfSubjectRulesReview"),
-    "subjectaccessreviews": (_AUTHORIZATION, "SubjectAccessReview"),
-    "localsubjectaccessreviews": (_AUTHORIZATION, "LocalSubjectAccessReview"),
-    "selfsubjectreviews": (_AUTHENTICATION, "SelfSubjectReview"),
-    "tokenreviews": (_AUTHENTICATION, "TokenReview"),
-}
 
 VerifyToken = Callable[[str, Sequence[str]], Awaitable[tuple[User, list[str]]]]
 """(token, wanted audiences, empty = the API server's) -> identity and the audiences that fit. Raises TokenError."""
@@ -38,18 +34,20 @@ def user_info(user: User) -> Obj:
     return found
 
 
-def answer(plural: str, spec: Any, status: Obj, metadata: Obj | None = None) -> Obj:
-    group, kind = KINDS[plural]
-    found: Obj = {"kind": kind, "apiVersion": f"{group}/v1", "metadata": metadata or {}}
+def _answer(resource: Resource, spec: Any, status: Obj, metadata: Obj | None = None) -> Obj:
+    found: Obj = {"kind": resource.kind, "apiVersion": resource.api_version, "metadata": metadata or {}}
     if spec is not None:
         found["spec"] = spec
     return found | {"status": status}
 
 
-def access(authorizer: Authorizer, plural: str, user: User, body: Obj, namespace: str) -> Obj:
+def identity(user: User, now: str) -> Obj:
+    return _answer(SELFSUBJECTREVIEWS, None, {"userInfo": user_info(user)}, {"creationTimestamp": now})
+
+
+def access(authorizer: Authorizer, asked: Resource, user: User, spec: Obj, namespace: str) -> Obj:
     """The three access reviews; ``user`` is the asker."""
-    spec = _spec(body)
-    if plural != "selfsubjectaccessreviews":
+    if asked != SELFSUBJECTACCESSREVIEWS:
         user = User(str(spec.get("user") or ""), tuple(spec.get("groups") or ()), str(spec.get("uid") or ""))
         if not user.name and not user.groups:
             _refuse(fielderror.invalid("spec.user", "", "at least one of user or group must be specified"))
@@ -60,7 +58,7 @@ def access(authorizer: Authorizer, plural: str, user: User, body: Obj, namespace
     if resource is None and path is None:
         text = "exactly one of nonResourceAttributes or resourceAttributes must be specified"
         _refuse(fielderror.invalid("spec.resourceAttributes", None, text))
-    if plural == "localsubjectaccessreviews" and (resource or {}).get("namespace") != namespace:
+    if asked == LOCALSUBJECTACCESSREVIEWS and (resource or {}).get("namespace") != namespace:
         _refuse(
             fielderror.invalid("spec.resourceAttributes.namespace", (resource or {}).get("namespace"), "must match metadata.namespace")
         )
@@ -68,7 +66,7 @@ def access(authorizer: Authorizer, plural: str, user: User, body: Obj, namespace
     status: Obj = {"allowed": decision.allowed}
     if decision.reason:
         status["reason"] = decision.reason
-    return answer(plural, spec, status)
+    return _answer(asked, spec, status)
 
 
 def _attributes(resource: Obj | None, path: Obj | None) -> Attributes:
@@ -90,8 +88,8 @@ def _fields(selector: Any) -> str:
     return ",".join(f"{one.get('key')}={one['values'][0]}" for one in wanted)
 
 
-def rules(authorizer: Rbac, user: User, body: Obj) -> Obj:
-    namespace = _spec(body).get("namespace")
+def rules(authorizer: Rbac, user: User, spec: Obj) -> Obj:
+    namespace = spec.get("namespace")
     if not namespace:
         raise errors.bad_request("no namespace on request")
     resources: list[Obj] = []
@@ -104,21 +102,21 @@ def rules(authorizer: Rbac, user: User, body: Obj) -> Obj:
     status: Obj = {"resourceRules": resources, "nonResourceRules": paths, "incomplete": node_of(user) is not None}
     if status["incomplete"]:
         status["evaluationError"] = "node authorizer does not support user rule resolution"
-    return answer("selfsubjectrulesreviews", {}, status)
+    return _answer(SELFSUBJECTRULESREVIEWS, {}, status)
 
 
-async def token(verify: VerifyToken, body: Obj) -> Obj:
-    spec = _spec(body)
+async def token(verify: VerifyToken, spec: Obj) -> Obj:
     if not spec.get("token"):
         raise errors.bad_request("token is required for TokenReview in authentication")
     try:
         user, audiences = await verify(str(spec["token"]), list(spec.get("audiences") or ()))
     except TokenError as error:
-        return answer("tokenreviews", spec, {"user": {}, "error": str(error)})
-    return answer("tokenreviews", spec, {"authenticated": True, "user": user_info(user), "audiences": audiences})
+        return _answer(TOKENREVIEWS, spec, {"user": {}, "error": str(error)})
+    return _answer(TOKENREVIEWS, spec, {"authenticated": True, "user": user_info(user), "audiences": audiences})
 
 
-def _spec(body: Any) -> Obj:
+def spec_of(body: Any) -> Obj:
+    """What is asked, as far as it can be read."""
     if not isinstance(body, dict) or not isinstance(body.get("spec") or {}, dict):
         raise errors.bad_request("the body is not a review object")
     spec: Obj = body.get("spec") or {}
@@ -129,4 +127,4 @@ def _spec(body: Any) -> Obj:
 
 
 def _refuse(found: fielderror.FieldError) -> None:
-    raise errors.invalid("", "", [found], _AUTHORIZATION)
+    raise errors.invalid("", "", [found], SELFSUBJECTACCESSREVIEWS.group)

@@ -25,7 +25,7 @@ from tests.conformance.api.golden import Record, records
 KINDS = builtin_table()
 NOW = parse_rfc3339("2026-07-01T00:00:00Z")
 SERVED_LATER = {"apiextensions.k8s.io", "admissionregistration.k8s.io", "certificates.k8s.io", "apiregistration.k8s.io"}
-SERVED_LATER |= {"flowcontrol.apiserver.k8s.io", "networking.k8s.io", "storage.k8s.io", "scheduling.k8s.io", "node.k8s.io"}
+SERVED_LATER |= {"flowcontrol.apiserver.k8s.io"}
 _AGO = re.compile(r"\d+s( ago)?")
 BY_ID: dict[str, Record] = {record["id"]: record for record in records("tables")}
 IMAGE = "registry.k8s.io/e2e-test-images/agnhost:2.55"

@@ -28,6 +28,22 @@ asyncio.run(main())
 """
 
 
+async def test_many_lists_of_the_past_at_once(tmp_path: Path) -> None:
+    """Each is read in a thread of its own."""
+    store = SqliteStore(tmp_path / "s.db")
+    await store.start()
+    for number in range(500):
+        await store.create(f"/k/{number:03}", b"x" * 2000)
+    then = store.revision
+    await store.delete("/k/000", 1)
+    pages = await asyncio.gather(
+        *(store.list("/k/", revision=then) for _ in range(16)), *(store.history("/k/", 0, 900) for _ in range(4))
+    )
+    assert [len(page.records) for page in pages[:16]] == [500] * 16  # type: ignore[union-attr]
+    assert [len(page) for page in pages[16:]] == [501] * 4  # type: ignore[arg-type]
+    await store.close()
+
+
 async def test_acknowledged_writes_survive_kill_9(tmp_path: Path) -> None:
     path = tmp_path / "s.db"
     writer = subprocess.Popen(  # noqa: ASYNC220  (the test itself is the only task)

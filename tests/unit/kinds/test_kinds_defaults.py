@@ -178,10 +178,9 @@ def test_services() -> None:
 
 
 def test_storage_kinds() -> None:
-    claim = stored(PERSISTENTVOLUMECLAIMS, spec={"dataSource": {"name": "y"}})
+    claim = stored(PERSISTENTVOLUMECLAIMS, spec={})
     assert claim["status"] == {"phase": "Pending"}
     assert claim["spec"]["volumeMode"] == "Filesystem"
-    assert claim["spec"]["dataSourceRef"] == {"name": "y", "apiGroup": None}
     volume = stored(PERSISTENTVOLUMES, spec={"capacity": {"storage": "1024Mi"}, "hostPath": {"path": "/d"}})
     assert volume["spec"]["persistentVolumeReclaimPolicy"] == "Retain"
     assert volume["spec"]["capacity"] == {"storage": "1Gi"}

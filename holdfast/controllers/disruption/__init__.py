@@ -1,0 +1,1 @@
+"""How many pods may be away: the status of PodDisruptionBudgets."""

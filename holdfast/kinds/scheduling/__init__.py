@@ -1,0 +1,1 @@
+"""The kinds of the scheduling group, one module each."""
