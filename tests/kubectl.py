@@ -144,5 +144,5 @@ def fetch(url: str) -> str:
 
 def manifest(directory: Path, name: str, *objects: dict[str, Any]) -> str:
     path = directory / name
-    path.write_text("\n---\n".join(json.dumps(o) for o in objects))
+    path.write_text("\n".join(json.dumps(o) for o in objects))
     return str(path)

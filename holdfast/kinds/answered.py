@@ -12,7 +12,15 @@ from holdfast.kinds.kind import Kind, Resource
 def _kind(resource: Resource) -> Kind:
     schema = schemas.of_kind(resource.group, resource.version, resource.kind)
     assert schema is not None
-    return Kind(resource=resource, schema=schema, singular=resource.kind.lower(), verbs=("create",), has_generation=False)
+    return Kind(
+        resource=resource,
+        schema=schema,
+        singular=resource.kind.lower(),
+        verbs=("create",),
+        read_by="view" if resource == resources.BINDINGS else "",
+        has_status=False,
+        has_generation=False,
+    )
 
 
 KINDS = tuple(

@@ -119,9 +119,16 @@ class Kind:
     """PUT of an absent object creates it (Lease, Endpoints, RBAC do; Pod does not)."""
     default_grace: Callable[[Obj], int] | None = None
     """Graceful deletion: seconds granted when the caller names none (pods); None = immediate."""
+    default_propagation: str = ""
+    """What becomes of dependents when a deletion does not say: Orphan, or "" for the background."""
+    delete_warning: str = ""
+    """For who does not say."""
     event_ttl_seconds: int = 0
     """Objects disappear this long after their last write (Events: 3600)."""
     deprecation: str = ""
     """Every answer about a deprecated kind carries this Warning."""
+    read_by: str = ""
+    changed_by: str = ""
+    """The role for people (view < edit < admin) from which on its objects are read, and changed; "" = by none of them."""
     acted_on: bool = True
     """False: no controller acts on it yet; create answers with a Warning."""

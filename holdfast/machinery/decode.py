@@ -22,6 +22,7 @@ from holdfast.machinery.schema import Json, Schema
 
 MAX_DEPTH = 250
 MAX_DUPLICATES = 100
+_TOO_DEEP = "invalid character '{' exceeded max depth"
 _GO = {"string": "string", "integer": "int64", "number": "float64", "boolean": "bool"}
 _GIVEN = {bool: ("bool", "bool"), int: ("number", "int64"), float: ("number", "float64"), str: ("string", "string")}
 _GIVEN |= {list: ("array", "slice"), dict: ("object", "map")}
@@ -101,9 +102,9 @@ def parse_json(raw: bytes) -> Json:
     try:
         value = orjson.loads(raw)
     except orjson.JSONDecodeError as error:
-        raise NotJsonError(go_fault(raw)) from error
+        raise NotJsonError(_TOO_DEEP if "depth limit" in error.msg else go_fault(raw)) from error
     if raw.count(b"{") + raw.count(b"[") > MAX_DEPTH and _depth(raw) > MAX_DEPTH:
-        raise NotJsonError("invalid character '{' exceeded max depth")
+        raise NotJsonError(_TOO_DEEP)
     return value
 
 

@@ -13,7 +13,6 @@ ANNOTATIONS_LIMIT = 256 * 1024
 STANDARD_FINALIZERS = ("kubernetes", "orphan", "foregroundDeletion")
 _FIXED = ("name", "namespace", "uid", "creationTimestamp", "deletionTimestamp", "deletionGracePeriodSeconds")
 _EMPTY = "must not be empty"
-_OWNER_TEXTS = {"apiVersion": f"version {_EMPTY}", "kind": _EMPTY, "name": _EMPTY, "uid": _EMPTY}
 
 
 def name(obj: Obj) -> str:
@@ -115,6 +114,8 @@ def _finalizers(finalizers: list[str], path: str) -> list[FieldError]:
         if "/" not in finalizer and finalizer not in STANDARD_FINALIZERS:
             text = "name is neither a standard finalizer name nor is it fully qualified"
             found.append(invalid(index(path, position), finalizer, text))
+    if "orphan" in finalizers and "foregroundDeletion" in finalizers:
+        found.append(invalid(path, finalizers, "finalizer orphan and foregroundDeletion cannot be both set"))
     return found
 
 
@@ -136,7 +137,12 @@ def _annotations(pairs: Mapping[str, str], path: str) -> list[FieldError]:
 def _owners(references: list[Obj], path: str) -> list[FieldError]:
     found: list[FieldError] = []
     for reference in references:
-        found += [invalid(child(path, field), "", text) for field, text in _OWNER_TEXTS.items() if not reference.get(field)]
+        version = reference.get("apiVersion") or ""
+        if not version or version.count("/") > 1:
+            found.append(invalid(child(path, "apiVersion"), version, f"version {_EMPTY}"))
+        found += [invalid(child(path, field), "", _EMPTY) for field in ("kind", "name", "uid") if not reference.get(field)]
+        if (version, reference.get("kind")) == ("v1", "Event"):
+            found.append(invalid(path, reference, "/v1, Kind=Event is disallowed from being an owner"))
     controllers = [r for r in references if r.get("controller")]
     if len(controllers) > 1:
         one, two = (f"{r.get('kind')}/{r.get('name')}" for r in controllers[:2])

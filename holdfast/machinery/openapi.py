@@ -69,7 +69,9 @@ def _use(schema: Schema, base: str, told: Told) -> dict[str, Any]:
         return _described(_render(schema, base, told), told)
     reference: dict[str, Any] = {"$ref": base + schema.definition}
     if base == V3:
-        reference = {"allOf": [reference], "default": {}} if schema.properties else {"allOf": [reference]}
+        # A default must itself be valid, so it is named only where an empty object is.
+        empty = bool(schema.properties) and not schema.required
+        reference = {"allOf": [reference]} | ({"default": {}} if empty else {})
     return _described(reference | _patching(schema), told)
 
 

@@ -102,7 +102,7 @@ def _apply(document: Json, operation: dict[str, Any]) -> Json:
     if act == "remove":
         return _remove(document, path)
     if act == "test":
-        if _get(document, path) != operation["value"]:
+        if not _absent(document, path, operation["value"]) and _get(document, path) != operation["value"]:
             raise _unprocessable()
         return document
     if act in ("move", "copy"):
@@ -114,6 +114,12 @@ def _apply(document: Json, operation: dict[str, Any]) -> Json:
             value = copy.deepcopy(value)
         return _set(document, path, value, insert=True)
     raise _unprocessable()
+
+
+def _absent(document: Json, path: list[str], value: Json) -> bool:
+    """Whether ``value`` is null and so is, or is not there, the field: testing for null is how a patch says "only if unset"."""
+    parent = _get(document, path[:-1]) if path and value is None else None
+    return isinstance(parent, dict) and parent.get(path[-1]) is None
 
 
 def _position(items: list[Json], part: str, *, end: bool) -> int:

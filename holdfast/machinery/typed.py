@@ -160,7 +160,8 @@ def _all(schema: Schema, value: Json) -> Fields:
     if isinstance(value, list):
         assert schema.items is not None
         for item in value:
-            out[element(schema, item)] = _all(schema.items, item)
+            name = element(schema, item)
+            out[name] = _all(schema.items, item) if name not in out else {}
         return out
     for name, item in value.items():
         below = child(schema, name)
@@ -171,6 +172,8 @@ def _all(schema: Schema, value: Json) -> Fields:
 
 _EMPTY: dict[str, Json] = {"array": [], "object": {}, "string": ""}
 """What a field that is held by value is before anybody writes it."""
+_WHOLE = Schema()
+"""Items of one name, which a list should not have: told from others, but not looked into."""
 
 
 def _paired_fields(schema: Schema, old: dict[str, Json], new: dict[str, Json]) -> list[tuple[str, Schema, Json, Json]]:
@@ -189,11 +192,18 @@ def _paired_fields(schema: Schema, old: dict[str, Json], new: dict[str, Json]) -
     return out
 
 
+def _of_name(schema: Schema, value: list[Json], name: str) -> list[Json]:
+    return [item for item in value if element(schema, item) == name]
+
+
 def _paired_items(schema: Schema, old: list[Json], new: list[Json]) -> list[tuple[str, Schema, Json, Json]]:
     assert schema.items is not None
     before = {element(schema, item): item for item in old}
     after = {element(schema, item): item for item in new}
     names = (*after, *(name for name in before if name not in after))
+    if len(before) < len(old) or len(after) < len(new):
+        groups = [(name, _of_name(schema, old, name), _of_name(schema, new, name)) for name in names]
+        return [(name, _WHOLE, then or Absent, now or Absent) for name, then, now in groups]
     return [(name, schema.items, before.get(name, Absent), after.get(name, Absent)) for name in names]
 
 

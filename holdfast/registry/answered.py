@@ -10,6 +10,7 @@ from holdfast.kinds import resources
 from holdfast.kinds.kind import Resource
 from holdfast.machinery import errors
 from holdfast.registry import options
+from holdfast.registry.admission.namespace import check_new
 from holdfast.registry.authorize import reviews
 from holdfast.registry.core import Core
 from holdfast.registry.pipeline import check_type
@@ -51,6 +52,7 @@ async def _bind(core: Core, request: Request) -> Result:
     name = metadata.get("name") if isinstance(metadata, dict) else None
     if not isinstance(name, str) or not name:
         raise errors.bad_request("metadata.name: the name of the pod to bind must be provided")
+    check_new(core.cache, request, name)
     return await pod.bind(core, replace(request, kind=core.kinds.of(resources.PODS), name=name, subresource="binding"))
 
 

@@ -46,7 +46,7 @@ async def bootstrap(registry: Registry, *, api_port: int = API_PORT, ca_pem: str
         if ca_pem:
             await _ensure(client, CONFIGMAPS, given.root_ca(name, ca_pem), name)
     await _ensure(client, SERVICES, _service(registry.addresses.api, api_port), "default")
-    for role in roles():
+    for role in roles(list(registry.kinds)):
         await _grant(client, CLUSTERROLES, role, reconcile.role)
     for binding in bindings():
         await _grant(client, CLUSTERROLEBINDINGS, binding, reconcile.binding)

@@ -64,7 +64,7 @@ def manager_of(request: Request, operation: str = UPDATE) -> Manager:
 @lru_cache(maxsize=256)
 def _program(user_agent: str) -> str:
     printable = "".join(char for char in user_agent.partition("/")[0] if char.isprintable())
-    return printable.encode()[:_NAME_LIMIT].decode(errors="ignore")
+    return printable.encode()[:_NAME_LIMIT].decode(errors="ignore") or "unknown"
 
 
 def tracked(kind: Kind, obj: Obj, *, status: bool) -> Obj:
@@ -98,7 +98,15 @@ def _well_formed(entry: Any) -> bool:
         and entry.get("operation") in (APPLY, UPDATE)
         and bool(entry.get("apiVersion"))
         and entry.get("fieldsType") == "FieldsV1"
-        and isinstance(entry.get("fieldsV1"), dict)
+        and _fields(entry.get("fieldsV1"))
+    )
+
+
+def _fields(tree: Any) -> bool:
+    return (
+        isinstance(tree, dict)
+        and all(name == "." or (name[1:2] == ":" and name[0] in "fkvi") for name in tree)
+        and all(map(_fields, tree.values()))
     )
 
 

@@ -9,11 +9,14 @@ from typing import Any
 
 from holdfast.client.api import APPLY_PATCH
 from holdfast.kinds.kind import Obj
+from holdfast.kinds.schemas import schema_of
 from holdfast.machinery import errors, fielderror
+from holdfast.machinery.decode import decode
 from holdfast.machinery.fielderror import FieldError
 from holdfast.registry.request import Request
 
 _GROUP = "meta.k8s.io"
+_DELETE = "io.k8s.apimachinery.pkg.apis.meta.v1.DeleteOptions"
 _KINDS = {"create": "CreateOptions", "update": "UpdateOptions", "patch": "PatchOptions"}
 MAX_REVISION = 2**64
 _DIGITS = 20
@@ -30,10 +33,12 @@ def integer(options: Mapping[str, str], name: str) -> int | None:
     text = options.get(name)
     if text is None or text == "":
         return None
-    try:
-        return int(text)
-    except ValueError:
-        raise errors.bad_request(f"strconv.ParseInt: parsing {json.dumps(text)}: invalid syntax") from None
+    digits = text[1:] if text[0] in "+-" else text
+    if not (digits.isascii() and digits.isdigit()):
+        raise errors.bad_request(f"strconv.ParseInt: parsing {json.dumps(text)}: invalid syntax")
+    if len(digits) > _DIGITS or not -(2**63) <= int(text) < 2**63:
+        raise errors.bad_request(f"strconv.ParseInt: parsing {json.dumps(text)}: value out of range")
+    return int(text)
 
 
 def revision(text: str, prefix: str = "") -> int:
@@ -125,9 +130,11 @@ class DeleteOptions:
     grace: int | None = None
     policy: str = ""
     """Foreground, Background, Orphan or "" (the default: as its finalizers say, else in the background)."""
-    uid: str = ""
-    revision: str = ""
+    uid: str | None = None
+    revision: str | None = None
     dry_run: bool = False
+    cascading: bool = False
+    """``orphanDependents: false``: such a caller is told by a 202 that the deletion goes on."""
 
 
 def delete_options(request: Request) -> DeleteOptions:
@@ -154,7 +161,7 @@ def delete_options(request: Request) -> DeleteOptions:
         policy = "Orphan" if orphan else "Background"
     conditions = body.get("preconditions") or {}
     dry = options.get("dryRun") == "All" or bool(body.get("dryRun"))
-    return DeleteOptions(grace, policy, conditions.get("uid") or "", conditions.get("resourceVersion") or "", dry)
+    return DeleteOptions(grace, policy, conditions.get("uid"), conditions.get("resourceVersion"), dry, cascading=orphan is False)
 
 
 def _delete_body(body: Any) -> Obj:
@@ -165,13 +172,5 @@ def _delete_body(body: Any) -> Obj:
     if body.get("kind") not in (None, "", "DeleteOptions"):
         version = body.get("apiVersion") or "v1"
         raise errors.bad_request(f'no kind "{body["kind"]}" is registered for version "{version}" as options of a delete request')
-    grace = body.get("gracePeriodSeconds")
-    if grace is not None and (isinstance(grace, bool) or not isinstance(grace, int)):
-        raise errors.bad_request("gracePeriodSeconds must be an integer")
-    dry = body.get("dryRun")
-    if dry is not None and not (isinstance(dry, list) and all(isinstance(v, str) for v in dry)):
-        raise errors.bad_request("dryRun must be a list of strings")
-    conditions = body.get("preconditions")
-    if conditions is not None and not isinstance(conditions, dict):
-        raise errors.bad_request("preconditions must be an object")
-    return body
+    known: Obj = decode(schema_of(_DELETE), body)[0]
+    return known

@@ -15,6 +15,7 @@ from holdfast.kinds.table import KindTable
 from holdfast.lib.clock import Clock
 from holdfast.machinery.errors import ApiError
 from holdfast.registry import events
+from holdfast.registry.admission.namespace import check_new
 from holdfast.registry.answered import ANSWERED
 from holdfast.registry.authorize import Attributes, refusal
 from holdfast.registry.core import Core
@@ -97,6 +98,8 @@ class Registry(Core):
         """Any verb but watch. Raises ApiError."""
         handler = self._route(request)
         self.authorize(request)
+        if request.subresource and request.verb == "create" and request.namespace:
+            check_new(self.cache, request, request.name)
         return await handler(self, request)
 
     def watch(self, request: Request) -> AsyncGenerator[list[Event], None]:

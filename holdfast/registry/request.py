@@ -97,6 +97,7 @@ class Listing:
     revision: int
     continue_token: str = ""
     remaining: int | None = None
+    warnings: tuple[str, ...] = ()
 
 
 class Event(NamedTuple):

@@ -187,10 +187,7 @@ class Edge:
 
         async def carried_out() -> Answer:
             body, doubled = await self._decoded(request, target, options)
-            outcome = await self._registry.execute(call(body, doubled))
-            if isinstance(outcome, Listing):
-                return Answer(render.finished(render.many(target.kind, outcome, form, self._clock.now()), form), media=form.media)
-            return self._result(target, outcome, form)
+            return self._result(target, await self._registry.execute(call(body, doubled)), form)
 
         return await self._fairly(request, user, options, carried_out())
 
@@ -203,14 +200,16 @@ class Edge:
                 objects[key] = meta.uid(found.obj)
         return while_standing(cache, objects, lambda: request.transport.abort() if request.transport else None)
 
-    def _result(self, target: Target, result: Result, form: render.Form) -> Answer:
+    def _result(self, target: Target, result: Result | Listing, form: render.Form) -> Answer:
+        now = self._clock.now()
+        headers = [("Warning", warning(text)) for text in result.warnings]
+        if isinstance(result, Listing):
+            return Answer(render.finished(render.many(target.kind, result, form, now), form), media=form.media, headers=headers)
         if result.stored is not None:
-            data = render.one(target.kind, result.stored, form, self._clock.now())
+            data = render.one(target.kind, result.stored, form, now)
         else:
-            data = render.other(result.obj or {}, form, self._clock.now())
-        return Answer(
-            render.finished(data, form), result.code, form.media, headers=[("Warning", warning(text)) for text in result.warnings]
-        )
+            data = render.other(result.obj or {}, form, now)
+        return Answer(render.finished(data, form), result.code, form.media, headers=headers)
 
     async def _decoded(self, request: web.BaseRequest, target: Target, options: Mapping[str, str]) -> tuple[Any, list[str]]:
         """The body, and what stands twice in it (unless nobody wants to know)."""

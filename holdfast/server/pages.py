@@ -9,7 +9,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Mapping
 from email.utils import formatdate
-from functools import partial
+from functools import cache, partial
 from typing import Any
 
 import orjson
@@ -20,7 +20,7 @@ from holdfast.machinery import errors
 from holdfast.registry.registry import Registry
 from holdfast.server import health, render, routes
 from holdfast.server.answer import GZIP_FROM, JSON, Answer, takes_gzip
-from holdfast.server.documents import discovery, openapi
+from holdfast.server.documents import discovery, openapi, prose
 from holdfast.server.documents.library import Document, Library
 from holdfast.server.health import TEXT, Health
 from holdfast.server.tokens import Tokens
@@ -136,18 +136,19 @@ class Pages:
         return _kept(request, document)
 
     async def _index(self) -> dict[str, Any]:
-        return {part: {"serverRelativeURL": await self._url(part)} for part in openapi.parts(self._registry.kinds)}
+        told = cache(prose.definitions)  # read once for all that are not made yet, and forgotten
+        return {part: {"serverRelativeURL": await self._url(part, told)} for part in openapi.parts(self._registry.kinds)}
 
-    async def _url(self, part: str) -> str:
-        return f"/openapi/v3/{part}?hash={(await self._part(part, JSON)).tag}"
+    async def _url(self, part: str, told: openapi.Tell | None = None) -> str:
+        return f"/openapi/v3/{part}?hash={(await self._part(part, JSON, told)).tag}"
 
-    async def _part(self, part: str, media: str) -> Document:
-        return await self.library.get(f"v3/{part} {media}", media, partial(self._made, part, media))
+    async def _part(self, part: str, media: str, told: openapi.Tell | None = None) -> Document:
+        return await self.library.get(f"v3/{part} {media}", media, partial(self._made, part, media, told))
 
-    def _made(self, part: str, media: str) -> bytes:
+    def _made(self, part: str, media: str, told: openapi.Tell | None = None) -> bytes:
         """An OpenAPI document; of v2 when it is no part."""
         kinds = self._registry.kinds
-        document = openapi.v3(kinds, part, GIT_VERSION) if part else openapi.v2(kinds, GIT_VERSION)
+        document = openapi.v3(kinds, part, GIT_VERSION, told) if part else openapi.v2(kinds, GIT_VERSION, told)
         return openapi.encoded(document, media)
 
 

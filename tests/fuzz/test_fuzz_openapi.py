@@ -17,7 +17,7 @@ from tests.serving import Api, api_server
 
 Case = tuple[str, str, Any]
 STREAMS = ("watch", "watchlist")
-ROUND = 2
+ROUND = 1
 """Examples of each operation in a slice."""
 
 

@@ -40,14 +40,15 @@ def mistyped(name: str) -> dict[str, object]:
 
 
 def test_explain_every_kind(k: Kubectl) -> None:
-    names = k("api-resources", "-o", "name").split()
-    assert len(names) > 38
+    listed = [line.split() for line in k("api-resources", "--no-headers").splitlines()]
+    kinds = [(line[0], line[-3]) for line in listed]
+    assert len(kinds) > 38
     with ThreadPoolExecutor(2) as pool:
-        told = list(pool.map(lambda name: k("explain", name, "--recursive"), names))
-    for name, text in zip(names, told, strict=True):
-        assert "KIND:" in text, name
-        assert "FIELDS:" in text, name
-        assert "\tapiVersion\t<string>" in text.replace("   ", "\t").replace("\t\t", "\t") or "  apiVersion\t<string>" in text, name
+        told = list(pool.map(lambda kind: k("explain", kind[0], f"--api-version={kind[1]}", "--recursive"), kinds))
+    for kind, text in zip(kinds, told, strict=True):
+        assert text.startswith(("KIND:", "GROUP:")), kind
+        fields = text.partition("FIELDS:")[2].split()
+        assert fields[fields.index("apiVersion") + 1] == "<string>", kind
 
 
 def test_explain_a_field_with_its_description(k: Kubectl) -> None:
@@ -55,6 +56,8 @@ def test_explain_a_field_with_its_description(k: Kubectl) -> None:
     assert "replicas is the desired number of replicas" in told
     assert "<integer>" in told
     assert "containerPort" in k("explain", "pod.spec.containers.ports")
+    if k.minor >= 27:
+        assert "replicas is the desired number" in k("explain", "sts.spec.replicas", "--output=plaintext-openapiv2")
     assert "field" in k.fails("explain", "sts.spec.replica")
 
 
@@ -76,6 +79,13 @@ def test_apply_refuses_what_it_does_not_know(k: Kubectl, tmp_path: Path) -> None
     assert (warned.returncode, warned.stderr.decode()) == (0, 'Warning: unknown field "dada"\n')
     ignored = k.run("apply", "--validate=ignore", "-f", path)
     assert (ignored.returncode, ignored.stderr) == (0, b"")
+
+
+def test_a_dry_run_is_known_to_be_one(k: Kubectl, tmp_path: Path) -> None:
+    path = manifest(tmp_path, "dry.json", config_map("dry"))
+    for command in ("apply", "create"):
+        assert k(command, "--dry-run=server", "-f", path) == "configmap/dry created (server dry run)\n"
+    assert k.run("get", "cm", "dry").returncode == 1
 
 
 def test_create_refuses_a_mistyped_or_missing_field(k: Kubectl, tmp_path: Path) -> None:

@@ -173,7 +173,35 @@ def test_generators(k: Kubectl) -> None:
     assert rows["svc-loadbalancer"][3] == "<pending>"
     assert k("create", "configmap", "dry", "--from-literal=a=b", "--dry-run=client", "-o", "name") == "configmap/dry\n"
     k.fails("get", "cm", "dry")
-    assert "could not find the requested resource" in k.fails("create", "quota", "q", "--hard=pods=1")
+
+
+def test_generators_of_workloads(k: Kubectl) -> None:
+    done = k.run("create", "deployment", "d", "--image=nginx", "--replicas=2", "--port=80")
+    assert done.stdout == b"deployment.apps/d created\n"
+    assert b"Warning: no controller acts on objects of kind Deployment yet" in done.stderr
+    assert [row[:-1] for row in k.rows("get", "deploy", "d")] == [["NAME", "READY", "UP-TO-DATE", "AVAILABLE"], ["d", "0/2", "0", "0"]]
+    assert k("expose", "deployment", "d") == "service/d exposed\n"
+    assert k("autoscale", "deployment", "d", "--max=3", "--cpu-percent=80").startswith(
+        "horizontalpodautoscaler.autoscaling/d autoscaled"
+    )
+    k("scale", "deploy/d", "--replicas=0")
+    k("create", "job", "j", "--image=busybox", "--", "true")
+    k("create", "quota", "q", "--hard=pods=1")
+    k("create", "ingress", "i", "--rule=example.com/*=d:80")
+    k("create", "priorityclass", f"p-{k.namespace}", "--value=7")
+    made = [("deploy", "d"), ("job", "j"), ("quota", "q"), ("hpa", "d"), ("ingress", "i"), ("priorityclass", f"p-{k.namespace}")]
+    if k.minor >= 21:  # older clients make these in versions that are served no longer
+        k("create", "cronjob", "c", "--image=busybox", "--schedule=*/5 * * * *", "--", "true")
+        assert k("create", "job", "from-c", "--from=cronjob/c") == "job.batch/from-c created\n"
+        k("create", "poddisruptionbudget", "b", "--selector=app=d", "--min-available=1")
+        assert k.rows("get", "cronjob", "c")[1][1] == "*/5 * * * *"
+        assert k.rows("get", "pdb", "b")[1][:3] == ["b", "1", "N/A"]
+        made += [("cronjob", "c"), ("pdb", "b")]
+    for kind, name in made:
+        assert re.search(rf"Name:\s+{name}$", k("describe", kind, name), re.MULTILINE), kind
+    assert k.rows("get", "ingress", "i")[1][2] == "example.com"
+    k("delete", "priorityclass", f"p-{k.namespace}")
+    k("delete", "deploy,job,cronjob,quota,pdb,hpa,ingress", "--all")
 
 
 def test_accounts_and_rights(k: Kubectl) -> None:

@@ -59,6 +59,8 @@ KIND = Kind(
     short_names=("sts",),
     categories=("all",),
     storage="statefulsets",
+    read_by="view",
+    changed_by="edit",
     prepare=(_prepare,),
     checks=(_check_update,),
     status_checks=(
@@ -111,6 +113,7 @@ REVISION = Kind(
     schema=schema_of(APPS + "ControllerRevision"),
     singular="controllerrevision",
     storage="controllerrevisions",
+    read_by="view",
     checks=(_check_revision,),
     columns=(
         NAME,

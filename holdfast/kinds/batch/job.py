@@ -171,6 +171,8 @@ KIND = Kind(
     singular="job",
     categories=("all",),
     storage="jobs",
+    read_by="view",
+    changed_by="edit",
     prepare=(_prepare,),
     checks=(_check_generated, _check_name, _check_update),
     status_checks=(counts(("active", "succeeded", "failed", "ready", "terminating")), _check_status),
@@ -186,5 +188,8 @@ KIND = Kind(
         selector_cell(selectors.from_object),
     ),
     selectable={"status.successful": _succeeded},
+    default_propagation="Orphan",
+    delete_warning="child pods are preserved by default when jobs are deleted; set propagationPolicy=Background to remove them"
+    " or set propagationPolicy=Orphan to suppress this warning",
     acted_on=False,
 )

@@ -13,6 +13,8 @@ KIND = Kind(
     schema=schema_of(COORDINATION + "Lease"),
     singular="lease",
     storage="leases",
+    read_by="edit",
+    changed_by="edit",
     columns=(NAME, Column("Holder", at("spec", "holderIdentity", default=""), description="Who holds it."), AGE),
     has_status=False,
     has_generation=False,

@@ -51,6 +51,8 @@ CONFIGMAP = Kind(
     singular="configmap",
     short_names=("cm",),
     storage="configmaps",
+    read_by="view",
+    changed_by="edit",
     checks=(_check_config_map,),
     columns=(
         NAME,
@@ -118,6 +120,8 @@ SECRET = Kind(
     schema=schema_of(CORE + "Secret"),
     singular="secret",
     storage="secrets",
+    read_by="edit",
+    changed_by="edit",
     checks=(_check_secret,),
     warnings=(_warn_of_certificate,),
     columns=(
@@ -137,6 +141,8 @@ SERVICEACCOUNT = Kind(
     singular="serviceaccount",
     short_names=("sa",),
     storage="serviceaccounts",
+    read_by="view",
+    changed_by="edit",
     subresources={
         "token": Subresource("token", ("create",), kind="TokenRequest", group="authentication.k8s.io", version="v1"),
     },

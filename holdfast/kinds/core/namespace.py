@@ -42,6 +42,7 @@ KIND = Kind(
     short_names=("ns",),
     verbs=("create", "delete", "get", "list", "patch", "update", "watch"),
     storage="namespaces",
+    read_by="view",
     prepare=(_prepare,),
     checks=(_check,),
     name_check=lambda name, path: label(path, name),

@@ -26,12 +26,15 @@ KIND = Kind(
     short_names=("rc",),
     categories=("all",),
     storage="replicationcontrollers",
+    read_by="view",
+    changed_by="edit",
     prepare=(_prepare,),
     status_checks=(counts(SET_COUNTS, within_replicas("fullyLabeledReplicas", "readyReplicas", "availableReplicas")),),
     subresources={"status": STATUS, "scale": scale(selectors.plain)},
     warnings=(outdated.in_pods("spec", "template", "spec"),),
     columns=replica_columns(selectors.plain),
     selectable={"status.replicas": lambda obj: str((obj.get("status") or {}).get("replicas") or 0)},
+    default_propagation="Orphan",
     acted_on=False,
 )
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from holdfast.kinds.definitions.overlay import CORE, overlay
 from holdfast.kinds.definitions.rules import endpoint_ip, fill, fill_absent, ip, label, one_of, port_number, unsupported
-from holdfast.machinery.fielderror import FieldError, child, index, required
+from holdfast.machinery.fielderror import FieldError, child, index, invalid, required
 
 DISCOVERY = "io.k8s.api.discovery.v1."
 ADDRESS_TYPES = ("FQDN", "IPv4", "IPv6")
@@ -24,7 +24,10 @@ def _check_core_port(port: dict[str, Any], old: Any, path: str) -> list[FieldErr
 
 
 def _check_core_address(address: dict[str, Any], old: Any, path: str) -> list[FieldError]:
-    return endpoint_ip(child(path, "ip"), address.get("ip") or "")
+    here, value = child(path, "ip"), address.get("ip") or ""
+    # Upstream asks twice whether it is an address at all, in two wordings.
+    twice = [invalid(here, value, "must be a valid IP address")] if ip(here, value) else []
+    return endpoint_ip(here, value) + twice
 
 
 def _check_subset(subset: dict[str, Any], old: Any, path: str) -> list[FieldError]:

@@ -33,6 +33,7 @@ KIND = Kind(
     schema=schema_of(DISCOVERY + "EndpointSlice"),
     singular="endpointslice",
     storage="endpointslices",
+    read_by="view",
     checks=(_check,),
     columns=(
         NAME,

@@ -14,6 +14,8 @@ KIND = Kind(
     singular="networkpolicy",
     short_names=("netpol",),
     storage="networkpolicies",
+    read_by="view",
+    changed_by="edit",
     columns=(
         NAME,
         Column("Pod-Selector", lambda obj, _now: label_selector(obj["spec"].get("podSelector")), description="Pods it is about."),

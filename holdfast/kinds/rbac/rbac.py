@@ -60,6 +60,8 @@ def _kind(resource: Resource, *, binding: bool) -> Kind:
         schema=schema_of(RBAC + resource.kind),
         singular=resource.kind.lower(),
         storage=resource.plural,
+        read_by="admin" if resource.namespaced else "",
+        changed_by="admin" if resource.namespaced else "",
         checks=(_check_binding if binding else _check_role,),
         name_check=lambda name, path: path_segment(path, name),
         columns=columns if binding else (NAME, CREATED_AT),

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterable, Iterator
 
-from holdfast.kinds.kind import Obj
+from holdfast.kinds.kind import Kind, Obj
 
 _LABELS = {"kubernetes.io/bootstrapping": "rbac-defaults"}
 _AUTOUPDATE = {"rbac.authorization.kubernetes.io/autoupdate": "true"}
@@ -23,60 +23,35 @@ def _rule(rule: _Rule) -> Obj:
     return {"apiGroups": ["" if g == "core" else g for g in groups], "resources": resources, "verbs": verbs}
 
 
-_VIEW: tuple[_Rule, ...] = (
-    (
-        "core",
-        "configmaps endpoints persistentvolumeclaims persistentvolumeclaims/status pods replicationcontrollers"
-        " replicationcontrollers/scale serviceaccounts services services/status",
-        _READ,
-    ),
-    (
-        "core",
-        "bindings events limitranges namespaces/status pods/log pods/status replicationcontrollers/status resourcequotas"
-        " resourcequotas/status",
-        _READ,
-    ),
-    ("core", "namespaces", _READ),
-    ("discovery.k8s.io", "endpointslices", _READ),
-    (
-        "apps",
-        "controllerrevisions daemonsets daemonsets/status deployments deployments/scale deployments/status replicasets"
-        " replicasets/scale replicasets/status statefulsets statefulsets/scale statefulsets/status",
-        _READ,
-    ),
-    ("autoscaling", "horizontalpodautoscalers horizontalpodautoscalers/status", _READ),
-    ("batch", "cronjobs cronjobs/status jobs jobs/status", _READ),
-    ("policy", "poddisruptionbudgets poddisruptionbudgets/status", _READ),
-    ("networking.k8s.io", "ingresses ingresses/status networkpolicies", _READ),
-)
 _CHANGE = "create delete deletecollection patch update"
-_EDIT: tuple[_Rule, ...] = (
-    ("core", "pods/attach pods/exec pods/portforward pods/proxy secrets services/proxy", _READ),
-    ("core", "serviceaccounts", "impersonate"),
-    ("core", "pods pods/attach pods/exec pods/portforward pods/proxy", _CHANGE),
-    ("core", "pods/eviction", "create"),
-    (
-        "core",
-        "configmaps events persistentvolumeclaims replicationcontrollers replicationcontrollers/scale secrets serviceaccounts"
-        " services services/proxy",
-        _CHANGE,
+_BESIDES: dict[str, tuple[_Rule, ...]] = {
+    "view": (("core", "pods/log", _READ),),
+    "edit": (
+        ("core", "pods/attach pods/exec pods/portforward pods/proxy services/proxy", f"{_CHANGE} {_READ}"),
+        ("core", "serviceaccounts", "impersonate"),
+        ("core", "pods/eviction serviceaccounts/token", "create"),
+        ("apps", "deployments/rollback", _CHANGE),
     ),
-    ("core", "serviceaccounts/token", "create"),
-    (
-        "apps",
-        "daemonsets deployments deployments/rollback deployments/scale replicasets replicasets/scale statefulsets statefulsets/scale",
-        _CHANGE,
-    ),
-    ("autoscaling", "horizontalpodautoscalers", _CHANGE),
-    ("batch", "cronjobs jobs", _CHANGE),
-    ("policy", "poddisruptionbudgets", _CHANGE),
-    ("networking.k8s.io", "ingresses networkpolicies", _CHANGE),
-    ("coordination.k8s.io", "leases", f"{_CHANGE} {_READ}"),
-)
-_ADMIN: tuple[_Rule, ...] = (
-    ("authorization.k8s.io", "localsubjectaccessreviews", "create"),
-    (_GROUP, "rolebindings roles", f"{_CHANGE} {_READ}"),
-)
+    "admin": (("authorization.k8s.io", "localsubjectaccessreviews", "create"),),
+}
+"""What the roles for people hold besides the kinds that name them."""
+
+
+def _held(kinds: Iterable[Kind], role: str) -> Iterator[_Rule]:
+    """Rules of a role for people, out of the kinds' own words. Status is read only, scale goes with the object."""
+    read: dict[str, set[str]] = {}
+    changed: dict[str, set[str]] = {}
+    for kind in kinds:
+        group, plural = kind.resource.group or "core", kind.resource.plural
+        halves = {f"{plural}/{name}" for name in ("status", "scale") if name in kind.subresources}
+        if kind.read_by == role:
+            read.setdefault(group, set()).update({plural, *halves})
+        if kind.changed_by == role:
+            changed.setdefault(group, set()).update({plural, *halves} - {f"{plural}/status"})
+    for resources, verbs in ((read, _READ), (changed, _CHANGE)):
+        yield from ((group, " ".join(sorted(names)), verbs) for group, names in sorted(resources.items()))
+
+
 _SYSTEM: dict[str, tuple[_Rule, ...]] = {
     "system:auth-delegator": (
         ("authentication.k8s.io", "tokenreviews", "create"),
@@ -237,7 +212,7 @@ def _urls(*paths: str) -> Obj:
     return {"nonResourceURLs": list(paths), "verbs": ["get"]}
 
 
-def _aggregate(name: str, rules: tuple[_Rule, ...], into: str) -> Iterator[Obj]:
+def _aggregate(name: str, rules: Iterable[_Rule], into: str) -> Iterator[Obj]:
     """A role for people: its own rules in a part, gathered by label with whatever add-ons bring."""
     label = "rbac.authorization.k8s.io/aggregate-to-"
     yield _role(f"system:aggregate-to-{name}", [_rule(r) for r in rules], {f"{label}{name}": "true"})
@@ -245,11 +220,10 @@ def _aggregate(name: str, rules: tuple[_Rule, ...], into: str) -> Iterator[Obj]:
     yield found | {"aggregationRule": {"clusterRoleSelectors": [{"matchLabels": {f"{label}{name}": "true"}}]}}
 
 
-def roles() -> Iterator[Obj]:
+def roles(kinds: Collection[Kind]) -> Iterator[Obj]:
     yield _role("cluster-admin", [{"apiGroups": ["*"], "resources": ["*"], "verbs": ["*"]}, {"nonResourceURLs": ["*"], "verbs": ["*"]}])
-    yield from _aggregate("admin", _ADMIN, "")
-    yield from _aggregate("edit", _EDIT, "admin")
-    yield from _aggregate("view", _VIEW, "edit")
+    for name, into in (("admin", ""), ("edit", "admin"), ("view", "edit")):
+        yield from _aggregate(name, (*_held(kinds, name), *_BESIDES[name]), into)
     yield _role("system:discovery", [_urls(*_DISCOVERY)])
     yield _role("system:public-info-viewer", [_urls(*_PUBLIC)])
     yield _role("system:monitoring", [_urls(*_MONITORING)])

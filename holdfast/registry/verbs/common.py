@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 
 from holdfast.kinds.kind import Kind
-from holdfast.machinery import errors
+from holdfast.machinery import errors, fielderror
 from holdfast.machinery.errors import ApiError
 from holdfast.registry import codec
 from holdfast.registry.core import Core
@@ -35,6 +35,12 @@ def absent(kind: Kind, name: str) -> ApiError:
 
 def modified(kind: Kind, name: str, why: str = "") -> ApiError:
     return errors.conflict(kind.resource.plural, name, why, kind.resource.group)
+
+
+def unconditional(kind: Kind, name: str) -> ApiError:
+    """A write of a kind that must say what it replaces does not."""
+    fault = fielderror.invalid("metadata.resourceVersion", 0, "must be specified for an update")
+    return errors.invalid(kind.resource.plural, name, [fault], kind.resource.group)
 
 
 def too_new(revision: int, newest: int) -> ApiError:

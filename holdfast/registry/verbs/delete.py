@@ -25,8 +25,18 @@ from holdfast.store.api import MismatchError
 ORPHAN, FOREGROUND = "orphan", "foregroundDeletion"
 ANSWERED_WITH_OBJECT = frozenset(
     (
-        *("pods", "services", "serviceaccounts", "persistentvolumes", "persistentvolumeclaims", "storageclasses"),
-        *("csidrivers", "csinodes", "volumeattachments", "volumeattributesclasses"),
+        "pods",
+        "podtemplates",
+        "services",
+        "serviceaccounts",
+        "resourcequotas",
+        "persistentvolumes",
+        "persistentvolumeclaims",
+        "storageclasses",
+        "volumeattachments",
+        "volumeattributesclasses",
+        "csidrivers",
+        "csinodes",
     )
 )
 """Upstream answers the deletion of these with the object, of all others with a Status."""
@@ -36,12 +46,13 @@ async def delete(core: Core, request: Request) -> Result:
     wanted = options.delete_options(request)
     namespace.check_delete(request.kind, request.name)
     classes.check_delete(request.kind, request.name)
+    warnings = (request.kind.delete_warning,) if request.kind.delete_warning and not wanted.policy else ()
     for _ in range(RETRIES):
         found = current(core, request)
         check_preconditions(request.kind, found, wanted)
         node.check_delete(request, found.obj)
         try:
-            return await _attempt(core, request, found, wanted)
+            return (await _attempt(core, request, found, wanted))._replace(warnings=warnings)
         except MismatchError:
             await catch_up(core)
             continue
@@ -50,10 +61,10 @@ async def delete(core: Core, request: Request) -> Result:
 
 def check_preconditions(kind: Kind, found: Stored, wanted: DeleteOptions) -> None:
     metadata = found.obj["metadata"]
-    if wanted.uid and wanted.uid != metadata["uid"]:
+    if wanted.uid is not None and wanted.uid != metadata["uid"]:
         text = f"the UID in the precondition ({wanted.uid}) does not match the UID in record ({metadata['uid']})."
         raise _conflict(kind, metadata["name"], f"{text} The object might have been deleted and then recreated")
-    if wanted.revision and wanted.revision != str(found.revision):
+    if wanted.revision is not None and wanted.revision != str(found.revision):
         text = f"the ResourceVersion in the precondition ({wanted.revision}) does not match the ResourceVersion in record"
         raise _conflict(kind, metadata["name"], f"{text} ({found.revision}). The object might have been modified")
 
@@ -72,10 +83,11 @@ async def _attempt(core: Core, request: Request, found: Stored, wanted: DeleteOp
         gone = await core.committer.delete(kind, last, found, dry_run=wanted.dry_run)
         answers = kind.resource.plural in ANSWERED_WITH_OBJECT or meta.is_terminating(old)
         return Result(stored=gone) if answers else Result(obj=_success(kind, old))
+    code = 202 if wanted.cascading else 200
     if new == old:
-        return Result(stored=codec.serve(kind, found))
+        return Result(code, stored=codec.serve(kind, found))
     write = Write(core, request, new, old)
-    return Result(stored=await core.committer.update(write.kind, write.new, found, dry_run=wanted.dry_run))
+    return Result(code, stored=await core.committer.update(write.kind, write.new, found, dry_run=wanted.dry_run))
 
 
 def begun(kind: Kind, old: Obj, wanted: DeleteOptions, now: float) -> Obj:
@@ -83,13 +95,13 @@ def begun(kind: Kind, old: Obj, wanted: DeleteOptions, now: float) -> Obj:
     new = codec.copy(old)
     metadata = new["metadata"]
     of_namespace = (kind.resource.group, kind.resource.plural) == ("", "namespaces")
-    if not meta.is_terminating(old):
-        _propagate(metadata, wanted.policy)
+    policy = "Background" if of_namespace and wanted.policy == "Foreground" else wanted.policy
     grace = _grace(kind, old, wanted.grace)
     if meta.is_terminating(old):
-        if not of_namespace:
-            _hasten(metadata, grace, asked=wanted.grace is not None)
+        if not of_namespace and _hasten(metadata, grace, asked=wanted.grace is not None):
+            _propagate(kind, metadata, policy)
         return new
+    _propagate(kind, metadata, policy)
     metadata["deletionTimestamp"] = rfc3339(now + grace)
     if of_namespace:
         new.setdefault("status", {})["phase"] = "Terminating"
@@ -111,20 +123,29 @@ def _grace(kind: Kind, obj: Obj, asked: int | None) -> int:
     return 1 if grace < 0 else grace
 
 
-def _hasten(metadata: Obj, grace: int, *, asked: bool) -> None:
-    """A running deletion may only be shortened; finished ones wait for finalizers alone."""
+def _hasten(metadata: Obj, grace: int, *, asked: bool) -> bool:
+    """A running grace period may only be shortened. False when it is not: then nothing of the deletion may be changed."""
     before = metadata.get("deletionGracePeriodSeconds") or 0
+    if not before:
+        return True
     if grace >= before or not (asked or grace == 0):
-        return
+        return False
     moment = parse_rfc3339(metadata["deletionTimestamp"]) - before + grace
     metadata["deletionTimestamp"] = rfc3339(moment)
     metadata["deletionGracePeriodSeconds"] = grace
+    return True
 
 
-def _propagate(metadata: Obj, policy: str) -> None:
+def _propagate(kind: Kind, metadata: Obj, policy: str) -> None:
+    """What the caller says about dependents; else what its finalizers say; else what the kind's default is."""
+    present = metadata.get("finalizers") or []
+    if kind.event_ttl_seconds:  # nothing depends on an Event
+        policy = "Background"
+    elif not policy and ORPHAN not in present and FOREGROUND not in present:
+        policy = kind.default_propagation
     if not policy:
         return
-    kept = [name for name in metadata.get("finalizers") or [] if name not in (ORPHAN, FOREGROUND)]
+    kept = [name for name in present if name not in (ORPHAN, FOREGROUND)]
     added = {"Orphan": [ORPHAN], "Foreground": [FOREGROUND]}.get(policy, [])
     if kept or added:
         metadata["finalizers"] = kept + added

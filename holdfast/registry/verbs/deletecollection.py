@@ -16,7 +16,7 @@ _LISTED = ("labelSelector", "fieldSelector", "limit", "continue", "resourceVersi
 
 
 async def deletecollection(core: Core, request: Request) -> Listing:
-    options.delete_options(request)
+    wanted = options.delete_options(request)
     asked = {name: value for name, value in request.options.items() if name in _LISTED}
     found = await list_(core, replace(request, options=asked))
     for item in found.items:
@@ -26,4 +26,6 @@ async def deletecollection(core: Core, request: Request) -> Listing:
         except ApiError as error:
             if error.code != 404:
                 raise
+    if request.kind.delete_warning and not wanted.policy:
+        return replace(found, warnings=(request.kind.delete_warning,))
     return found

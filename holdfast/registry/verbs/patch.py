@@ -20,7 +20,7 @@ from holdfast.registry.core import Core
 from holdfast.registry.pipeline import check_type
 from holdfast.registry.request import Request, Result
 from holdfast.registry.verbs.apply import apply
-from holdfast.registry.verbs.common import RETRIES, catch_up, current, modified
+from holdfast.registry.verbs.common import RETRIES, catch_up, current, modified, unconditional
 from holdfast.registry.verbs.update import replace
 from holdfast.store.api import MismatchError
 
@@ -39,9 +39,11 @@ async def patch(core: Core, request: Request) -> Result:
         body = patched(request, request.kind.schema, old)
         _check(request, body)
         version = body["metadata"].get("resourceVersion")
-        if version and version != old["metadata"]["resourceVersion"]:
-            options.revision(str(version))
-            raise modified(request.kind, request.name)
+        if isinstance(version, str | None) and (given := options.revision(version or "")) != found.revision:
+            if given:
+                raise modified(request.kind, request.name)
+            if not request.kind.unconditional_update:
+                raise unconditional(request.kind, request.name)
         try:
             return await replace(core, request, body, found)
         except MismatchError:

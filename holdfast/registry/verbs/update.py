@@ -10,14 +10,14 @@ from dataclasses import replace as changed
 from typing import Any
 
 from holdfast.kinds.kind import Kind, Obj
-from holdfast.machinery import errors, fielderror
+from holdfast.machinery import errors
 from holdfast.machinery.errors import ApiError
 from holdfast.registry import codec, options
 from holdfast.registry.core import Core
 from holdfast.registry.managers import same_but_for_times
 from holdfast.registry.pipeline import STEPS, walk
 from holdfast.registry.request import Request, Result, Stored
-from holdfast.registry.verbs.common import RETRIES, absent, catch_up, modified, stored
+from holdfast.registry.verbs.common import RETRIES, absent, catch_up, modified, stored, unconditional
 from holdfast.registry.verbs.create import create
 from holdfast.registry.write import Write
 from holdfast.store.api import MismatchError
@@ -42,9 +42,7 @@ async def update(core: Core, request: Request) -> Result:
                     continue  # somebody was faster: now it is an update
             raise absent(kind, request.name)
         if not version and not kind.unconditional_update:
-            resource = kind.resource
-            fault = fielderror.invalid("metadata.resourceVersion", 0, "must be specified for an update")
-            raise errors.invalid(resource.plural, request.name, [fault], resource.group)
+            raise unconditional(kind, request.name)
         if version and version != found.revision:
             await _decoded(core, request, found)
             raise modified(kind, request.name)

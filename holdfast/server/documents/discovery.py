@@ -1,7 +1,6 @@
 """Discovery, legacy (one document a group version) and aggregated (all in one, apidiscovery.k8s.io).
 
-Both say the same about the same resources, in two spellings: what is served is worked out once (``_served``) and
-written down twice.
+Both say the same about the same resources, in two spellings.
 """
 
 from __future__ import annotations
@@ -10,7 +9,6 @@ import base64
 import hashlib
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
 from typing import Any
 
 from holdfast.kinds.kind import Kind, Subresource
@@ -38,21 +36,6 @@ _GROUPS = (
 _VERSION = re.compile(r"v(\d+)(?:(alpha|beta)(\d+))?")
 
 
-@dataclass(frozen=True)
-class _Served:
-    """What discovery says about one resource."""
-
-    plural: str
-    singular: str
-    kind: str
-    namespaced: bool
-    verbs: tuple[str, ...]
-    short_names: tuple[str, ...] = ()
-    categories: tuple[str, ...] = ()
-    hash: str = ""
-    subresources: tuple[Subresource, ...] = ()
-
-
 def _rank(version: str) -> tuple[int, int, int, str]:
     """Sorts versions best first: stable before beta before alpha, then the highest number."""
     found = _VERSION.fullmatch(version)
@@ -71,16 +54,13 @@ def groups(kinds: KindTable) -> dict[str, list[str]]:
     return {name: sorted(found[name], key=_rank) for name in (*known, *sorted(found.keys() - set(known)))}
 
 
-def _served(kinds: KindTable, group_name: str, version: str) -> list[_Served]:
-    found = [_of_kind(kind, kinds) for kind in kinds if (kind.resource.group, kind.resource.version) == (group_name, version)]
-    return sorted(found, key=lambda served: served.plural)
+def _of(kinds: KindTable, group_name: str, version: str) -> list[Kind]:
+    found = [kind for kind in kinds if (kind.resource.group, kind.resource.version) == (group_name, version)]
+    return sorted(found, key=lambda kind: kind.resource.plural)
 
 
-def _of_kind(kind: Kind, kinds: Iterable[Kind]) -> _Served:
-    resource = kind.resource
-    names = (resource.plural, kind.singular, resource.kind, resource.namespaced, kind.verbs, kind.short_names, kind.categories)
-    below = tuple(sorted(kind.subresources.values(), key=lambda sub: sub.name))
-    return _Served(*names, _hash(kind, kinds) if "watch" in kind.verbs else "", below)
+def _subresources(kind: Kind) -> list[Subresource]:
+    return sorted(kind.subresources.values(), key=lambda sub: sub.name)
 
 
 def _hash(kind: Kind, kinds: Iterable[Kind]) -> str:
@@ -121,20 +101,22 @@ def group(kinds: KindTable, name: str) -> Json | None:
 def resource_list(kinds: KindTable, group_name: str, version: str) -> Json | None:
     """APIResourceList of a group version; None when it is not served."""
     entries: list[Json] = []
-    for served in _served(kinds, group_name, version):
+    for kind in _of(kinds, group_name, version):
+        resource = kind.resource
         entry: Json = {
-            "name": served.plural,
-            "singularName": served.singular,
-            "namespaced": served.namespaced,
-            "kind": served.kind,
-            "verbs": list(served.verbs),
+            "name": resource.plural,
+            "singularName": kind.singular,
+            "namespaced": resource.namespaced,
+            "kind": resource.kind,
+            "verbs": list(kind.verbs),
         }
-        entries.append(entry | _extras(served) | ({"storageVersionHash": served.hash} if served.hash else {}))
-        for sub in served.subresources:
-            below: Json = {"name": f"{served.plural}/{sub.name}", "singularName": "", "namespaced": served.namespaced}
+        stored = "watch" in kind.verbs
+        entries.append(entry | _extras(kind) | ({"storageVersionHash": _hash(kind, kinds)} if stored else {}))
+        for sub in _subresources(kind):
+            below: Json = {"name": f"{resource.plural}/{sub.name}", "singularName": "", "namespaced": resource.namespaced}
             if sub.group:
                 below |= {"group": sub.group, "version": sub.version}
-            entries.append(below | {"kind": sub.kind or served.kind, "verbs": sorted(sub.verbs)})
+            entries.append(below | {"kind": sub.kind or resource.kind, "verbs": sorted(sub.verbs)})
     if not entries:
         return None
     head: Json = {"kind": "APIResourceList"}
@@ -143,12 +125,12 @@ def resource_list(kinds: KindTable, group_name: str, version: str) -> Json | Non
     return head | {"groupVersion": version, "resources": entries}
 
 
-def _extras(served: _Served) -> Json:
+def _extras(kind: Kind) -> Json:
     found: Json = {}
-    if served.short_names:
-        found["shortNames"] = list(served.short_names)
-    if served.categories:
-        found["categories"] = list(served.categories)
+    if kind.short_names:
+        found["shortNames"] = list(kind.short_names)
+    if kind.categories:
+        found["categories"] = list(kind.categories)
     return found
 
 
@@ -168,23 +150,24 @@ def aggregated(kinds: KindTable, version: str, *, core: bool) -> Json:
 
 def _aggregated_resources(kinds: KindTable, group_name: str, version: str) -> list[Json]:
     out: list[Json] = []
-    for served in _served(kinds, group_name, version):
+    for kind in _of(kinds, group_name, version):
+        resource = kind.resource
         entry: Json = {
-            "resource": served.plural,
-            "responseKind": {"group": "", "version": "", "kind": served.kind},
-            "scope": "Namespaced" if served.namespaced else "Cluster",
-            "singularResource": served.singular,
-            "verbs": list(served.verbs),
-            **_extras(served),
+            "resource": resource.plural,
+            "responseKind": {"group": "", "version": "", "kind": resource.kind},
+            "scope": "Namespaced" if resource.namespaced else "Cluster",
+            "singularResource": kind.singular,
+            "verbs": list(kind.verbs),
+            **_extras(kind),
         }
-        if served.subresources:
+        if kind.subresources:
             entry["subresources"] = [
                 {
                     "subresource": sub.name,
-                    "responseKind": {"group": sub.group, "version": sub.version, "kind": sub.kind or served.kind},
+                    "responseKind": {"group": sub.group, "version": sub.version, "kind": sub.kind or resource.kind},
                     "verbs": sorted(sub.verbs),
                 }
-                for sub in served.subresources
+                for sub in _subresources(kind)
             ]
         out.append(entry)
     return out

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -23,6 +24,7 @@ from holdfast.server.documents import discovery, operations, prose
 from holdfast.server.documents.operations import META, group_words, plain, reference
 
 Json = dict[str, Any]
+Tell = Callable[[], Mapping[str, Any]]
 JSON = "application/json"
 FORMS_V2 = {JSON: JSON, openapi_protobuf.V2: openapi_protobuf.V2, openapi_protobuf.V2.replace("v2.v1", "v2@v1"): openapi_protobuf.V2}
 FORMS_V3 = {JSON: JSON, openapi_protobuf.V3: openapi_protobuf.V3, openapi_protobuf.V3.replace("v3.v1", "v3@v1"): openapi_protobuf.V3}
@@ -42,7 +44,8 @@ def encoded(document: Json, media: str) -> bytes:
     return _ENCODERS[media](document)
 
 
-def v2(kinds: KindTable, version: str) -> Json:
+def v2(kinds: KindTable, version: str, told: Tell | None = None) -> Json:
+    """``told`` gives the descriptions, where many documents are made at once."""
     paths: Json = {}
     for part in parts(kinds):
         paths |= _paths(kinds, part)
@@ -50,20 +53,20 @@ def v2(kinds: KindTable, version: str) -> Json:
         "swagger": "2.0",
         "info": {"title": "Kubernetes", "version": version},
         "paths": dict(sorted(paths.items())),
-        "definitions": _definitions(kinds, paths, openapi.V2),
+        "definitions": _definitions(kinds, paths, openapi.V2, told),
         "securityDefinitions": {"BearerToken": _SECURITY},
         "security": [{"BearerToken": []}],
     }
 
 
-def v3(kinds: KindTable, part: str, version: str) -> Json:
+def v3(kinds: KindTable, part: str, version: str, told: Tell | None = None) -> Json:
     """The document of one of ``parts``."""
     paths = _paths(kinds, part)
     return {
         "openapi": "3.0.0",
         "info": {"title": "Kubernetes", "version": version},
         "paths": operations.v3(dict(sorted(paths.items()))),
-        "components": {"schemas": _definitions(kinds, paths, openapi.V3), "securitySchemes": {"BearerToken": _SECURITY}},
+        "components": {"schemas": _definitions(kinds, paths, openapi.V3, told), "securitySchemes": {"BearerToken": _SECURITY}},
         "security": [{"BearerToken": []}],
     }
 
@@ -103,7 +106,7 @@ def _paths(kinds: KindTable, part: str) -> Json:
     return found
 
 
-def _definitions(kinds: KindTable, paths: Json, base: str) -> Json:
+def _definitions(kinds: KindTable, paths: Json, base: str, told: Tell | None) -> Json:
     """What the paths refer to, and what that refers to."""
     own = _own(kinds)
     found: dict[str, Schema] = {}
@@ -112,8 +115,8 @@ def _definitions(kinds: KindTable, paths: Json, base: str) -> Json:
         found[name] = root
         for below, schema in definitions_below(root).items():
             found[below] = own.get(below) or schemas.known(below) or schema
-    told = prose.definitions()
-    return {name: openapi.definition(found[name], base, told.get(name) or {}) for name in sorted(found)}
+    described = (told or prose.definitions)()
+    return {name: openapi.definition(found[name], base, described.get(name) or {}) for name in sorted(found)}
 
 
 def _own(kinds: KindTable) -> Mapping[str, Schema]:
@@ -121,7 +124,8 @@ def _own(kinds: KindTable) -> Mapping[str, Schema]:
     found: dict[str, Schema] = {}
     for kind in kinds:
         name = operations.definition_name(kind)
-        found[name] = kind.schema
+        served = ((kind.resource.group, kind.resource.version, kind.resource.kind),)
+        found[name] = kind.schema if kind.schema.definition else replace(kind.schema, definition=name, group_version_kind=served)
         found[f"{name}List"] = schemas.known(f"{name}List") or _list_of(kind, name)
     return found
 

@@ -12,6 +12,7 @@ from typing import Any
 from holdfast.kinds import schemas
 from holdfast.kinds.kind import Kind, Subresource
 from holdfast.machinery import openapi
+from holdfast.registry.verbs.delete import ANSWERED_WITH_OBJECT
 from holdfast.server.documents import parameters
 
 Json = dict[str, Any]
@@ -136,7 +137,7 @@ class Operations:
         answer = self._own
         if verb == "list":
             answer = reference(f"{definition_name(self._kind)}List")
-        elif verb in ("delete", "deletecollection"):
+        elif verb == "deletecollection" or (verb == "delete" and resource.plural not in ANSWERED_WITH_OBJECT):
             answer = reference(META + "Status")
         out: Json = {
             "consumes": _PATCHES if verb == "patch" else ["*/*"],

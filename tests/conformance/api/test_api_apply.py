@@ -102,7 +102,7 @@ async def test_api_66_preconditions_of_an_apply(space: Space) -> None:
     assert (await apply(space, "a", "m", {"k": "1"}, resourceVersion="1")).status == 201
     answer = await apply(space, "a", "m", {"k": "2"}, resourceVersion="1")
     assert refusal(answer)[:2] == (409, "Conflict")
-    assert refusal(await apply(space, "a", "m", {"k": "2"}, uid=uid))[0] in (409, 422)
+    assert causes(await apply(space, "a", "m", {"k": "2"}, uid=uid)) == [("FieldValueInvalid", "metadata.uid")]
     assert (await space.got(space.at("configmaps", "a")))["data"] == {"k": "1"}
     for body in ({"metadata": {"name": "a"}}, APPLIED | {"kind": "Secret", "metadata": {"name": "a"}}, [], APPLIED):
         path = space.at("configmaps", "a") + "?fieldManager=m"
@@ -114,13 +114,27 @@ async def test_api_66_preconditions_of_an_apply(space: Space) -> None:
 
 async def test_api_67_an_update_is_booked_under_the_programs_name(space: Space) -> None:
     maps = space.at("configmaps")
-    for agent, name in (("kubectl/v1.36.0 (linux/amd64)", "kubectl"), ("my-tool", "my-tool"), ("a b/1", "a b")):
+    for agent, name in (
+        ("kubectl/v1.36.0 (linux/amd64)", "kubectl"),
+        ("my-tool", "my-tool"),
+        ("a b/1", "a b"),
+        ("", "unknown"),
+        ("x" * 200, "x" * 128),
+    ):
         answer = await space.api.post(maps, {"metadata": {"generateName": "a-"}, "data": {"k": "1"}}, **{"User-Agent": agent})
         assert list(managers(answer.body)) == [(name, "Update")]
     answer = await space.api.post(maps + "?fieldManager=chosen", {"metadata": {"name": "a"}, "data": {"k": "1"}})
     assert managers(answer.body) == {("chosen", "Update"): {"f:data": {".": {}, "f:k": {}}}}
     answer = await space.api.put(maps + "/a", {"metadata": {"name": "a"}, "data": {"k": "1", "l": "2"}}, **{"User-Agent": "put/2"})
     assert managers(answer.body)["put", "Update"] == {"f:data": {"f:l": {}}}
+    # Books that are none are not taken; an empty entry closes them for good.
+    kept = answer.body["metadata"]["managedFields"]
+    entry = {"manager": "m", "operation": "Update", "apiVersion": "v1", "fieldsType": "FieldsV1", "fieldsV1": {"zz": {}}}
+    for books in ([entry], [{"manager": "m"}], []):
+        answer = await space.api.put(maps + "/a", answer.body | {"metadata": {"name": "a", "managedFields": books}})
+        assert answer.body["metadata"]["managedFields"] == kept
+    answer = await space.api.put(maps + "/a", answer.body | {"metadata": {"name": "a", "managedFields": [{}]}})
+    assert "managedFields" not in answer.body["metadata"]
     await space.made(space.apps("statefulsets"), stateful_set("s"))
     path = space.apps("statefulsets", "s", "status") + "?fieldManager=reporter"
     answer = await space.api.patch(path, {"status": {"collisionCount": 1}})

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from holdfast.machinery import names
-from tests.conformance.api.spaces import Space, refusal, stateful_set
+from tests.conformance.api.spaces import Space, pod, refusal, stateful_set
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 ALPHABET = "bcdfghjklmnpqrstvwxz2456789"
@@ -114,7 +114,30 @@ async def test_api_45_a_namespace_that_ends_takes_nothing_new(space: Space) -> N
     assert answer.body["details"]["causes"] == [cause]
     # What is there may still change, or nothing could ever let go of it.
     assert (await space.api.patch(maps + "/keeps", {"metadata": {"finalizers": None}})).status == 200
-    await space.until(f"/api/v1/namespaces/{space.name}", lambda namespace: namespace.status == 404)
+    assert await space.gone(maps + "/keeps")
+
+
+async def test_api_45_nor_anything_new_for_what_is_in_it(space: Space) -> None:
+    await space.config_map("keeps", finalizers=["test.example/hold"])
+    bound = pod("p", nodeName="n1")
+    bound["metadata"]["finalizers"] = ["test.example/hold"]
+    await space.made(space.at("pods"), bound)
+    await space.api.delete(f"/api/v1/namespaces/{space.name}")
+    review: dict[str, Any] = {"kind": "Eviction", "apiVersion": "policy/v1", "metadata": {"name": "p", "namespace": space.name}}
+    binding = {"kind": "Binding", "apiVersion": "v1", "metadata": {"name": "p"}, "target": {"kind": "Node", "name": "n"}}
+    token = {"kind": "TokenRequest", "apiVersion": "authentication.k8s.io/v1", "spec": {"audiences": ["a"]}}
+    for plural, name, path, body in (
+        ("pods", "p", space.at("pods", "p", "eviction"), review),
+        ("pods", "p", space.at("pods", "p", "binding"), binding),
+        ("bindings", "p", space.at("bindings"), binding),
+        ("serviceaccounts", "default", space.at("serviceaccounts", "default", "token"), token),
+    ):
+        answer = await space.api.post(path, body)
+        why = f"unable to create new content in namespace {space.name} because it is being terminated"
+        assert refusal(answer) == (403, "Forbidden", f'{plural} "{name}" is forbidden: {why}')
+    for name in ("keeps", "p"):
+        path = space.at("pods" if name == "p" else "configmaps", name)
+        assert (await space.api.patch(path, {"metadata": {"finalizers": None}})).status == 200
 
 
 async def test_api_45_a_namespace_that_is_not_there(space: Space) -> None:

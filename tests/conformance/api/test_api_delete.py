@@ -38,6 +38,16 @@ async def test_api_53_the_answer_is_a_status_or_the_object(space: Space) -> None
     await space.made(space.at("pods"), pod("p", nodeSelector={"x": "none"}))
     answer = await space.api.delete(space.at("pods", "p"))
     assert (answer.status, answer.body["kind"], answer.body["metadata"]["name"]) == (200, "Pod", "p")
+    template = {"metadata": {"labels": {"a": "b"}}, "spec": {"containers": [{"name": "c", "image": "i"}]}}
+    for plural, body in (
+        ("podtemplates", {"template": template}),
+        ("resourcequotas", {"spec": {"hard": {"pods": "1"}}}),
+        ("serviceaccounts", {}),
+        ("services", {"spec": {"ports": [{"port": 80}]}}),
+    ):
+        made = await space.made(space.at(plural), {"metadata": {"name": "x"}, **body})
+        answer = await space.api.delete(space.at(plural, "x"))
+        assert (answer.status, answer.body["metadata"].get("uid")) == (200, made["metadata"]["uid"]), plural
     await space.config_map("b", finalizers=[HOLD])
     answer = await space.api.delete(maps + "/b")
     assert (answer.status, answer.body["kind"]) == (200, "ConfigMap")
@@ -73,6 +83,8 @@ async def test_api_54_a_deletion_may_say_which_object_it_means(space: Space) -> 
     text += f" ({metadata['resourceVersion']}). The object might have been modified"
     assert refusal(await deleted(resourceVersion="1")) == (409, "Conflict", text)
     assert (await deleted(uid=metadata["uid"], resourceVersion="1")).status == 409
+    # What is said but empty is no less a condition.
+    assert [(await deleted(uid="")).status, (await deleted(resourceVersion="")).status] == [409, 409]
     assert (await deleted(uid=metadata["uid"], resourceVersion=metadata["resourceVersion"])).status == 200
     # Of two who mean the same revision one is told that it was there.
     metadata = (await space.config_map("a"))["metadata"]
@@ -160,6 +172,23 @@ async def test_api_57_how_long_is_the_pods_own_affair_unless_asked(space: Space)
     assert refusal(answer)[:2] == (400, "BadRequest")
 
 
+async def test_api_53_options_that_are_none_delete_nothing(space: Space) -> None:
+    path = space.at("configmaps", "a")
+    await space.config_map("a")
+    json = "json: cannot unmarshal"
+    for options, text in (
+        ({"gracePeriodSeconds": "x"}, f"{json} string into Go struct field DeleteOptions.gracePeriodSeconds of type int64"),
+        ({"orphanDependents": "x"}, f"{json} string into Go struct field DeleteOptions.orphanDependents of type bool"),
+        ({"preconditions": []}, f"{json} array into Go struct field DeleteOptions.preconditions of type v1.Preconditions"),
+        ({"dryRun": "All"}, f"{json} string into Go struct field DeleteOptions.dryRun of type []string"),
+    ):
+        assert refusal(await space.api.delete(path, options)) == (400, "BadRequest", text)
+    for digits, why in (("1_0", "invalid syntax"), ("1.5", "invalid syntax"), ("9" * 30, "value out of range")):
+        answer = await space.api.delete(f"{path}?gracePeriodSeconds={digits}")
+        assert refusal(answer) == (400, "BadRequest", f'strconv.ParseInt: parsing "{digits}": {why}')
+    assert (await space.got(path))["data"] == {"k": "1"}
+
+
 async def test_api_57_nobody_waits_for_a_pod_that_nothing_runs(space: Space) -> None:
     await space.made(space.at("pods"), pod("unscheduled", nodeSelector={"x": "none"}))
     await space.bound_pod("finished")
@@ -206,6 +235,68 @@ async def test_api_58_dependents_go_stay_or_go_first(space: Space) -> None:
     assert (await space.got(f"{maps}/own-foreground"))["metadata"]["finalizers"] == ["foregroundDeletion"]
     await space.api.patch(f"{maps}/dep-foreground", {"metadata": {"finalizers": None}})
     await space.until(f"{maps}/own-foreground", lambda answer: answer.status == 404)
+
+
+async def test_api_58_a_deletion_that_runs_may_still_be_told_otherwise(space: Space) -> None:
+    path = space.at("configmaps", "a")
+    blocking = owner(await space.config_map("a", finalizers=[HOLD]), blockOwnerDeletion=True)
+    await space.config_map("b", ownerReferences=[blocking], finalizers=[HOLD])
+    for query, finalizers in (
+        ("?propagationPolicy=Foreground", [HOLD, "foregroundDeletion"]),
+        ("", [HOLD, "foregroundDeletion"]),
+        ("?propagationPolicy=Background", [HOLD]),
+    ):
+        assert (await space.api.delete(path + query)).body["metadata"]["finalizers"] == finalizers
+    # While a grace period runs that is not shortened, nothing is changed.
+    await space.bound_pod("p")
+    await space.api.delete(space.at("pods", "p"))
+    assert "finalizers" not in (await space.api.delete(space.at("pods", "p") + "?propagationPolicy=Foreground")).body["metadata"]
+
+
+async def test_api_58_who_asks_for_a_cascade_in_the_old_way_hears_that_it_goes_on(space: Space) -> None:
+    path = space.at("configmaps", "a")
+    await space.config_map("a", finalizers=[HOLD])
+    assert (await space.api.delete(path + "?orphanDependents=false")).status == 202
+    body = {"kind": "DeleteOptions", "apiVersion": "v1", "orphanDependents": False}
+    assert (await space.api.delete(path, body)).status == 202
+    assert (await space.api.delete(path)).status == 200
+    await space.api.patch(path, {"metadata": {"finalizers": None}})
+    await space.config_map("a")
+    assert (await space.api.delete(path, body)).status == 200
+
+
+async def test_api_58_jobs_leave_their_pods_unless_told_otherwise(space: Space) -> None:
+    """So does a ReplicationController; nothing depends on an Event, whatever is said."""
+    jobs, template = (
+        space.at("jobs", group="batch/v1"),
+        {"spec": {"restartPolicy": "Never", "containers": [{"name": "c", "image": "i"}]}},
+    )
+    job = {"apiVersion": "batch/v1", "kind": "Job", "metadata": {"name": "j", "finalizers": [HOLD]}, "spec": {"template": template}}
+    why = "child pods are preserved by default when jobs are deleted; set propagationPolicy=Background to remove them"
+    why = f'299 - "{why} or set propagationPolicy=Orphan to suppress this warning"'
+    for query, finalizers, warnings in (
+        ("", [HOLD, "orphan"], [why]),
+        ("?propagationPolicy=Orphan", [HOLD, "orphan"], []),
+        ("?propagationPolicy=Background", [HOLD], []),
+        ("?orphanDependents=false", [HOLD], []),
+    ):
+        await space.made(jobs, job)
+        answer = await space.api.delete(f"{jobs}/j{query}")
+        assert (answer.body["metadata"]["finalizers"], answer.warnings) == (finalizers, warnings), query
+        await space.api.patch(f"{jobs}/j", {"metadata": {"finalizers": None}})
+        await space.until(f"{jobs}/j", lambda found: found.status == 404)
+    assert (await space.api.delete(jobs)).warnings == [why]
+    controllers = space.at("replicationcontrollers")
+    spec = {
+        "selector": {"a": "b"},
+        "template": {"metadata": {"labels": {"a": "b"}}, "spec": {"containers": [{"name": "c", "image": "i"}]}},
+    }
+    await space.made(controllers, {"metadata": {"name": "r", "finalizers": [HOLD]}, "spec": spec})
+    answer = await space.api.delete(controllers + "/r")
+    assert (answer.body["metadata"]["finalizers"], answer.warnings) == ([HOLD, "orphan"], [])
+    about = {"kind": "Pod", "namespace": space.name, "name": "p"}
+    await space.made(space.at("events"), {"metadata": {"name": "e"}, "involvedObject": about, "reason": "R", "type": "Normal"})
+    assert (await space.api.delete(space.at("events", "e") + "?propagationPolicy=Orphan")).body["kind"] == "Status"
 
 
 async def test_api_59_a_collection_is_deleted_as_it_is_selected(space: Space) -> None:

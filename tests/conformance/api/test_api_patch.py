@@ -49,6 +49,8 @@ async def test_api_62_a_json_patch_is_done_whole_or_not_at_all(space: Space) -> 
     for bad in (
         {"op": "test", "path": "/data/a", "value": "other"},
         {"op": "test", "path": "/data/none", "value": "x"},
+        {"op": "test", "path": "/data/a", "value": None},
+        {"op": "test", "path": "/none/a", "value": None},
         {"op": "remove", "path": "/data/none"},
         {"op": "add", "path": "/none/x", "value": "1"},
         {"op": "move", "from": "/data/none", "path": "/data/x"},
@@ -61,6 +63,7 @@ async def test_api_62_a_json_patch_is_done_whole_or_not_at_all(space: Space) -> 
     assert (await space.got(path)) == made
     steps = [
         {"op": "test", "path": "/data/a", "value": "1"},
+        {"op": "test", "path": "/metadata/annotations", "value": None},
         {"op": "add", "path": "/metadata/annotations", "value": {"x/y": "1"}},
         {"op": "replace", "path": "/metadata/annotations/x~1y", "value": "2"},
         {"op": "copy", "from": "/data/a", "path": "/data/c"},
@@ -188,6 +191,21 @@ async def test_api_64_a_revision_in_a_patch_is_a_lock(space: Space) -> None:
         *(space.api.patch(path, {"metadata": {"resourceVersion": now}, "data": {"k": f"{n}"}}) for n in range(20, 30))
     )
     assert sorted(answer.status for answer in answers) == [200] + [409] * 9
+
+
+async def test_api_64_a_patch_may_take_the_revision_away_where_the_kind_allows(space: Space) -> None:
+    path = space.at("configmaps", "a")
+    await space.config_map("a")
+    for number, version in enumerate(("", "0", None)):
+        found = await patched(space, path, {"metadata": {"resourceVersion": version}, "data": {"k": f"new {number}"}})
+        assert found["data"] == {"k": f"new {number}"}
+    for version, code in ((7, 422), ("abc", 400), ("99999999", 409)):
+        assert (await space.api.patch(path, {"metadata": {"resourceVersion": version}})).status == code
+    leases = space.at("leases", group="coordination.k8s.io/v1")
+    await space.made(leases, {"apiVersion": "coordination.k8s.io/v1", "kind": "Lease", "metadata": {"name": "l"}, "spec": {}})
+    answer = await space.api.patch(leases + "/l", {"metadata": {"resourceVersion": None}, "spec": {"leaseDurationSeconds": 3}})
+    assert causes(answer) == [("FieldValueInvalid", "metadata.resourceVersion")]
+    assert (await patched(space, leases + "/l", {"spec": {"leaseDurationSeconds": 3}}))["spec"] == {"leaseDurationSeconds": 3}
 
 
 async def test_api_64_without_one_every_patch_lands(space: Space) -> None:

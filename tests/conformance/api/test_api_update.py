@@ -168,6 +168,10 @@ async def test_api_51_fields_that_were_chosen_once(space: Space) -> None:
     assert (await space.api.patch(space.at("pods", "p"), {"spec": {"activeDeadlineSeconds": 60}})).status == 200
 
 
+event = {"apiVersion": "v1", "kind": "Event", "name": "e", "uid": "u"}
+half = {"apiVersion": "a/b/c", "kind": "Pod", "name": "p"}
+
+
 async def test_api_52_all_faults_are_named_at_once(space: Space) -> None:
     body = pod(
         "Bad_Name",
@@ -195,6 +199,13 @@ async def test_api_52_all_faults_are_named_at_once(space: Space) -> None:
     } <= set(causes(answer))
     assert all(cause["message"] in text for cause in answer.body["details"]["causes"])
     assert {name: value for name, value in answer.body["details"].items() if name != "causes"} == {"name": "Bad_Name", "kind": "Pod"}
+    body = {"metadata": {"name": "m", "finalizers": ["orphan", "foregroundDeletion"], "ownerReferences": [event, half]}}
+    assert causes(await space.api.post(space.at("configmaps"), body)) == [
+        ("FieldValueInvalid", "metadata.ownerReferences"),
+        ("FieldValueInvalid", "metadata.ownerReferences.apiVersion"),
+        ("FieldValueInvalid", "metadata.ownerReferences.uid"),
+        ("FieldValueInvalid", "metadata.finalizers"),
+    ]
     body = {"metadata": {"name": "m" * 254, "annotations": {"a": "x" * 262144}, "labels": {"/": "-"}}, "data": {"k y": "v"}}
     answer = await space.api.post(space.at("configmaps"), body)
     assert {

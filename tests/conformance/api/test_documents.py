@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import re
-from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
@@ -20,15 +20,19 @@ AGGREGATED = "application/json;g=apidiscovery.k8s.io;v={};as=APIGroupDiscoveryLi
 REFERENCE = re.compile(rb'"\$ref":"#/(?:definitions|components/schemas)/([^"]+)"')
 
 
+reads = pytest.mark.asyncio(loop_scope="module")
+"""Tests that change nothing: one server for all of them."""
+
+
 @pytest.fixture
-async def api(tmp_path) -> AsyncIterator[Api]:
-    async with api_server(tmp_path) as server:
-        yield server
+def api(served: Api) -> Api:
+    return served
 
 
 # Health.
 
 
+@reads
 async def test_api_74_health_names_its_checks(api: Api) -> None:
     assert (await api.get("/livez")).raw == b"ok"
     told = (await api.get("/livez?verbose")).raw.decode().splitlines()
@@ -46,6 +50,7 @@ async def test_api_74_health_names_its_checks(api: Api) -> None:
         assert (answer.status, answer.raw) == (404, b"404 page not found\n")
 
 
+@reads
 async def test_api_74_health_leaves_out_what_it_is_told_to(api: Api) -> None:
     assert "[+]etcd excluded: ok\n" in (await api.get("/livez?verbose&exclude=etcd")).raw.decode()
     told = (await api.get("/readyz?verbose&exclude=nope")).raw.decode()
@@ -67,9 +72,21 @@ async def test_api_74_health_fails_without_telling_why(caplog: pytest.LogCapture
     assert (await health.all("readyz", verbose=False, excluded=())).status == 200
 
 
+async def test_api_74_a_server_without_its_controllers_is_not_well(tmp_path) -> None:
+    async with api_server(tmp_path) as api:
+        api.server.controllers.cancel()
+        await asyncio.wait({api.server.controllers})
+        for page in ("livez", "readyz"):
+            answer = await api.get(f"/{page}")
+            assert answer.status == 500
+            assert "[-]poststarthook/start-controllers failed: reason withheld\n" in answer.raw.decode()
+        assert (await api.get("/livez?exclude=poststarthook/start-controllers")).raw == b"ok"
+
+
 # Discovery.
 
 
+@reads
 async def test_api_74_aggregated_discovery_comes_in_the_version_asked_for_first(api: Api) -> None:
     for first, second in (("v2", "v2beta1"), ("v2beta1", "v2")):
         accept = f"{AGGREGATED.format(first)},{AGGREGATED.format(second)},application/json"
@@ -86,6 +103,7 @@ async def test_api_74_aggregated_discovery_comes_in_the_version_asked_for_first(
     assert (await api.get("/apis", Accept=AGGREGATED.format("v9"))).status == 406
 
 
+@reads
 async def test_api_74_both_forms_of_discovery_say_the_same(api: Api) -> None:
     whole: Json = {}
     for path in ("/api", "/apis"):
@@ -110,6 +128,7 @@ async def test_api_74_both_forms_of_discovery_say_the_same(api: Api) -> None:
         assert found == said
 
 
+@reads
 async def test_api_74_discovery_comes_as_yaml_and_indented(api: Api) -> None:
     answer = await api.get("/apis/apps", Accept="application/yaml")
     assert answer.headers["Content-Type"] == "application/yaml"
@@ -125,6 +144,7 @@ def _refers(document: bytes) -> set[str]:
     return {name.decode() for name in REFERENCE.findall(document)}
 
 
+@reads
 async def test_api_74_openapi_v2_has_every_kind_path_and_definition(api: Api) -> None:
     answer = await api.get("/openapi/v2")
     document = answer.body
@@ -155,6 +175,7 @@ def _gvks(definition: Json) -> list[Json]:
     return found
 
 
+@reads
 async def test_api_74_openapi_keeps_what_patches_need(api: Api) -> None:
     two = (await api.get("/openapi/v2")).body["definitions"]
     three = (await api.get("/openapi/v3/api/v1")).body["components"]["schemas"]
@@ -174,6 +195,7 @@ async def test_api_74_openapi_keeps_what_patches_need(api: Api) -> None:
     assert "x-kubernetes-patch-strategy" not in two["io.k8s.api.apps.v1.DeploymentStrategy"]
 
 
+@reads
 async def test_api_74_operations_say_what_a_request_may_ask(api: Api) -> None:
     paths = (await api.get("/openapi/v2")).body["paths"]
 
@@ -196,6 +218,7 @@ async def test_api_74_operations_say_what_a_request_may_ask(api: Api) -> None:
     assert paths["/apis/rbac.authorization.k8s.io/v1/"]["get"]["operationId"] == "getRbacAuthorizationV1APIResources"
 
 
+@reads
 async def test_api_74_every_v3_document_stands_by_itself(api: Api) -> None:
     index = (await api.get("/openapi/v3")).body["paths"]
     two = (await api.get("/openapi/v2")).body["paths"]
@@ -211,6 +234,7 @@ async def test_api_74_every_v3_document_stands_by_itself(api: Api) -> None:
     assert seen == two.keys()
 
 
+@reads
 async def test_api_77_a_v3_document_named_by_its_hash_is_kept_for_ever(api: Api) -> None:
     url = (await api.get("/openapi/v3")).body["paths"]["apis/apps/v1"]["serverRelativeURL"]
     named = await api.get(url)
@@ -226,6 +250,7 @@ async def test_api_77_a_v3_document_named_by_its_hash_is_kept_for_ever(api: Api)
     assert (await api.get("/openapi/v3/apis/nothing/v1")).status == 404
 
 
+@reads
 @pytest.mark.parametrize("path", ["/openapi/v2", "/openapi/v3/api/v1", "/openapi/v3"])
 async def test_api_77_documents_have_tags_that_spare_their_bodies(api: Api, path: str) -> None:
     answer = await api.get(path)
@@ -236,6 +261,7 @@ async def test_api_77_documents_have_tags_that_spare_their_bodies(api: Api, path
     assert (await api.call("GET", path, headers={"If-None-Match": '"other"'})).status == 200
 
 
+@reads
 async def test_api_77_large_documents_are_kept_packed_and_go_so_to_who_takes_them(api: Api) -> None:
     async with api.open("GET", "/openapi/v2", headers={"Accept-Encoding": "gzip"}) as answer:
         assert answer.headers["Content-Encoding"] == "gzip"
@@ -246,6 +272,7 @@ async def test_api_77_large_documents_are_kept_packed_and_go_so_to_who_takes_the
         assert await answer.json() == packed
 
 
+@reads
 @pytest.mark.parametrize(("version", "path"), [("v2", "/openapi/v2"), ("v3", "/openapi/v3/apis/apps/v1")])
 async def test_api_77_documents_come_in_the_form_asked_for(api: Api, version: str, path: str) -> None:
     media = f"application/com.github.proto-openapi.spec.{version}.v1.0+protobuf"
@@ -259,10 +286,11 @@ async def test_api_77_documents_come_in_the_form_asked_for(api: Api, version: st
     assert (refused.status, refused.headers["Vary"], refused.body["reason"]) == (406, "Accept", "NotAcceptable")
 
 
-async def test_api_74_nothing_is_made_before_it_is_asked_for(api: Api) -> None:
-    assert "holdfast_documents_kept 0" in (await api.get("/metrics")).raw.decode()
-    await api.get("/openapi/v3/apis/apps/v1")
-    assert "holdfast_documents_kept 1" in (await api.get("/metrics")).raw.decode()
+async def test_api_74_nothing_is_made_before_it_is_asked_for(tmp_path) -> None:
+    async with api_server(tmp_path) as api:
+        assert "holdfast_documents_kept 0" in (await api.get("/metrics")).raw.decode()
+        await api.get("/openapi/v3/apis/apps/v1")
+        assert "holdfast_documents_kept 1" in (await api.get("/metrics")).raw.decode()
 
 
 # Descriptions and protobuf, without a server.

@@ -292,6 +292,14 @@ async def test_eviction_is_a_graceful_deletion_of_that_very_pod(client: LocalCli
     assert found["status"]["conditions"][0]["type"] == "DisruptionTarget"
 
 
+async def test_eviction_is_taken_in_both_versions_of_its_kind(client: LocalClient) -> None:
+    await client.create(PODS, pod("p", nodeName="n"), "default")
+    body = {"apiVersion": "policy/v1beta2", "kind": "Eviction", "metadata": {"name": "p"}}
+    await refused(client.create(PODS, body, "default", subresource="eviction", name="p"), 400)
+    await client.create(PODS, {**body, "apiVersion": "policy/v1beta1"}, "default", subresource="eviction", name="p")
+    assert "deletionTimestamp" in (await client.get(PODS, "p", "default"))["metadata"]
+
+
 async def test_a_token_is_bound_to_its_own_pod(client: LocalClient) -> None:
     await client.create(PODS, pod("p"), "default")
     await client.create(SERVICEACCOUNTS, {"metadata": {"name": "other"}}, "default")

@@ -54,7 +54,10 @@ async def test_api_70_sizes_are_limited_with_upstreams_texts(api: Api) -> None:
     revision = {"apiVersion": "apps/v1", "kind": "ControllerRevision", "metadata": {"name": "big"}, "revision": 1}
     path = "/apis/apps/v1/namespaces/default/controllerrevisions"
     assert (await api.post(path, {**revision, "data": {"a": "x" * 1_600_000}})).status == 413
-    assert (await api.post(path, b'{"a":' * 10001 + b"1" + b"}" * 10001)).status == 400
+    for depth in (500, 10_001):
+        answer = await api.call("POST", path, b'{"a":' * depth + b"1" + b"}" * depth, {"Content-Type": "application/json"})
+        assert "invalid character '{' exceeded max depth" in refusal(answer)[2]
+        assert answer.status == 400
     assert (await api.get(MAPS + "/big")).status == 404
 
 

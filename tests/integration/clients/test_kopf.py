@@ -24,10 +24,10 @@ def core(kubeconfig: str) -> client.CoreV1Api:
 
 
 @contextmanager
-def operator(registry: kopf.OperatorRegistry, namespace: str) -> Iterator[None]:
+def operator(registry: kopf.OperatorRegistry, namespace: str, login: Callable[..., Any] = kopf.login_with_kubeconfig) -> Iterator[None]:
     """A thread with its own loop, until the block is left; what it could not do fails the test."""
     ready, stop = threading.Event(), threading.Event()
-    kopf.on.login(registry=registry)(kopf.login_with_kubeconfig)
+    kopf.on.login(registry=registry)(login)
     failures: list[BaseException] = []
 
     def run() -> None:
@@ -178,3 +178,68 @@ def test_a_failing_handler_is_tried_again_and_the_object_says_so(core: client.Co
         reasons = lambda: {event.reason for event in core.list_namespaced_event(namespace).items}  # noqa: E731
         system.until(lambda: "Logging" in reasons(), "the failures became events", 20)
     assert tries == [0, 1, 2]
+
+
+def test_a_daemon_and_an_index(core: client.CoreV1Api, namespace: str, system: System) -> None:
+    registry = kopf.OperatorRegistry()
+    alive: set[str] = set()
+    shown: list[dict[str, list[str]]] = []
+
+    @kopf.index("", "v1", "secrets", registry=registry, id="by_team")
+    def by_team(labels: kopf.Labels, name: str, **_: Any) -> Any:
+        return {labels.get("team", ""): name}
+
+    @kopf.daemon("", "v1", "configmaps", registry=registry, labels={"operated": "yes"})
+    async def background(name: str, stopped: kopf.DaemonStopped, by_team: kopf.Index[str, str], **_: Any) -> None:
+        alive.add(name)
+        shown.append({team: sorted(names) for team, names in by_team.items()})
+        await stopped.wait()
+        alive.discard(name)
+
+    for name, team in (("x", "red"), ("y", "red"), ("z", "blue")):
+        core.create_namespaced_secret(namespace, {"metadata": {"name": name, "labels": {"team": team}}})
+    with operator(registry, namespace):
+        core.create_namespaced_config_map(namespace, config_map("d"))
+        system.until(lambda: alive == {"d"}, "the daemon runs", 20)
+        assert shown == [{"red": ["x", "y"], "blue": ["z"]}]
+        finalizers = lambda: core.read_namespaced_config_map("d", namespace).metadata.finalizers  # noqa: E731
+        system.until(finalizers, "the object is held for the daemon", 20)
+        core.delete_namespaced_config_map("d", namespace)
+        system.until(lambda: _gone(core, "d", namespace), "the daemon let the object go", 20)
+        system.until(lambda: not alive, "the daemon has ended", 20)
+
+
+RULES = [
+    {"apiGroups": [""], "resources": ["configmaps"], "verbs": ["get", "list", "watch", "patch"]},
+    {"apiGroups": [""], "resources": ["events"], "verbs": ["create"]},
+]
+
+
+def test_as_an_account_with_its_own_rights(core: client.CoreV1Api, namespace: str, system: System) -> None:
+    """The roles that the documentation's deployment page asks for, those for custom resources left out."""
+    system.kubectl("-n", namespace, "create", "serviceaccount", "operator")
+    role = {"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "Role", "metadata": {"name": "operator", "namespace": namespace}}
+    system.create(role | {"rules": RULES})
+    system.kubectl("-n", namespace, "create", "rolebinding", "operator", "--role=operator", f"--serviceaccount={namespace}:operator")
+    system.kubectl("create", "clusterrole", namespace, "--verb=list,watch", "--resource=namespaces")
+    system.kubectl("create", "clusterrolebinding", namespace, f"--clusterrole={namespace}", f"--serviceaccount={namespace}:operator")
+    token = system.kubectl("-n", namespace, "create", "token", "operator").strip()
+    settings = client.Configuration.get_default_copy()
+    registry = kopf.OperatorRegistry()
+
+    def login(**_: Any) -> kopf.ConnectionInfo:
+        return kopf.ConnectionInfo(server=settings.host, ca_path=settings.ssl_ca_cert, scheme="Bearer", token=token)
+
+    @kopf.on.create("", "v1", "configmaps", registry=registry, labels={"operated": "yes"})
+    def create_fn(body: kopf.Body, patch: kopf.Patch, **_: Any) -> None:
+        patch.metadata.labels["seen"] = "yes"
+        kopf.info(body, reason="Seen", message="it has been seen")
+
+    with operator(registry, namespace, login):
+        core.create_namespaced_config_map(namespace, config_map("c"))
+        seen = lambda: core.list_namespaced_config_map(namespace, label_selector="seen=yes").items  # noqa: E731
+        system.until(seen, "the patch has landed", 20)
+        posted = lambda: core.list_namespaced_event(namespace, field_selector="reason=Seen").items  # noqa: E731
+        system.until(posted, "the event is posted", 20)
+    manager = {entry.manager for entry in core.read_namespaced_config_map("c", namespace).metadata.managed_fields}
+    assert "kopf" in {name.split("/")[0] for name in manager}

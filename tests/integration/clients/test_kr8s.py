@@ -7,6 +7,7 @@ import urllib.request
 from base64 import b64decode, b64encode
 from typing import Any
 
+import httpx
 import kr8s
 import kr8s.asyncio
 import pytest
@@ -114,6 +115,11 @@ def test_a_set_scaled(api: Any) -> None:
 
 
 def test_a_pod_from_create_to_delete(api: Any) -> None:
+    generated = Pod.gen(name="example-1", image="nginx:1.9.1", ports=[80], namespace=api.namespace)
+    generated.api = api
+    generated.create()
+    assert generated.spec.containers[0].ports[0].containerPort == 80
+    generated.delete()
     pod = Pod(SLEEPER, api=api)
     pod.create()
     pod.wait("condition=Ready", timeout=60)
@@ -185,6 +191,15 @@ async def test_asynchronously_a_life(kubeconfig: str, namespace: str) -> None:
         else:
             break
     assert seen == ["ADDED", "MODIFIED", "DELETED"]
+
+
+async def test_asynchronously_a_port_forward_and_a_request_of_its_own(kubeconfig: str, box: dict[str, Any]) -> None:
+    api = await kr8s.asyncio.api(kubeconfig=kubeconfig, namespace="default")
+    pod = await AsyncPod.get("box", api=api)
+    async with pod.portforward(remote_port=80) as port, httpx.AsyncClient() as client:
+        assert (await client.get(f"http://localhost:{port}/nothing-here")).status_code == 404
+    async with api.call_api("GET", base="/version", version="") as answer:
+        assert answer.json()["minor"] == "36"
 
 
 async def test_asynchronously_a_pod(kubeconfig: str, namespace: str) -> None:

@@ -134,6 +134,13 @@ def test_logs_and_exec(client: Client, box: dict[str, Any]) -> None:
     assert (done.stderr, done.exit_code) == ("no\n", 7)
 
 
+def test_execs_one_right_after_the_other(client: Client, box: dict[str, Any]) -> None:
+    """It closes its socket on the last word while a thread of its own still reads: the end must not come in a piece of its own."""
+    for number in range(15):
+        done = client.exec("box", namespace="default", container="main", command=["echo", str(number)], stdout=True)
+        assert done.stdout == f"{number}\n"
+
+
 async def test_asynchronously(kubeconfig: str, namespace: str, box: dict[str, Any]) -> None:
     client = AsyncClient(namespace=namespace, field_manager="my-manager")
     assert (await client.apply(config(a="1"))).data == {"a": "1"}

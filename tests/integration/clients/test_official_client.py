@@ -115,6 +115,27 @@ def test_jobs_and_cron_jobs(namespace: str) -> None:
     assert batch.list_namespaced_job(namespace).items == []
 
 
+def test_an_ingress_for_a_service(namespace: str) -> None:
+    backend = client.V1IngressBackend(service=client.V1IngressServiceBackend(name="s", port=client.V1ServiceBackendPort(number=5678)))
+    path = client.V1HTTPIngressPath(path="/", path_type="Exact", backend=backend)
+    rule = client.V1IngressRule(host="example.com", http=client.V1HTTPIngressRuleValue(paths=[path]))
+    body = client.V1Ingress(metadata=client.V1ObjectMeta(name="i"), spec=client.V1IngressSpec(rules=[rule]))
+    networking = client.NetworkingV1Api()
+    made = networking.create_namespaced_ingress(namespace, body)
+    assert made.spec.rules[0].http.paths[0].backend.service.port.number == 5678
+    assert networking.list_ingress_for_all_namespaces().items[0].metadata.uid == made.metadata.uid
+
+
+def test_a_volume_claim_and_the_classes(core: client.CoreV1Api, namespace: str) -> None:
+    resources = client.V1VolumeResourceRequirements(requests={"storage": "1Gi"})
+    spec = client.V1PersistentVolumeClaimSpec(access_modes=["ReadWriteOnce"], resources=resources)
+    claim = core.create_namespaced_persistent_volume_claim(namespace, client.V1PersistentVolumeClaim(metadata={"name": "c"}, spec=spec))
+    assert claim.status.phase == "Pending"
+    classes = client.StorageV1Api().list_storage_class().items
+    assert claim.spec.storage_class_name in {one.metadata.name for one in classes}
+    core.delete_namespaced_persistent_volume_claim("c", namespace)
+
+
 def test_every_kind_of_patch(core: client.CoreV1Api, namespace: str) -> None:
     ports = [{"name": "a", "port": 80}]
     core.create_namespaced_service(namespace, {"metadata": {"name": "s"}, "spec": {"selector": {"app": "s"}, "ports": ports}})
