@@ -74,6 +74,10 @@ class Subresource:
     """scale only: where spec.replicas lies, e.g. ("spec", "replicas")."""
     selects: Callable[[Mapping[str, Any] | None], LabelSelector] = from_object
     """scale only: how spec.selector reads, as a LabelSelector or as a plain map."""
+    part: Callable[[Obj, Obj], None] | None = None
+    """(stored, written): takes into a copy of the stored object the one part of it that is written through here."""
+    checks: tuple[Check, ...] = ()
+    """Of such a part, in place of the kind's own checks."""
 
 
 @dataclass(frozen=True)

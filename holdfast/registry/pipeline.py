@@ -158,10 +158,9 @@ def _keep(write: Write, old: Obj) -> None:
         status = {"status": write.new["status"]} if "status" in write.new else {}
         kept = {name: value for name, value in old.items() if name not in ("metadata", "status")}
         write.new = codec.copy(kept) | {"metadata": metadata} | status
-    elif write.request.subresource == "finalize":
-        finalizers = (write.new.get("spec") or {}).get("finalizers") or []
-        write.new = codec.copy(old)
-        write.new.setdefault("spec", {})["finalizers"] = finalizers
+    elif write.part is not None and write.part.part is not None:
+        written, write.new = write.new, codec.copy(old)
+        write.part.part(write.new, written)
 
 
 def _refuse_uid(write: Write, given: str, before: Obj) -> None:
@@ -201,13 +200,13 @@ async def _mutating(write: Write) -> None:
 async def _prepare(write: Write) -> None:
     """Which half a write may touch, what the kind derives, and the generation."""
     new, old, kind = write.new, write.old, write.kind
-    if write.request.subresource in ("status", "finalize"):
+    if write.status_only:
         return
     if kind.has_status:
         new.pop("status", None)
         if old is not None and "status" in old:
             new["status"] = old["status"]
-    for act in kind.prepare:
+    for act in kind.prepare if write.part is None else ():
         act(new, old)
     if not kind.has_generation:
         return
@@ -230,9 +229,9 @@ async def _validate(write: Write) -> None:
     if write.status_only:
         for check in kind.status_checks:
             found += check(new, old, "")
-    elif write.request.subresource != "finalize":
+    else:
         found += validate(kind.schema, new, old)
-        for check in kind.checks:
+        for check in write.part.checks if write.part else kind.checks:
             found += check(new, old, "")
     if found:
         raise errors.invalid(resource.kind, name, found, resource.group)

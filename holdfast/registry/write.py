@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from holdfast.kinds.kind import Kind, Obj
+from holdfast.kinds.kind import Kind, Obj, Subresource
 from holdfast.registry.cache import WatchCache
 from holdfast.registry.core import Core
 from holdfast.registry.request import Request
@@ -36,6 +36,12 @@ class Write:
     @property
     def status_only(self) -> bool:
         return self.request.subresource == "status"
+
+    @property
+    def part(self) -> Subresource | None:
+        """The subresource through which one part of the object is written."""
+        declared = self.kind.subresources.get(self.request.subresource)
+        return declared if declared is not None and declared.part is not None else None
 
     def release(self) -> None:
         for act in self.releases:

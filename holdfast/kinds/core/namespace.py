@@ -31,6 +31,10 @@ def _check(new: Obj, old: Obj | None, _path: str) -> list[FieldError]:
     return found
 
 
+def _finalizers(stored: Obj, written: Obj) -> None:
+    stored.setdefault("spec", {})["finalizers"] = (written.get("spec") or {}).get("finalizers") or []
+
+
 KIND = Kind(
     resource=NAMESPACES,
     schema=schema_of(CORE + "Namespace"),
@@ -43,7 +47,7 @@ KIND = Kind(
     checks=(_check,),
     name_check=lambda name, path: label(path, name),
     subresources={
-        "finalize": Subresource("finalize", ("update",)),
+        "finalize": Subresource("finalize", ("update",), part=_finalizers, checks=(_check,)),
         "status": Subresource("status", ("get", "patch", "update")),
     },
     columns=(NAME, Column("Status", at("status", "phase"), description="Active or Terminating."), AGE),

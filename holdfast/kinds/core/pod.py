@@ -6,6 +6,7 @@ from typing import Any
 
 from holdfast.kinds.columns import AGE, NAME, at
 from holdfast.kinds.core import outdated, pod_cells
+from holdfast.kinds.core.pod_parts import EPHEMERAL, RESIZE
 from holdfast.kinds.core.pod_update import check_update
 from holdfast.kinds.definitions.overlay import CORE
 from holdfast.kinds.definitions.pod_spec import check_mounts
@@ -71,6 +72,8 @@ KIND = Kind(
         "attach": Subresource("attach", ("create", "get"), kind="PodAttachOptions"),
         "portforward": Subresource("portforward", ("create", "get"), kind="PodPortForwardOptions"),
         "log": Subresource("log", ("get",)),
+        "ephemeralcontainers": EPHEMERAL,
+        "resize": RESIZE,
     },
     warnings=(outdated.in_pods("spec"),),
     columns=(

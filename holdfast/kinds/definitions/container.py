@@ -255,6 +255,24 @@ def check_init(spec: dict[str, Any], path: str) -> list[FieldError]:
     return found
 
 
+_NOT_EPHEMERAL = ("lifecycle", "livenessProbe", "ports", "readinessProbe", "resizePolicy", "resources", "restartPolicy", "startupProbe")
+
+
+def check_ephemeral(spec: dict[str, Any], path: str) -> list[FieldError]:
+    """Ephemeral containers promise nothing: no ports, probes, hooks, resources; they may look at one of the others."""
+    found: list[FieldError] = []
+    text = "cannot be set for an Ephemeral Container"
+    targets = {container.get("name") for group in ("containers", "initContainers") for container in spec.get(group) or []}
+    for container, here in items(spec, path, "ephemeralContainers"):
+        target = container.get("targetContainerName")
+        if target and target not in targets:
+            found.append(FieldError("FieldValueNotFound", child(here, "targetContainerName"), target))
+        found += [forbidden(child(here, name), text) for name in _NOT_EPHEMERAL if container.get(name)]
+        for mount, place in items(container, here, "volumeMounts"):
+            found += [forbidden(child(place, name), text) for name in ("subPath", "subPathExpr") if mount.get(name)]
+    return found
+
+
 overlay(CORE + "Container", defaulter=_container_defaults, checks=(_check_image, _check_container))
 overlay(CORE + "EphemeralContainer", defaulter=_container_defaults, checks=(_check_image, _check_container))
 # A constant default too: where the protocol is absent it still is part of the list key.

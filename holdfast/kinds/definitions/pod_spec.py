@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from holdfast.kinds.definitions.container import check_init, check_names
+from holdfast.kinds.definitions.container import check_ephemeral, check_init, check_names
 from holdfast.kinds.definitions.overlay import CORE, overlay
 from holdfast.kinds.definitions.rules import fill, fill_absent, ip, items, label, labels, one_of, qualified, subdomain
 from holdfast.kinds.definitions.volume import sources
@@ -56,7 +56,8 @@ def _pod_defaults(pod: dict[str, Any]) -> None:
 
 
 def _check_spec(spec: dict[str, Any], old: Any, path: str) -> list[FieldError]:
-    found = check_names(spec, path) + check_init(spec, path) + _check_host_ports(spec, path) + _check_volume_names(spec, path)
+    found = check_names(spec, path) + check_init(spec, path) + check_ephemeral(spec, path)
+    found += _check_host_ports(spec, path) + _check_volume_names(spec, path)
     found += one_of(child(path, "restartPolicy"), spec.get("restartPolicy"), ("Always", "OnFailure", "Never"))
     found += one_of(child(path, "dnsPolicy"), spec.get("dnsPolicy"), DNS_POLICIES)
     if spec.get("dnsPolicy") == "None" and not (spec.get("dnsConfig") or {}).get("nameservers"):

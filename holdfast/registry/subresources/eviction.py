@@ -103,7 +103,7 @@ async def _spend(core: Core, pod: Obj, wanted: DeleteOptions) -> str:
         if found is None:  # a budget that is gone guards nothing
             return ""
         old = codec.serve(kind, found).obj
-        new = _spent(old, meta.name(pod), core.timestamp())
+        new = spent(old, meta.name(pod), core.timestamp())
         if wanted.dry_run:
             return ""
         new["metadata"]["managedFields"] = _managed(core, found, new)
@@ -134,7 +134,7 @@ def _lets_unhealthy_go(budget: Obj) -> bool:
     return 0 < desired <= (status.get("currentHealthy") or 0)
 
 
-def _spent(budget: Obj, pod: str, now: str) -> Obj:
+def spent(budget: Obj, pod: str, now: str) -> Obj:
     """The budget with one disruption less. Pure. Raises ApiError 429, and 403 for a status that cannot be."""
     new = codec.copy(budget)
     name, status, generation = meta.name(budget), new["status"], budget["metadata"].get("generation") or 0

@@ -51,7 +51,6 @@ SPECS: list[tuple[Resource, Obj, Obj, Obj]] = [
         {"suspend": True},
         {"lastScheduleTime": "2001-01-01T00:00:00Z"},
     ),
-    (resources.PODDISRUPTIONBUDGETS, {"minAvailable": 1}, {"minAvailable": 2}, {"currentHealthy": 1}),
     (resources.RESOURCEQUOTAS, {"hard": {"pods": "1"}}, {"hard": {"pods": "2"}}, {"used": {"pods": "1"}}),
     (resources.AUTOSCALERS, {"scaleTargetRef": TARGET, "maxReplicas": 2}, {"maxReplicas": 3}, {"currentReplicas": 1}),
     (resources.AUTOSCALERS_V1, {"scaleTargetRef": TARGET, "maxReplicas": 2}, {"maxReplicas": 3}, {"currentReplicas": 1}),
@@ -107,7 +106,12 @@ async def test_spec_and_status_are_written_apart(api: Api, resource: Resource, s
 
 
 async def test_discovery_shows_them_as_recorded(api: Api) -> None:
-    ours = {resource.qualified for resource, *_ in SPECS} | {"podtemplates", "limitranges", "componentstatuses"}
+    ours = {resource.qualified for resource, *_ in SPECS} | {
+        "podtemplates",
+        "limitranges",
+        "componentstatuses",
+        "poddisruptionbudgets.policy",
+    }
     documents = 0
     for record in records("discovery"):
         body, path = record["response"].get("body"), record["request"]["path"]
@@ -229,15 +233,6 @@ async def test_names_that_children_could_not_bear_are_refused(api: Api) -> None:
     indexed = to_end(completionMode="Indexed", completions=10)
     (fault,) = faults(await api.post(resources.JOBS.path(NAMESPACE), made(resources.JOBS, indexed, "j.x")))
     assert fault == 'metadata.name: Invalid value: "j.x": will not able to create pod with invalid DNS label: j.x-9'
-
-
-async def test_budgets_want_to_know_what_they_replace(api: Api) -> None:
-    budget = await create(api, resources.PODDISRUPTIONBUDGETS, {"minAvailable": 1})
-    path = resources.PODDISRUPTIONBUDGETS.path(NAMESPACE, "a")
-    blind = made(resources.PODDISRUPTIONBUDGETS, {"maxUnavailable": "10%"})
-    assert faults(await api.put(path, blind)) == ["metadata.resourceVersion: Invalid value: 0: must be specified for an update"]
-    blind["metadata"]["resourceVersion"] = budget["metadata"]["resourceVersion"]
-    assert (await api.put(path, blind)).body["spec"] == {"maxUnavailable": "10%"}
 
 
 async def test_scopes_of_a_quota_stay(api: Api) -> None:
