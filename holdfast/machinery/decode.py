@@ -16,7 +16,7 @@ from typing import Any
 
 import orjson
 
-from holdfast.machinery import errors, quantity
+from holdfast.machinery import base64fault, errors, quantity
 from holdfast.machinery.jsonfault import go_fault
 from holdfast.machinery.schema import Json, Schema
 
@@ -48,8 +48,6 @@ _TIME = [
         ("Z07:00", r"Z|[-+]\d\d:\d\d"),
     )
 ]
-_BASE64 = re.compile(r"(?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?")
-_BASE64_CHARS = re.compile(r"[A-Za-z0-9+/]*")
 _POSITION = re.compile(r"\[\d+]")
 
 
@@ -295,8 +293,11 @@ def _scalar(schema: Schema, value: Json) -> Json:
         raise _Mistyped(value, _go_type(schema))
     if schema.format == "date-time":
         _check_time(value)
-    elif schema.format == "byte" and (at := base64_fault(value)) is not None:
-        raise errors.bad_request(f"illegal base64 data at input byte {at}")
+    if schema.format == "byte":
+        try:
+            return base64fault.canonical(value)
+        except ValueError as error:
+            raise errors.bad_request(str(error)) from None
     if kind == "integer":
         bits = 31 if schema.format == "int32" else 63
         if not -(2**bits) <= value < 2**bits:
@@ -317,19 +318,6 @@ def _check_time(text: str) -> None:
         rest = rest[match.end() :]
     if rest:
         raise errors.bad_request(f"parsing time {json.dumps(text)}: extra text: {json.dumps(rest)}")
-
-
-def base64_fault(text: str) -> int | None:
-    """Where a text stops being standard base64, as Go's decoder counts (line breaks are skipped); None when all of it is."""
-    bare = text.replace("\r", "").replace("\n", "")
-    if len(bare) % 4 == 0 and _BASE64.fullmatch(bare):
-        return None
-    sound = _BASE64_CHARS.match(bare)
-    end = sound.end() if sound else 0
-    if bare[end : end + 1] == "=" and end % 4 >= 2:
-        end += bare[end : end + 2].count("=")
-        return end if end < len(bare) else len(text)
-    return end if end < len(bare) else len(text) - len(bare) % 4
 
 
 def _go_type(schema: Schema) -> str:

@@ -31,6 +31,8 @@ from tests.lab.workload import MERGE, NAMESPACE, LostError, Workload, entry
 
 METHODS = {"get": "GET", "list": "GET", "create": "POST", "update": "PUT", "patch": "PATCH", "delete": "DELETE"}
 COLLECTION = f"/api/v1/namespaces/{NAMESPACE}/configmaps"
+PATIENCE = 240.0
+"""For one history, and for one start: a machine may be busy."""
 BROKEN = (aiohttp.ClientError, ConnectionError, asyncio.IncompleteReadError, ssl.SSLError, TimeoutError)
 
 
@@ -91,14 +93,14 @@ class Https:
             yield self
 
     async def _config(self) -> kubeconfig.Kubeconfig:
-        for _ in range(600):
+        for _ in range(int(PATIENCE / 0.05)):
             with contextlib.suppress(OSError, ValueError):
                 return kubeconfig.load(self._server.data / "kubeconfig")
             await asyncio.sleep(0.05)
         raise AssertionError(f"the server wrote no kubeconfig:\n{self._server.log()}")
 
     async def ready(self) -> None:
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + PATIENCE
         while time.monotonic() < deadline:
             with contextlib.suppress(*BROKEN):
                 async with self._session.get(self._address + "/readyz", ssl=self._tls) as answer:
@@ -153,7 +155,7 @@ async def run(server: Server, numbers: range, chance: random.Random) -> list[Wor
         assert code in (201, 409), code
         for number in numbers:
             workload = Workload(https, chance, lambda: asyncio.sleep(chance.expovariate(200)), prefix=f"h{number}")
-            async with asyncio.timeout(120), asyncio.TaskGroup() as tasks:
+            async with asyncio.timeout(PATIENCE), asyncio.TaskGroup() as tasks:
                 tasks.create_task(workload.run(operations=12))
                 tasks.create_task(_kill(server, chance))
             await https.ready()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import binascii
 import json
 
 from holdfast.kinds.columns import AGE, NAME, at
@@ -64,21 +63,15 @@ CONFIGMAP = Kind(
 )
 
 
-def _decoded(value: str) -> bytes | None:
-    try:
-        return base64.b64decode(value, validate=True)
-    except (binascii.Error, ValueError):
-        return None
+def _decoded(secret: Obj) -> dict[str, bytes]:
+    return {name: base64.b64decode(value) for name, value in (secret.get("data") or {}).items()}
 
 
 def _check_secret(new: Obj, old: Obj | None, _path: str) -> list[FieldError]:
     data = new.get("data") or {}
     found = config_keys("data", data)
-    decoded = {name: _decoded(value) for name, value in data.items()}
-    found += [
-        invalid(key("data", name), "<secret contents redacted>", "must be base64") for name, raw in decoded.items() if raw is None
-    ]
-    if sum(len(raw or b"") for raw in decoded.values()) > LIMIT:
+    decoded = _decoded(new)
+    if sum(map(len, decoded.values())) > LIMIT:
         found.append(too_long("data", "", LIMIT))
     found += _check_type(new, decoded)
     if old is not None and new.get("type") != old.get("type"):
@@ -86,7 +79,7 @@ def _check_secret(new: Obj, old: Obj | None, _path: str) -> list[FieldError]:
     return found + _frozen(new, old, "data")
 
 
-def _check_type(secret: Obj, data: dict[str, bytes | None]) -> list[FieldError]:
+def _check_type(secret: Obj, data: dict[str, bytes]) -> list[FieldError]:
     kind = str(secret.get("type") or "")
     found = [required(key("data", name)) for name in _WANTED.get(kind, ()) if name not in data]
     if kind == "kubernetes.io/basic-auth" and not {"username", "password"} & set(data):
@@ -96,11 +89,11 @@ def _check_type(secret: Obj, data: dict[str, bytes | None]) -> list[FieldError]:
         if not (secret["metadata"].get("annotations") or {}).get(name):
             found.append(required(key("metadata.annotations", name)))
     for name in (".dockerconfigjson", ".dockercfg"):
-        if name in _WANTED.get(kind, ()) and data.get(name) is not None:
+        if name in _WANTED.get(kind, ()) and name in data:
             try:
-                json.loads(data[name] or b"")
+                json.loads(data[name])
             except ValueError:
-                found.append(invalid(key("data", name), "<secret contents redacted>", go_fault(data[name] or b"")))
+                found.append(invalid(key("data", name), "<secret contents redacted>", go_fault(data[name])))
     return found
 
 
@@ -108,9 +101,9 @@ def _warn_of_certificate(new: Obj, old: Obj | None) -> list[str]:
     """What would not load as a certificate and its key."""
     if new.get("type") != "kubernetes.io/tls" or (old is not None and new.get("data") == old.get("data")):
         return []
-    data = new.get("data") or {}
+    data = _decoded(new)
     for name, what in (("tls.crt", "certificate"), ("tls.key", "key")):
-        if b"-----BEGIN " not in (_decoded(data.get(name, "")) or b""):
+        if b"-----BEGIN " not in data.get(name, b""):
             return [f"tls: failed to find any PEM data in {what} input"]
     return []
 

@@ -96,8 +96,6 @@ class Happened:
     plural: str
     before: Item | None
     after: Item | None
-    last: Item | None = None
-    """What a deletion shows."""
 
 
 @dataclass
@@ -115,14 +113,13 @@ class Model:
         self.now[shape.plural][item.name] = item
         self._happened(item.revision, shape, before, item)
 
-    def remove(self, shape: Shape, last: Item, revision: int) -> None:
-        before = self.now[shape.plural].pop(last.name)
-        self._happened(revision, shape, before, None, replace(last, revision=revision))
+    def remove(self, shape: Shape, name: str, revision: int) -> None:
+        self._happened(revision, shape, self.now[shape.plural].pop(name), None)
 
-    def _happened(self, revision: int, shape: Shape, before: Item | None, after: Item | None, last: Item | None = None) -> None:
+    def _happened(self, revision: int, shape: Shape, before: Item | None, after: Item | None) -> None:
         assert revision > self.revision, (revision, self.revision)
         self.revision = revision
-        self.events.append(Happened(revision, shape.plural, before, after, last))
+        self.events.append(Happened(revision, shape.plural, before, after))
 
     def at(self, shape: Shape, revision: int) -> State:
         state: State = {}
@@ -141,7 +138,7 @@ class Model:
         return [state[name] for name in sorted(state) if color in ("", state[name].color)]
 
     def watched(self, shape: Shape, after: int, color: str = "") -> list[tuple[str, Item]]:
-        """The events a watcher is sent, with the state it is shown."""
+        """The events a watcher is sent, with the state it is shown: for a deletion the one before it."""
         found = []
         for event in self.events:
             if event.plural != shape.plural or event.revision <= after:
@@ -151,5 +148,5 @@ class Model:
             if now and event.after is not None:
                 found.append(("MODIFIED" if was else "ADDED", event.after))
             elif was and event.before is not None:
-                found.append(("DELETED", event.last or replace(event.before, revision=event.revision)))
+                found.append(("DELETED", replace(event.before, revision=event.revision)))
         return found

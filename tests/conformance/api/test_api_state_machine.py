@@ -1,441 +1,35 @@
 """Every verb in any order, against a model of objects and revisions, on both stores; and a short run over HTTPS.
 
-Each rule says what the model expects of one request and compares the whole answer; one watcher per kind looks on from
-the beginning and must have seen the model's list of events when all is over. Hypothesis shrinks what it finds.
+The rules stand in ``machine``; here are the two servers they are played on. Hypothesis shrinks what it finds.
 """
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import shutil
 import tempfile
-from collections.abc import Coroutine
-from dataclasses import replace
 from pathlib import Path
-from typing import Any, TypeVar
-from unittest import mock
 
 import pytest
-from hypothesis import HealthCheck, settings
-from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, rule, run_state_machine_as_test
+from hypothesis import HealthCheck, Phase, settings
+from hypothesis.stateful import run_state_machine_as_test
 
 from holdfast.kinds.builtin import builtin_table
+from holdfast.kinds.kind import Kind, Obj
 from holdfast.kinds.resources import NAMESPACES
+from holdfast.registry.cache import WatchCache
+from holdfast.registry.commit import Committer
 from holdfast.registry.local import LocalClient
 from holdfast.registry.registry import Registry
-from holdfast.registry.verbs import common
+from holdfast.registry.request import Stored
+from holdfast.registry.verbs import update as updating
 from holdfast.store import open_store
 from tests.conformance.api.entrance import USER, Direct, Entrance, Https
-from tests.conformance.api.objectmodel import CONFIGMAP, SECRET, STATEFULSET, Item, Model, Obj, Shape
+from tests.conformance.api.machine import ApiMachine
+from tests.conformance.api.objectmodel import SECRET
 from tests.serving import STORES, Api, api_server
 
-T = TypeVar("T")
-NAMES = st.sampled_from(["a", "b", "c"])
-COLORS = st.sampled_from(["red", "blue"])
-SELECTED = st.sampled_from(["", "red", "blue"])
-VALUES = st.integers(0, 3)
-FINALIZERS = st.sampled_from([(), (), ("x.io/one",), ("x.io/one", "x.io/two")])
-VERSIONS = st.sampled_from(["none", "right", "stale"])
-MATCHES = st.sampled_from(["", "0", "NotOlderThan", "Exact", "legacy"])
-PAST = st.floats(0, 1)
-FUTURE_WAIT = 0.01
 SCRATCH = "/dev/shm" if Path("/dev/shm").is_dir() else None
-
-
-class ApiMachine(RuleBasedStateMachine):
-    """Subclasses say which kinds, how the server is reached, and whether anybody else writes there."""
-
-    shapes: tuple[Shape, ...] = (CONFIGMAP, STATEFULSET)
-    alone = True
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.loop = self.new_loop()
-        self.stack = contextlib.AsyncExitStack()
-        self.model = Model()
-        self.news = asyncio.Event()
-        self.pages: list[tuple[Shape, str, str, int, str]] = []
-        self.run(self._begin())
-
-    def new_loop(self) -> asyncio.AbstractEventLoop:
-        return asyncio.new_event_loop()
-
-    def run(self, work: Coroutine[Any, Any, T]) -> T:
-        return self.loop.run_until_complete(asyncio.wait_for(work, 10))
-
-    async def enter(self) -> Entrance:
-        raise NotImplementedError
-
-    async def _begin(self) -> None:
-        self.entrance = await self.enter()
-        self.stack.enter_context(mock.patch.object(common, "FUTURE_WAIT", FUTURE_WAIT))
-        self.first = self.model.revision = self.entrance.registry.store.revision
-        self.seen: dict[str, list[tuple[str, Item]]] = {shape.plural: [] for shape in self.shapes}
-        self.watchers = [self.loop.create_task(self._look_on(shape)) for shape in self.shapes]
-        for watcher in self.watchers:
-            watcher.add_done_callback(lambda _: self.news.set())
-
-    async def _look_on(self, shape: Shape) -> None:
-        async for event in self.entrance.watch(shape, resourceVersion=str(self.first)):
-            assert event["type"] != "ERROR", event
-            self.seen[shape.plural].append((event["type"], shape.read(event["object"])))
-            self.news.set()
-
-    async def _complete(self, shape: Shape, onlooker: asyncio.Task[None]) -> None:
-        """The onlooker of a kind has seen as much as the model knows of."""
-        while len(self.seen[shape.plural]) < len(self.model.watched(shape, self.first)) and not onlooker.done():
-            self.news.clear()
-            await self.news.wait()
-
-    def teardown(self) -> None:
-        try:
-            self.run(self._end())
-        finally:
-            self.run(self._close())
-
-    async def _end(self) -> None:
-        for shape, onlooker in zip(self.shapes, self.watchers, strict=True):
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._complete(shape, onlooker), 5)
-            if onlooker.done():
-                await onlooker
-            assert self.seen[shape.plural] == self.model.watched(shape, self.first)
-
-    async def _close(self) -> None:
-        for watcher in self.watchers:
-            watcher.cancel()
-        await asyncio.gather(*self.watchers, return_exceptions=True)
-        await self.stack.aclose()
-
-    # What the rules share
-
-    async def call(self, verb: str, shape: Shape, name: str = "", body: Any = None, **more: Any) -> tuple[int, Obj]:
-        return await self.entrance.call(verb, shape, name, body, **more)
-
-    def _refused(self, answer: tuple[int, Obj], code: int, reason: str) -> None:
-        assert (answer[0], answer[1].get("reason")) == (code, reason), answer
-
-    def written(self, shape: Shape) -> int:
-        """The revision of the write that was just made; alone here, it must be the next one."""
-        registry = self.entrance.registry
-        revision = registry.cache.changed(f"/registry/{shape.plural}/")
-        if self.alone:
-            assert revision == registry.store.revision == self.model.revision + 1
-        return revision
-
-    def unchanged(self) -> None:
-        if self.alone:
-            assert self.entrance.registry.store.revision == self.model.revision
-
-    def put(self, shape: Shape, code: int, answer: Obj, wanted: Item, *, created: bool = False) -> None:
-        """A write was answered: it is stored as the model has it, at a new revision."""
-        assert code == (201 if created else 200), answer
-        found = shape.read(answer)
-        wanted = replace(wanted, revision=self.written(shape), uid=found.uid if created else wanted.uid)
-        assert found == wanted
-        self.model.put(shape, wanted)
-
-    def version(self, item: Item, which: str) -> dict[str, str]:
-        return {"none": {}, "right": {"resourceVersion": str(item.revision)}, "stale": {"resourceVersion": str(item.revision - 1)}}[
-            which
-        ]
-
-    def past(self, share: float) -> int:
-        return self.first + round((self.model.revision - self.first) * share)
-
-    # Reads
-
-    @rule(data=st.data(), name=NAMES, at=st.sampled_from(["", "0", "past", "now", "future"]), share=PAST)
-    def get(self, data: Any, name: str, at: str, share: float) -> None:
-        shape = data.draw(st.sampled_from(self.shapes))
-        revision = {"past": self.past(share), "now": self.model.revision, "future": self.model.revision + 10**6}.get(at, at)
-        answer = self.run(self.call("get", shape, name, resourceVersion=str(revision)))
-        item = self.model.get(shape, name)
-        if at == "future":
-            self._refused(answer, 504, "Timeout")
-        elif item is None:
-            self._refused(answer, 404, "NotFound")
-        else:
-            assert shape.read(answer[1]) == item
-
-    @rule(
-        data=st.data(),
-        color=SELECTED,
-        match=st.sampled_from(["", "0", "NotOlderThan", "Exact", "legacy"]),
-        limit=st.integers(0, 3),
-        share=PAST,
-    )
-    def list(self, data: Any, color: str, match: str, limit: int, share: float) -> None:
-        shape = data.draw(st.sampled_from(self.shapes))
-        options = {"labelSelector": f"color={color}"} if color else {}
-        exact = match == "Exact" or (match == "legacy" and limit > 0)
-        if match:
-            options["resourceVersion"] = "0" if match == "0" else str(max(self.past(share), 1))
-        if match in ("Exact", "NotOlderThan"):
-            options["resourceVersionMatch"] = match
-        if limit:
-            options["limit"] = str(limit)
-        answer = self.run(self.call("list", shape, **options))
-        asked = int(options.get("resourceVersion", "0"))
-        if answer[0] == 410 and exact:
-            assert asked < self.model.compacted
-            return
-        if match in ("0", "NotOlderThan"):
-            limit = 0
-        self._page(shape, answer, color, asked if exact else None, "", limit)
-
-    def _page(self, shape: Shape, answer: tuple[int, Obj], color: str, revision: int | None, after: str, limit: int) -> None:
-        code, body = answer
-        assert code == 200, body
-        shown = int(body["metadata"]["resourceVersion"])
-        if revision is not None:
-            assert shown == revision
-        elif self.alone:
-            assert shown == self.model.revision
-        wanted = [item for item in self.model.listed(shape, color, revision) if item.name > after]
-        page = wanted[:limit] if limit else wanted
-        assert [shape.read(item) for item in body["items"]] == page
-        token = body["metadata"].get("continue")
-        if not color:
-            assert bool(token) == (len(wanted) > len(page))
-            assert (body["metadata"].get("remainingItemCount") or 0) == len(wanted) - len(page)
-        elif not token:
-            assert page == wanted
-        if token:
-            self.pages.append((shape, color, token, shown, page[-1].name))
-
-    @rule(which=st.integers(0, 5), limit=st.integers(0, 3))
-    def next_page(self, which: int, limit: int) -> None:
-        if not self.pages:
-            return
-        shape, color, token, revision, after = self.pages.pop(which % len(self.pages))
-        options = {
-            "continue": token,
-            **({"labelSelector": f"color={color}"} if color else {}),
-            **({"limit": str(limit)} if limit else {}),
-        }
-        answer = self.run(self.call("list", shape, **options))
-        if answer[0] != 410:
-            self._page(shape, answer, color, revision, after, limit)
-            return
-        assert revision < self.model.compacted
-        self._refused(answer, 410, "Expired")
-        options["continue"] = answer[1]["metadata"]["continue"]
-        self._page(shape, self.run(self.call("list", shape, **options)), color, None, after, limit)
-
-    @rule(data=st.data(), color=SELECTED, share=PAST)
-    def watch(self, data: Any, color: str, share: float) -> None:
-        shape = data.draw(st.sampled_from(self.shapes))
-        revision = max(self.past(share), 1)
-        wanted = self.model.watched(shape, revision, color)
-        options = {"labelSelector": f"color={color}"} if color else {}
-        found = self.run(self._take(shape, len(wanted), resourceVersion=str(revision), **options))
-        if found and found[0]["type"] == "ERROR":
-            self._refused((410, found[0]["object"]), 410, "Expired")
-            assert revision < self.model.compacted, found[0]
-        else:
-            assert [(event["type"], shape.read(event["object"])) for event in found] == wanted
-
-    @rule(data=st.data(), color=SELECTED)
-    def watch_list(self, data: Any, color: str) -> None:
-        shape = data.draw(st.sampled_from(self.shapes))
-        wanted = self.model.listed(shape, color)
-        options = {"sendInitialEvents": "true", "allowWatchBookmarks": "true", "resourceVersionMatch": "NotOlderThan"}
-        if color:
-            options["labelSelector"] = f"color={color}"
-        *found, bookmark = self.run(self._take(shape, len(wanted) + 1, **options))
-        assert [(event["type"], shape.read(event["object"])) for event in found] == [("ADDED", item) for item in wanted]
-        assert bookmark["type"] == "BOOKMARK"
-        assert bookmark["object"]["metadata"]["annotations"] == {"k8s.io/initial-events-end": "true"}
-
-    async def _take(self, shape: Shape, count: int, **options: str) -> list[Obj]:
-        found: list[Obj] = []
-        if not count:
-            return found
-        async with contextlib.aclosing(self.entrance.watch(shape, **options)) as events:
-            async for event in events:
-                found.append(event)
-                if len(found) == count or event["type"] == "ERROR":
-                    break
-        return found
-
-    @rule(share=PAST)
-    def compact(self, share: float) -> None:
-        revision = self.past(share)
-        self.run(self.entrance.registry.store.compact(revision))
-        self.model.compacted = max(self.model.compacted, revision)
-
-    # Writes
-
-    @rule(data=st.data(), name=NAMES, value=VALUES, color=COLORS, finalizers=FINALIZERS, dry=st.booleans())
-    def create(self, data: Any, name: str, value: int, color: str, finalizers: tuple[str, ...], dry: bool) -> None:
-        shape = data.draw(st.sampled_from(self.shapes))
-        body = shape.body(name, value, color, finalizers=[*finalizers])
-        code, answer = self.run(self.call("create", shape, "", body, **({"dryRun": "All"} if dry else {})))
-        if self.model.get(shape, name) is not None:
-            self._refused((code, answer), 409, "AlreadyExists")
-        elif dry:
-            assert (code, "resourceVersion" in answer["metadata"]) == (201, False)
-            self.unchanged()
-        else:
-            self.put(shape, code, answer, self._new(shape, name, value, color, finalizers), created=True)
-
-    def _new(self, shape: Shape, name: str, value: int, color: str, finalizers: tuple[str, ...] = ()) -> Item:
-        return Item(name, "", 0, color, value, finalizers, generation=int(shape.staged))
-
-    @rule(data=st.data(), value=VALUES, color=COLORS)
-    def create_with_a_generated_name(self, data: Any, value: int, color: str) -> None:
-        shape = data.draw(st.sampled_from(self.shapes))
-        body = shape.body("", value, color, generateName="g-")
-        code, answer = self.run(self.call("create", shape, "", body))
-        name = answer["metadata"]["name"]
-        assert (name[:2], len(name)) == ("g-", 7)
-        self.put(shape, code, answer, self._new(shape, name, value, color), created=True)
-
-    @rule(data=st.data(), name=NAMES, value=VALUES, color=COLORS, finalizers=FINALIZERS, version=VERSIONS, dry=st.booleans())
-    def update(self, data: Any, name: str, value: int, color: str, finalizers: tuple[str, ...], version: str, dry: bool) -> None:
-        shape = data.draw(st.sampled_from(self.shapes))
-        item = self.model.get(shape, name)
-        metadata = self.version(item, version) if item is not None else {}
-        body = shape.body(name, value, color, finalizers=[*finalizers], **metadata)
-        answer = self.run(self.call("update", shape, name, body, **({"dryRun": "All"} if dry else {})))
-        self._changed(shape, answer, item, version, dry=dry, value=value, color=color, finalizers=finalizers)
-
-    @rule(data=st.data(), name=NAMES, value=VALUES, how=st.sampled_from(["merge", "strategic", "json"]), version=VERSIONS)
-    def patch(self, data: Any, name: str, value: int, how: str, version: str) -> None:
-        shape = data.draw(st.sampled_from(self.shapes))
-        item = self.model.get(shape, name)
-        metadata = self.version(item, version) if item is not None else {}
-        body: Any = {"metadata": metadata, **shape.partial(value)}
-        if how == "json":
-            body = [{"op": "replace", "path": shape.pointer(), "value": shape.wire(value)}]
-            body += [{"op": "replace", "path": f"/metadata/{field}", "value": given} for field, given in metadata.items()]
-        self._changed(shape, self.run(self.call("patch", shape, name, body, patch=how)), item, version, value=value)
-
-    @rule(data=st.data(), name=NAMES, tested=VALUES, value=VALUES)
-    def patch_with_a_test(self, data: Any, name: str, tested: int, value: int) -> None:
-        shape = data.draw(st.sampled_from(self.shapes))
-        item = self.model.get(shape, name)
-        steps = (("test", tested), ("replace", value))
-        body = [{"op": op, "path": shape.pointer(), "value": shape.wire(given)} for op, given in steps]
-        answer = self.run(self.call("patch", shape, name, body, patch="json"))
-        if item is not None and item.value != tested:
-            self._refused(answer, 422, "Invalid")
-        else:
-            self._changed(shape, answer, item, "none", value=value)
-
-    def _changed(
-        self, shape: Shape, answer: tuple[int, Obj], item: Item | None, version: str, *, dry: bool = False, **changes: Any
-    ) -> None:
-        """A write to what is there: refused, without effect, the end of a deletion, or a new revision."""
-        if item is None:
-            self._refused(answer, 404, "NotFound")
-            return
-        if version == "stale":
-            self._refused(answer, 409, "Conflict")
-            return
-        wanted = replace(item, **changes)
-        if item.terminating and set(wanted.finalizers) - set(item.finalizers):
-            self._refused(answer, 422, "Invalid")
-            return
-        if shape.staged and wanted.value != item.value:
-            wanted = replace(wanted, generation=item.generation + 1)
-        code, body = answer
-        assert code == 200, body
-        if dry or wanted == item:
-            assert replace(shape.read(body), revision=item.revision) == wanted
-            self.unchanged()
-        elif wanted.terminating and not wanted.finalizers:
-            assert shape.read(body) == wanted
-            self.model.remove(shape, wanted, self.written(shape))
-        else:
-            self.put(shape, code, body, wanted)
-
-    @rule(name=NAMES, status=VALUES, value=VALUES, version=VERSIONS)
-    def update_status(self, name: str, status: int, value: int, version: str) -> None:
-        """A spec sent along is of no account."""
-        shape = next((shape for shape in self.shapes if shape.staged), None)
-        if shape is None:
-            return
-        item = self.model.get(shape, name)
-        metadata = self.version(item, version) if item is not None else {}
-        finalizers = [*item.finalizers] if item is not None else []
-        body = shape.body(name, value, item.color if item is not None else "red", finalizers=finalizers, **metadata)
-        answer = self.run(self.call("update", shape, name, {**body, "status": {"replicas": status}}, subresource="status"))
-        self._changed(shape, answer, item, version, status=status)
-
-    # Deletion
-
-    @rule(
-        data=st.data(),
-        name=NAMES,
-        uid=st.sampled_from(["none", "right", "wrong"]),
-        version=VERSIONS,
-        policy=st.sampled_from(["", "", "Background", "Orphan", "Foreground"]),
-        dry=st.booleans(),
-    )
-    def delete(self, data: Any, name: str, uid: str, version: str, policy: str, dry: bool) -> None:
-        shape = data.draw(st.sampled_from(self.shapes))
-        item = self.model.get(shape, name)
-        if not self.alone:
-            policy = ""  # the garbage collector would take its finalizers away in its own time
-        conditions = self.version(item, version) if item is not None else {}
-        if uid != "none":
-            conditions["uid"] = item.uid if item is not None and uid == "right" else "12345"
-        body: Obj = {"preconditions": conditions} if conditions else {}
-        body |= {"propagationPolicy": policy} if policy else {}
-        body |= {"dryRun": ["All"]} if dry else {}
-        answer = self.run(self.call("delete", shape, name, body))
-        if item is None:
-            self._refused(answer, 404, "NotFound")
-        elif uid == "wrong" or version == "stale":
-            self._refused(answer, 409, "Conflict")
-        elif dry:
-            assert answer[0] == 200, answer
-            self.unchanged()
-        else:
-            assert answer[0] in (200, 202), answer
-            self._deleted(shape, item, policy)
-
-    def _deleted(self, shape: Shape, item: Item, policy: str, revision: int = 0) -> None:
-        """What one deletion does: at once, or as a wait for finalizers."""
-        finalizers = item.finalizers
-        if not item.terminating and policy:
-            kept = tuple(name for name in finalizers if name not in ("orphan", "foregroundDeletion"))
-            finalizers = kept + {"Orphan": ("orphan",), "Foreground": ("foregroundDeletion",)}.get(policy, ())
-        if not finalizers:
-            self.model.remove(shape, item, revision or self.written(shape))
-        elif not item.terminating:
-            revision = revision or self.written(shape)
-            generation = item.generation + int(shape.staged)
-            self.model.put(shape, replace(item, revision=revision, finalizers=finalizers, terminating=True, generation=generation))
-        else:
-            self.unchanged()
-
-    @rule(data=st.data(), color=SELECTED)
-    def delete_collection(self, data: Any, color: str) -> None:
-        shape = data.draw(st.sampled_from(self.shapes))
-        options = {"labelSelector": f"color={color}"} if color else {}
-        wanted = self.model.listed(shape, color)
-        code, body = self.run(self.call("deletecollection", shape, "", {}, **options))
-        assert code == 200, body
-        if not self.alone:  # where others write too, revisions have gaps: the cache knows the deletions'
-            self._collected(shape, wanted)
-            return
-        for item in wanted:
-            if not item.terminating:
-                self._deleted(shape, item, "", self.model.revision + 1)
-        self.unchanged()
-
-    def _collected(self, shape: Shape, wanted: list[Item]) -> None:
-        events = self.entrance.registry.cache.since(f"/registry/{shape.plural}/", self.model.revision)
-        assert events is not None
-        revisions = iter([event.revision for event in events])
-        for item in wanted:
-            if not item.terminating:
-                self._deleted(shape, item, "", next(revisions))
 
 
 class DirectMachine(ApiMachine):
@@ -466,6 +60,36 @@ def test_any_sequence_of_requests_agrees_with_the_model(store: str) -> None:
     machine = type("Machine", (DirectMachine,), {"store": store})
     budget = settings(max_examples=60, stateful_step_count=40, deadline=None, suppress_health_check=list(HealthCheck))
     run_state_machine_as_test(machine, settings=budget)
+
+
+async def _shows_the_object_without_finalizers(self: Committer, kind: Kind, obj: Obj, current: Stored, *, dry_run: bool) -> Stored:
+    bare = {name: value for name, value in obj["metadata"].items() if name != "finalizers"}
+    return await DELETE(self, kind, obj | {"metadata": bare}, current, dry_run=dry_run)
+
+
+DELETE = Committer.delete
+DAMAGES = {
+    "a watcher's last sight of an object": (Committer, "delete", _shows_the_object_without_finalizers),
+    "an update with a stale version": (updating, "_given", lambda body: 0),
+    "an object said to be left": (WatchCache, "count_after", lambda self, prefix, after: 1),
+    "a write that changes nothing": (updating, "_same", lambda new, old: False),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_a_server_broken_on_purpose_is_found(damage: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(*DAMAGES[damage])
+    machine = type("Machine", (DirectMachine,), {"store": "memory"})
+    budget = settings(
+        max_examples=200,
+        stateful_step_count=40,
+        phases=[Phase.generate],
+        database=None,
+        deadline=None,
+        suppress_health_check=list(HealthCheck),
+    )
+    with pytest.raises((AssertionError, ExceptionGroup)):
+        run_state_machine_as_test(machine, settings=budget)
 
 
 @pytest.mark.parametrize("store", STORES)

@@ -139,6 +139,8 @@ def workloads() -> list[tuple[str, str, Resource, dict[str, Any], dict[str, Any]
         ("tables-018", "j", resources.JOBS, jobs["<uid:10>"], done),
         ("tables-018", "jsusp", resources.JOBS, jobs["<uid:25>"], waiting),
         ("tables-019", "cj", resources.CRONJOBS, cron, {}),
+        ("tables-023", "i", resources.INGRESSES, {"rules": [{"host": "a.example"}], "tls": [{"hosts": ["a.example"]}]}, {}),
+        ("tables-024", "n", resources.NETWORKPOLICIES, {"podSelector": {"matchLabels": {"app": "s"}}}, {}),
         ("tables-020", "p", resources.PODDISRUPTIONBUDGETS, {"minAvailable": 1}, {"disruptionsAllowed": 1}),
         ("tables-020", "q", resources.PODDISRUPTIONBUDGETS, {"maxUnavailable": "50%"}, {"disruptionsAllowed": 1}),
     ]
@@ -157,6 +159,32 @@ def test_rows_of_one_autoscaler_in_both_versions() -> None:
     obj = {"kind": "HorizontalPodAutoscaler", "metadata": metadata("h"), "spec": wanted, "status": {"desiredReplicas": 0}}
     assert cells(resources.AUTOSCALERS, obj) == recorded("tables-021", "h")
     assert cells(resources.AUTOSCALERS_V1, to_v1(copy.deepcopy(obj))) == recorded("tables-022", "h")
+
+
+def test_rows_of_the_systems_priorities() -> None:
+    for name, value in (("system-cluster-critical", 2_000_000_000), ("system-node-critical", 2_000_001_000)):
+        since = {"name": name, "creationTimestamp": rfc3339(NOW - 23 * 60)}
+        obj = {"metadata": since, "value": value, "preemptionPolicy": "PreemptLowerPriority"}
+        assert cells(resources.PRIORITYCLASSES, obj) == recorded("tables-037", name)
+
+
+def test_rows_that_nobody_recorded() -> None:
+    """Ingresses of many hosts, parameters of a class, a driver's lists: as upstream puts them together."""
+    hosts = [{"host": f"{letter}.example"} for letter in "abcd"]
+    status = {"loadBalancer": {"ingress": [{"hostname": "z.example"}, {"ip": "192.0.2.1"}]}}
+    many = {"metadata": metadata("i"), "spec": {"rules": hosts, "ingressClassName": "c"}, "status": status}
+    shown = ["i", "c", "a.example,b.example,c.example + 1 more...", "192.0.2.1,z.example", "80", "9s"]
+    assert cells(resources.INGRESSES, many) == timeless(shown)
+    parameters = {"apiGroup": "g.example", "kind": "K", "name": "n"}
+    of_class = {"metadata": metadata("c"), "spec": {"controller": "c.example/x", "parameters": parameters}}
+    assert cells(resources.INGRESSCLASSES, of_class) == timeless(["c", "c.example/x", "K.g.example/n", "9s"])
+    driver = {"attachRequired": True, "podInfoOnMount": False, "storageCapacity": False, "requiresRepublish": False}
+    lists = {"tokenRequests": [{"audience": "a"}, {"audience": "b"}], "volumeLifecycleModes": ["Persistent", "Ephemeral"]}
+    of_driver = {"metadata": metadata("d"), "spec": driver | lists}
+    assert cells(resources.CSIDRIVERS, of_driver) == timeless(["d", True, False, False, "a,b", False, "Persistent,Ephemeral", "9s"])
+    parent = {"resource": "services", "namespace": "default", "name": "kubernetes"}
+    of_service = {"metadata": metadata("10.96.0.1"), "spec": {"parentRef": parent}}
+    assert cells(resources.IPADDRESSES, of_service) == ["10.96.0.1", "services/default/kubernetes"]
 
 
 def test_rows_of_component_statuses() -> None:
