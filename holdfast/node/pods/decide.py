@@ -23,6 +23,7 @@ from holdfast.node.pods.model import (
     StartContainer,
     View,
     containers,
+    ephemeral_containers,
     full_name,
     grace_of,
     init_containers,
@@ -91,6 +92,9 @@ class _Step:
                 self.intents.append(AddNetwork())
             return
         self._kill_ordered()
+        for container in ephemeral_containers(view.pod):
+            if not reported(view.pod, container["name"]).get("containerID"):
+                self._advance_container(container, init=False)
         if not self._advance_init():
             return
         for container in containers(view.pod):
