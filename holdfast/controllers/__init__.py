@@ -57,7 +57,6 @@ async def run_all(
     disruption = DisruptionController(budgets, informers, budget_events, clock.now)
     volumes = VolumeBinder(binder, informers, binder_events, clock.now)
     reconcilers: list[Reconciler] = [
-        NamespaceController(make_client("namespace-controller"), informers, _resources("list", "delete"), clock.now).reconciler,
         ServiceAccountController(make_client("service-account-controller"), informers).reconciler,
         RootCaPublisher(make_client("root-ca-cert-publisher"), informers, ca_pem).reconciler,
         ClusterRoleAggregator(make_client("clusterrole-aggregation-controller"), informers).reconciler,
@@ -79,6 +78,9 @@ async def run_all(
     # An object of events.k8s.io is the core Event under another name, and events own nothing.
     graph = [resource for resource in _resources("list", "watch", "delete") if resource.kind != "Event"]
     reconcilers.append(GarbageCollector(make_client("generic-garbage-collector"), informers, graph).reconciler)
+    # And behind it who is to hear of every kind's changes.
+    namespaces = NamespaceController(make_client("namespace-controller"), informers, _resources("list", "delete"), clock.now)
+    reconcilers.append(namespaces.reconciler)
     async with asyncio.TaskGroup() as tasks:
         tasks.create_task(informers.run(), name="informers")
         for events in recorders:

@@ -95,7 +95,7 @@ class NamespaceController:
     async def _report(self, namespace: Obj, left: dict[Resource, list[Obj]], failures: list[str]) -> Obj:
         held = (namespace.get("status") or {}).get("conditions") or []
         wanted = decide.conditions(left, failures, held, rfc3339(self._now()))
-        if wanted == held or not (left or failures or held):
+        if wanted == held:
             return namespace
         body = {**namespace, "status": {**(namespace.get("status") or {}), "conditions": wanted}}
         return await self._client.update(NAMESPACES, body, subresource="status")

@@ -10,7 +10,7 @@ import pytest
 from tests.conformance.api.golden import Difference, Replay, allowed, reason_for, records
 from tests.serving import api_server
 
-EQUAL = ("read", "defaults", "invalid")
+EQUAL = ("read", "watch", "write", "patch", "subresources", "defaults", "invalid")
 
 
 @pytest.mark.parametrize("area", EQUAL)
