@@ -91,6 +91,9 @@ class _Step:
             if view.network is None:
                 self.intents.append(AddNetwork())
             return
+        if self._done():
+            self.shut_down(terminal=True)
+            return
         self._kill_ordered()
         for container in ephemeral_containers(view.pod):
             if not reported(view.pod, container["name"]).get("containerID"):
@@ -99,6 +102,12 @@ class _Step:
             return
         for container in containers(view.pod):
             self._advance_container(container, init=False)
+
+    def _done(self) -> bool:
+        """Every container has ended for good: sidecars and onlookers do not keep a pod."""
+        view = self.view
+        last = [(c, latest(view.instances.values(), c["name"])) for c in containers(view.pod)]
+        return all(i is not None and i.phase == "exited" and not restarts(view.pod, c, i.exit_code, init=False) for c, i in last)
 
     def _waiting_for_setup(self) -> bool:
         failure = self.view.setup_failure

@@ -7,7 +7,7 @@ from typing import Any
 from holdfast.node.api import PodNetwork
 from holdfast.node.pods import model
 from holdfast.node.pods.decide import decide
-from holdfast.node.pods.model import Failure, KillInstance, StartContainer, View
+from holdfast.node.pods.model import Failure, KillInstance, Release, StartContainer, View
 from holdfast.node.runtimes.api import InstanceConfig, InstanceState
 from holdfast.node.runtimes.oci.spec import bundle
 
@@ -85,6 +85,16 @@ def test_it_goes_with_its_pod_and_does_not_keep_it() -> None:
     done = decide(view(pod(policy="Never"), instance("c", "exited"), instance("e")))
     assert done.status["phase"] == "Succeeded"
     assert [intent.container for intent in done.intents if isinstance(intent, KillInstance)] == ["e"]
+
+
+def test_a_sidecar_does_not_keep_a_pod_whose_containers_are_done() -> None:
+    body = pod(policy="Never")
+    del body["spec"]["ephemeralContainers"]
+    body["spec"]["initContainers"] = [{"name": "s", "image": "i", "restartPolicy": "Always"}]
+    ending = decide(view(body, instance("c", "exited"), instance("s")))
+    assert [one.container for one in ending.intents if isinstance(one, KillInstance)] == ["s"]
+    ended = decide(view(body, instance("c", "exited"), instance("s", "exited", 143)))
+    assert (ended.intents, ended.status["phase"]) == ((Release(),), "Succeeded")
 
 
 def test_it_joins_the_processes_of_the_one_it_looks_at() -> None:
