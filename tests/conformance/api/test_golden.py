@@ -26,5 +26,5 @@ def _stale(area: str, found: list[Difference]) -> list[str]:
     """Globs of the list that name records of this area and cover nothing."""
     differing = {difference.record for difference in found}
     here = {record["id"] for record in records(area)}
-    globs = [glob for entry in allowed() for glob in entry["records"]]
+    globs = [glob for entry in allowed() if not entry.get("sometimes") for glob in entry["records"]]
     return [g for g in globs if g != "*" and any(fnmatchcase(i, g) for i in here) and not any(fnmatchcase(i, g) for i in differing)]
