@@ -191,8 +191,16 @@ def test_node_verbs(k: Kubectl) -> None:
     assert k("taint", "node", node, "a-") == f"node/{node} untainted\n"
     try:
         assert "use --force to override" in k.fails("drain", node, "--ignore-daemonsets")
-        drained = k("drain", node, "--ignore-daemonsets", "--force", "--pod-selector=run=waits", "--timeout=30s")
-        assert re.search("pod/waits (evicted|deleted)", drained)  # an old client deletes where it finds no policy group
+        drain = ("drain", node, "--ignore-daemonsets", "--force", "--pod-selector=run=waits")
+        budget = {"minAvailable": 1, "selector": {"matchLabels": {"run": "waits"}}}
+        k("apply", "-f", "-", stdin=json.dumps(
+            {"apiVersion": "policy/v1", "kind": "PodDisruptionBudget", "metadata": {"name": "waits"}, "spec": budget}
+        ))  # fmt: skip
+        counted = ("get", "pdb", "waits", "-o", "jsonpath={.status.currentHealthy}")
+        k.system.until(lambda: k(*counted) == "1", "the budget is counted")
+        assert "Cannot evict pod as it would violate the pod's disruption budget." in k.fails(*drain, "--timeout=2s")
+        k("delete", "pdb", "waits")
+        assert "pod/waits evicted" in k(*drain, "--timeout=30s")
     finally:
         k("uncordon", node)
     if k.minor >= 25:
