@@ -11,12 +11,14 @@ from tests.conformance.api.golden import Difference, Replay, allowed, reason_for
 from tests.serving import api_server
 
 EQUAL = ("read", "watch", "write", "patch", "subresources", "defaults", "invalid")
+TOO_LONG = ("watch-076",)
+"""It waits more than a minute for the bookmark of each minute: ``scripts/replay watch`` does, test_api_32 has a shorter one."""
 
 
 @pytest.mark.parametrize("area", EQUAL)
 async def test_answers_as_recorded(area: str, tmp_path: Path) -> None:
     async with api_server(tmp_path, pod_security="privileged") as api:
-        found = await Replay(api).run(area)
+        found = await Replay(api).run(area, leave_out=TOO_LONG)
     unmeant = [str(difference) for difference in found if not reason_for(difference)]
     assert not unmeant, f"{len(unmeant)} differences:\n" + "\n".join(unmeant)
     assert not _stale(area, found), "these meant differences are none any more"
