@@ -4,7 +4,7 @@ PY ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: setup demo test lint bench soak fuzz clean
+.PHONY: setup demo test lint bench soak fuzz api-docs clean
 
 setup: $(VENV)/.done
 	@scripts/system-packages
@@ -37,6 +37,11 @@ soak: setup
 FUZZ_MINUTES ?= 10
 fuzz: setup
 	FUZZ_MINUTES=$(FUZZ_MINUTES) $(BIN)/python -m pytest tests/fuzz --timeout=0
+
+# docs/api.md, from the results of the conformance tests.
+api-docs: setup
+	-$(BIN)/python -m pytest tests/conformance --junitxml .pytest_cache/conformance.xml
+	$(BIN)/python scripts/api-docs .pytest_cache/conformance.xml
 
 clean:
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from holdfast.kinds import answered
+from holdfast.kinds.apiextensions import definition
 from holdfast.kinds.apps import daemonset, deployment, statefulset
 from holdfast.kinds.autoscaling import autoscaler
 from holdfast.kinds.batch import cronjob, job
@@ -64,6 +65,7 @@ BUILTIN: tuple[Kind, ...] = (
     attributesclass.KIND,
     *rbac.KINDS,
     *answered.KINDS,
+    definition.KIND,
 )
 
 

@@ -80,6 +80,11 @@ class Subresource:
     """Of such a part, in place of the kind's own checks."""
 
 
+def proxied(options: str) -> Subresource:
+    """``proxy``, with the kind of its options as discovery names it."""
+    return Subresource("proxy", ("create", "delete", "get", "patch", "update"), kind=options)
+
+
 @dataclass(frozen=True)
 class Kind:
     """One kind at one served version."""

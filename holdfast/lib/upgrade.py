@@ -14,6 +14,8 @@ from dataclasses import dataclass
 from aiohttp import web
 
 CHUNK = 64 * 1024
+TUNNEL = "tcp"
+"""The protocol that a node switches to for a plain connection to a pod's port."""
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,7 @@ from collections.abc import Callable
 from typing import Protocol
 
 from holdfast.kinds.kind import Obj
+from holdfast.node.api import PodNetwork
 from holdfast.node.nameserver import Nameserver, Zone
 from holdfast.node.pods import model
 from holdfast.node.pods.config import log_path
@@ -154,8 +155,10 @@ class NodeAgent:
         reason = failure.reason if failure else "ContainerCreating"
         return _PULLS.get(reason, reason)
 
-    def netns(self, namespace: str, pod: str) -> str:
+    def network(self, namespace: str, pod: str, uid: str = "") -> PodNetwork:
         worker = self._worker(namespace, pod)
+        if uid and worker.uid != uid:
+            raise Refused(404, f'pod "{pod}" not found')
         if worker.network is None:
             raise Refused(400, f'pod "{pod}" is not running: it has no network yet')
-        return worker.network.netns
+        return worker.network

@@ -32,8 +32,10 @@ from holdfast.server.connections import Connections
 from holdfast.server.deadlines import Deadlines, duration, out_of_time, within
 from holdfast.server.gate import Gate, Limits
 from holdfast.server.impersonation import impersonated
+from holdfast.server.nodes import Nodes
 from holdfast.server.pages import Pages
-from holdfast.server.routes import STREAMS, Target
+from holdfast.server.proxy import Proxy
+from holdfast.server.routes import STREAMS, Proxied, Target
 from holdfast.server.standing import rests_on, while_standing
 from holdfast.server.streams import Streams
 
@@ -50,11 +52,11 @@ GRACE_SECONDS = 5
 
 class Edge:
     def __init__(
-        self, registry: Registry, authenticator: Authenticator, streams: Streams, pages: Pages, clock: Clock, limits: Limits
+        self, registry: Registry, authenticator: Authenticator, nodes: Nodes, pages: Pages, clock: Clock, limits: Limits
     ) -> None:
         self._registry = registry
         self._authenticator = authenticator
-        self._streams = streams
+        self._streams, self._proxy = Streams(registry, nodes), Proxy(registry, nodes)
         self._pages = pages
         self._clock = clock
         self._gate = Gate(limits)
@@ -103,6 +105,10 @@ class Edge:
         if any(name[:12].lower() == b"impersonate-" for name, _ in request.raw_headers):
             user = impersonated(user, request.headers.items(), self._registry.authorize_resource)
         request[render.HEADERS].update(self._gate.level(user).headers)
+        if "/proxy" in request.raw_path:
+            proxied = routes.proxied(self._registry.kinds, request.method, request.raw_path.partition("?")[0])
+            if proxied is not None:
+                return await self._proxied(request, user, proxied)
         parts = routes.segments(request.raw_path.partition("?")[0]) if path.strip("/") else []
         if len(parts) >= 2 and parts[0] in ("api", "apis") and (parts[0] == "api" or len(parts) >= 3):
             resource = len(parts) > (2 if parts[0] == "api" else 3)
@@ -190,6 +196,17 @@ class Edge:
             return self._result(target, await self._registry.execute(call(body, doubled)), form)
 
         return await self._fairly(request, user, options, carried_out())
+
+    async def _proxied(self, request: web.BaseRequest, user: User, asked: Proxied) -> web.StreamResponse:
+        target = asked.target
+        verbs = {target.verb}
+        if target.kind.resource.plural == "nodes" and "Upgrade" in request.headers:
+            verbs.add("create")  # such a stream runs commands, whatever its method is called
+        for verb in sorted(verbs):
+            self._registry.authorize(Request(user, verb, target.kind, target.namespace, target.name, "proxy"))
+        with self._gate.streaming(user), self.connections.streaming(request):
+            async with self._while_standing(request):
+                return await self._proxy.serve(request, asked)
 
     def _while_standing(self, request: web.BaseRequest, target: Target | None = None) -> AbstractAsyncContextManager[None]:
         """While the caller's token, and the pod a stream leads to, are what they were; then the connection is closed."""

@@ -41,7 +41,8 @@ def container_of(pod: Obj, wanted: str) -> str:
     names = [c["name"] for c in spec.get("containers") or []]
     initial = [c["name"] for c in spec.get("initContainers") or []]
     if wanted:
-        if wanted not in names + initial:
+        ephemeral = [c["name"] for c in spec.get("ephemeralContainers") or []]
+        if wanted not in names + initial + ephemeral:
             raise errors.bad_request(f"container {wanted} is not valid for pod {pod['metadata']['name']}")
         return wanted
     if len(names) == 1:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from urllib.parse import unquote
 
 from holdfast.kinds.kind import Kind
@@ -28,6 +28,16 @@ class Target:
     namespace: str = ""
     name: str = ""
     subresource: str = ""
+
+
+@dataclass(frozen=True)
+class Proxied:
+    """What is to be proxied to, and the rest of the path, as it was sent: "" or begins with a slash."""
+
+    target: Target
+    path: str
+    prefix: str
+    """The path up to there."""
 
 
 def not_there() -> ApiError:
@@ -83,6 +93,27 @@ def resolve(kinds: KindTable, method: str, parts: list[str], options: Mapping[st
     if watching or (not name and method == "GET" and flag(options, "watch")):
         return Target(kind, "watch", namespace, name)
     return Target(kind, _verb(kind, method, name, subresource), namespace, name, subresource)
+
+
+_PROXY_VERBS = {"POST": "create", "PUT": "update", "PATCH": "patch", "DELETE": "delete"}
+_PROXY_AT = {"nodes": 5, "namespaces": 7}
+"""Where ``proxy`` stands: /api/v1/nodes/NAME/proxy, /api/v1/namespaces/NAMESPACE/{pods,services}/NAME/proxy."""
+
+
+def proxied(kinds: KindTable, method: str, raw_path: str) -> Proxied | None:
+    """The target of a proxy path; None for any other. What follows ``proxy`` is not ours to read, but climbs nowhere."""
+    parts = raw_path.split("/")
+    at = _PROXY_AT.get(parts[3], 0) if len(parts) > 5 and parts[:3] == ["", "api", "v1"] else 0
+    if not at or parts[at : at + 1] != ["proxy"]:
+        return None
+    kind = kinds.lookup("", "v1", parts[at - 2])
+    if kind is None or "proxy" not in kind.subresources:
+        return None
+    prefix = "/".join(parts[: at + 1])
+    if any(unquote(part) in (".", "..") for part in parts[at:]):
+        raise errors.bad_request("the path to be proxied to must not contain '.' or '..'")
+    target = resolve(kinds, "GET", segments(prefix), {})
+    return Proxied(replace(target, verb=_PROXY_VERBS.get(method, "get")), raw_path[len(prefix) :], prefix)
 
 
 def asked(method: str, parts: list[str], options: Mapping[str, str]) -> Attributes:

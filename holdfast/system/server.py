@@ -34,8 +34,8 @@ from holdfast.registry.registry import Registry
 from holdfast.registry.request import User
 from holdfast.server.authentication import Authenticator
 from holdfast.server.edge import Edge
+from holdfast.server.nodes import Nodes
 from holdfast.server.pages import Pages
-from holdfast.server.streams import Streams
 from holdfast.server.tokens import Tokens
 from holdfast.store import open_store
 from holdfast.system.checks import Checks
@@ -146,7 +146,7 @@ def _live(registry: Registry, plural: str, namespace: str, name: str) -> Obj | N
 
 def _runner(registry: Registry, tokens: Tokens, backend: ssl.SSLContext, settings: Settings) -> tuple[web.ServerRunner, Pages]:
     pages = Pages(registry, tokens, "")
-    edge = Edge(registry, Authenticator(tokens), Streams(registry, backend), pages, registry.clock, settings.limits)
+    edge = Edge(registry, Authenticator(tokens), Nodes(registry, backend), pages, registry.clock, settings.limits)
     return web.ServerRunner(edge.connections, shutdown_timeout=1), pages
 
 

@@ -111,7 +111,35 @@ def test_port_forward_and_proxy(shell: Kubectl) -> None:
     with shell.running("proxy", "--port=0") as said:
         at = said(r"127\.0\.0\.1:(\d+)")[1]
         assert json.loads(fetch(f"http://127.0.0.1:{at}/api/v1/namespaces/{shell.namespace}/pods/shell"))["kind"] == "Pod"
+        base = f"http://127.0.0.1:{at}/api/v1/namespaces/{shell.namespace}"
+        for target in ("pods/shell", "pods/http:shell:8080", "services/shell:80"):
+            assert fetch(f"{base}/{target}/proxy/index.html") == "page\n"
+    path = f"/api/v1/namespaces/{shell.namespace}/pods/shell:8080/proxy/"
+    assert shell("get", "--raw", path + "index.html") == "page\n"
+    assert "the server could not find the requested resource" in shell.fails("get", "--raw", path + "nothing")
+    assert "connection refused" in shell.fails("get", "--raw", path.replace("8080", "81"))
+    node = shell("get", "pod", "shell", "-o", "jsonpath={.spec.nodeName}")
+    assert shell("get", "--raw", f"/api/v1/nodes/{node}/proxy/healthz") == "ok"
     shell("delete", "svc", "shell")
+
+
+def test_debug(shell: Kubectl) -> None:
+    """An ephemeral container beside the others: the pod's network, the processes of the one it looks at, gone when it ends."""
+    if shell.minor < 23:  # before, ephemeral containers had another API
+        return
+    shell("label", "namespace", shell.namespace, "pod-security.kubernetes.io/enforce=privileged", "--overwrite")
+    image = (f"--image={SHELL}", "--image-pull-policy=IfNotPresent")
+    script = "wget -qO- http://127.0.0.1:8080/; grep -q httpd /proc/[0-9]*/cmdline && echo seen; read word; echo got $word; exit 3"
+    done = shell.run("debug", "shell", *image, "-c", "look", "--target=shell", "-i", "--", "sh", "-c", script, stdin="hello\n")
+    assert b"got hello" in done.stdout, done
+    path = "jsonpath={.status.ephemeralContainerStatuses[0].state.terminated.exitCode}"
+    shell.system.until(lambda: shell("get", "pod", "shell", "-o", path) == "3", "the node says how it ended")
+    assert shell("logs", "shell", "-c", "look") == "page\nseen\ngot hello\n"
+    shell("debug", "shell", *image, "-c", "stays", "--", "sleep", "999")
+    path = "jsonpath={.status.ephemeralContainerStatuses[1].state.running.startedAt}"
+    shell.system.until(lambda: shell("get", "pod", "shell", "-o", path) != "", "it runs")
+    assert shell("exec", "shell", "-c", "stays", "--", "echo", "in") == "in\n"
+    assert shell("get", "pod", "shell", "-o", "jsonpath={.status.containerStatuses[0].restartCount}{.status.phase}") == "0Running"
 
 
 def test_several_containers(k: Kubectl) -> None:
@@ -163,8 +191,16 @@ def test_node_verbs(k: Kubectl) -> None:
     assert k("taint", "node", node, "a-") == f"node/{node} untainted\n"
     try:
         assert "use --force to override" in k.fails("drain", node, "--ignore-daemonsets")
-        drained = k("drain", node, "--ignore-daemonsets", "--force", "--pod-selector=run=waits", "--timeout=30s")
-        assert re.search("pod/waits (evicted|deleted)", drained)  # an old client deletes where it finds no policy group
+        drain = ("drain", node, "--ignore-daemonsets", "--force", "--pod-selector=run=waits")
+        budget = {"minAvailable": 1, "selector": {"matchLabels": {"run": "waits"}}}
+        k("apply", "-f", "-", stdin=json.dumps(
+            {"apiVersion": "policy/v1", "kind": "PodDisruptionBudget", "metadata": {"name": "waits"}, "spec": budget}
+        ))  # fmt: skip
+        counted = ("get", "pdb", "waits", "-o", "jsonpath={.status.currentHealthy}")
+        k.system.until(lambda: k(*counted) == "1", "the budget is counted")
+        assert "Cannot evict pod as it would violate the pod's disruption budget." in k.fails(*drain, "--timeout=2s")
+        k("delete", "pdb", "waits")
+        assert "pod/waits evicted" in k(*drain, "--timeout=30s")
     finally:
         k("uncordon", node)
     if k.minor >= 25:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from holdfast.kinds.columns import AGE, NAME, NONE, at, joined
 from holdfast.kinds.definitions.overlay import CORE
 from holdfast.kinds.definitions.plain import node_defaults
-from holdfast.kinds.kind import Column, Kind, Obj, Subresource
+from holdfast.kinds.kind import Column, Kind, Obj, Subresource, proxied
 from holdfast.kinds.resources import NODES
 from holdfast.kinds.schemas import schema_of
 from holdfast.machinery.fielderror import FieldError, duplicate, forbidden, index
@@ -75,7 +75,7 @@ KIND = Kind(
     storage="nodes",
     prepare=(_prepare,),
     checks=(_check,),
-    subresources={"status": Subresource("status", ("get", "patch", "update"))},
+    subresources={"status": Subresource("status", ("get", "patch", "update")), "proxy": proxied("NodeProxyOptions")},
     columns=(
         NAME,
         Column("Status", _status, description="Whether it takes pods."),

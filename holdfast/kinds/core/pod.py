@@ -10,7 +10,7 @@ from holdfast.kinds.core.pod_parts import EPHEMERAL, RESIZE
 from holdfast.kinds.core.pod_update import check_update
 from holdfast.kinds.definitions.overlay import CORE
 from holdfast.kinds.definitions.pod_spec import check_mounts
-from holdfast.kinds.kind import Column, Kind, Obj, Subresource
+from holdfast.kinds.kind import Column, Kind, Obj, Subresource, proxied
 from holdfast.kinds.resources import PODS
 from holdfast.kinds.schemas import schema_of
 from holdfast.machinery.fielderror import FieldError, forbidden
@@ -72,6 +72,7 @@ KIND = Kind(
         "attach": Subresource("attach", ("create", "get"), kind="PodAttachOptions"),
         "portforward": Subresource("portforward", ("create", "get"), kind="PodPortForwardOptions"),
         "log": Subresource("log", ("get",)),
+        "proxy": proxied("PodProxyOptions"),
         "ephemeralcontainers": EPHEMERAL,
         "resize": RESIZE,
     },

@@ -5,7 +5,7 @@ from __future__ import annotations
 from holdfast.kinds.columns import AGE, NAME, NONE, at, joined
 from holdfast.kinds.definitions.overlay import CORE
 from holdfast.kinds.definitions.rules import label
-from holdfast.kinds.kind import Column, Kind, Obj, Subresource
+from holdfast.kinds.kind import Column, Kind, Obj, Subresource, proxied
 from holdfast.kinds.resources import ENDPOINTS, SERVICES
 from holdfast.kinds.schemas import schema_of
 from holdfast.machinery.fielderror import FieldError, invalid
@@ -103,7 +103,7 @@ KIND = Kind(
     prepare=(_prepare,),
     checks=(_check_update,),
     name_check=lambda name, path: label(path, name),
-    subresources={"status": Subresource("status", ("get", "patch", "update"))},
+    subresources={"status": Subresource("status", ("get", "patch", "update")), "proxy": proxied("ServiceProxyOptions")},
     columns=(
         NAME,
         Column("Type", at("spec", "type"), description="How it is exposed."),

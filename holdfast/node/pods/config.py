@@ -29,6 +29,8 @@ class Places:
     netns: str
     volumes: Mapping[str, str]
     fence_files: tuple[str, ...] = ()
+    target_pid: int = 0
+    """Of the container whose processes an ephemeral one wants to see."""
 
 
 def log_path(logs: Path, container: str, attempt: int) -> Path:
@@ -72,6 +74,7 @@ def make_config(
         cwd=container.get("workingDir") or image.cwd or "/",
         hostname=host,
         netns=places.netns,
+        pid_of=places.target_pid,
         mounts=_mounts(pod, container, attempt, places, cluster, ip, environment),
         uid=user.uid,
         gid=user.gid,

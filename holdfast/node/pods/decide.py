@@ -23,6 +23,7 @@ from holdfast.node.pods.model import (
     StartContainer,
     View,
     containers,
+    ephemeral_containers,
     full_name,
     grace_of,
     init_containers,
@@ -90,11 +91,23 @@ class _Step:
             if view.network is None:
                 self.intents.append(AddNetwork())
             return
+        if self._done():
+            self.shut_down(terminal=True)
+            return
         self._kill_ordered()
+        for container in ephemeral_containers(view.pod):
+            if not reported(view.pod, container["name"]).get("containerID"):
+                self._advance_container(container, init=False)
         if not self._advance_init():
             return
         for container in containers(view.pod):
             self._advance_container(container, init=False)
+
+    def _done(self) -> bool:
+        """Every container has ended for good: sidecars and onlookers do not keep a pod."""
+        view = self.view
+        last = [(c, latest(view.instances.values(), c["name"])) for c in containers(view.pod)]
+        return all(i is not None and i.phase == "exited" and not restarts(view.pod, c, i.exit_code, init=False) for c, i in last)
 
     def _waiting_for_setup(self) -> bool:
         failure = self.view.setup_failure

@@ -157,9 +157,15 @@ def containers(pod: Obj) -> list[Obj]:
     return list(pod["spec"].get("containers") or ())
 
 
+def ephemeral_containers(pod: Obj) -> list[Obj]:
+    """Added to a running pod to look at it: started once, never again, and nobody waits for them."""
+    return list(pod["spec"].get("ephemeralContainers") or ())
+
+
 def all_containers(pod: Obj) -> Iterator[Obj]:
     yield from init_containers(pod)
     yield from containers(pod)
+    yield from ephemeral_containers(pod)
 
 
 def find_container(pod: Obj, name: str) -> Obj | None:
@@ -179,7 +185,7 @@ def previous(instances: Iterable[InstanceState], container: str) -> InstanceStat
 def reported(pod: Obj, container: str) -> Obj:
     """The container's status as the API has it; {} without one."""
     status = pod.get("status") or {}
-    for key in ("containerStatuses", "initContainerStatuses"):
+    for key in ("containerStatuses", "initContainerStatuses", "ephemeralContainerStatuses"):
         for item in status.get(key) or ():
             if item.get("name") == container:
                 return dict(item)
@@ -190,6 +196,8 @@ def restarts(pod: Obj, container: Obj, exit_code: int, *, init: bool) -> bool:
     """Whether an exit is followed by another attempt. An init container that succeeded is never run again."""
     if init and is_sidecar(container):
         return True
+    if container in ephemeral_containers(pod):
+        return False
     policy = pod["spec"].get("restartPolicy") or "Always"
     if init:
         return exit_code != 0 and policy != "Never"

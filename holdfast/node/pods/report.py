@@ -13,6 +13,7 @@ from holdfast.machinery import quantity
 from holdfast.node.pods.model import (
     View,
     containers,
+    ephemeral_containers,
     full_name,
     init_containers,
     is_sidecar,
@@ -32,6 +33,7 @@ def make_status(view: View, *, deadline_exceeded: bool = False, backing_off: fro
     init_done = _init_done(view)
     inits = [_container_status(view, c, True, init_done, backing_off) for c in init_containers(pod)]
     mains = [_container_status(view, c, False, init_done, backing_off) for c in containers(pod)]
+    ephemeral = [_container_status(view, c, False, True, backing_off) for c in ephemeral_containers(pod)]
     phase = _phase(view, inits, mains, init_done)
     status: Obj = {"phase": phase, "hostIP": view.host_ip, "hostIPs": [{"ip": view.host_ip}]}
     if deadline_exceeded or (old.get("reason") == "DeadlineExceeded" and phase == "Failed"):
@@ -50,6 +52,10 @@ def make_status(view: View, *, deadline_exceeded: bool = False, backing_off: fro
     if inits:
         status["initContainerStatuses"] = inits
     status["containerStatuses"] = mains
+    if ephemeral:
+        status["ephemeralContainerStatuses"] = [
+            {name: value for name, value in one.items() if name != "started"} | {"ready": False} for one in ephemeral
+        ]
     status["conditions"] = _conditions(view, status, inits, mains, init_done)
     return status
 
@@ -181,7 +187,8 @@ def _phase(view: View, inits: list[Obj], mains: list[Obj], init_done: bool) -> s
     if old in ("Succeeded", "Failed"):
         return str(old)
     policy = view.pod["spec"].get("restartPolicy") or "Always"
-    alive = any(i.phase == "running" for i in view.instances.values())
+    passing_by = {container["name"] for container in ephemeral_containers(view.pod)}
+    alive = any(i.phase == "running" and i.container not in passing_by for i in view.instances.values())
     # A start under way when the pod is deleted may yet bring up an instance: a terminal phase would be a lie that stays.
     if (view.pod["metadata"].get("deletionTimestamp") or view.gone) and not alive and not view.busy:
         codes = [(s["state"].get("terminated") or {}).get("exitCode") for s in mains]

@@ -132,7 +132,12 @@ class Starter:
             if worker.gone or worker.stopping or worker.pod["metadata"].get("deletionTimestamp") or worker.network is None:
                 return
             places = Places(
-                worker.directory, worker.logs, worker.network.netns, worker.volumes, services.volumes.fence_files(worker.uid)
+                worker.directory,
+                worker.logs,
+                worker.network.netns,
+                worker.volumes,
+                services.volumes.fence_files(worker.uid),
+                self._target_pid(container),
             )
             config = make_config(pod, container, attempt, image, environment, places, services.cluster, worker.network.ip)
             state = await services.runtime.run(config)
@@ -144,6 +149,16 @@ class Starter:
         worker.wake()
         await self._post_start(container, state.id)
         worker.hooked(state.id)
+
+    def _target_pid(self, container: Obj) -> int:
+        """The process of the container that an ephemeral one looks at; 0 when it looks at none. Raises ConfigError."""
+        target = container.get("targetContainerName")
+        if not target:
+            return 0
+        found = model.latest(self._worker.instances().values(), target)
+        if found is None or found.phase != "running":
+            raise ConfigError(f'target container "{target}" is not running', "CreateContainerError")
+        return found.pid
 
     async def _post_start(self, container: Obj, id: str) -> None:
         worker, hook = self._worker, hooks.post_start(container)

@@ -50,8 +50,10 @@ class PodState(ABC):
 
     def event(self, container: str, type: str, reason: str, message: str) -> None:
         """About one container of the pod: the event names its field, as ``describe`` and people's filters expect."""
-        init = any(c["name"] == container for c in self.pod["spec"].get("initContainers") or ())
-        field = f"spec.{'initContainers' if init else 'containers'}{{{container}}}"
+        spec = self.pod["spec"]
+        special = ("initContainers", "ephemeralContainers")
+        group = next((g for g in special if any(c["name"] == container for c in spec.get(g) or ())), "containers")
+        field = f"spec.{group}{{{container}}}"
         self.services.events.event(self.pod, type, reason, message, field=field)
 
     @abstractmethod

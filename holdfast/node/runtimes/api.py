@@ -49,6 +49,8 @@ class InstanceConfig:
     hostname: str = ""
     netns: str = ""
     """Path of the pod's network namespace; "" = the host's."""
+    pid_of: int = 0
+    """A process whose PID namespace the instance joins; 0 = one of its own."""
     mounts: tuple[Mount, ...] = ()
     uid: int = 0
     gid: int = 0

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Protocol
 
+from holdfast.node.api import PodNetwork
+
 
 class Refused(Exception):
     """The request cannot be served: ``status`` is the HTTP status, ``message`` what kubectl shows."""
@@ -37,5 +39,5 @@ class Lookup(Protocol):
         previous attempt (``previous terminated container "c" in pod "p" not found``).
         """
 
-    def netns(self, namespace: str, pod: str) -> str:
-        """Path of the pod's network namespace ("" for the host's). Raises Refused (404, or 400 when it does not run)."""
+    def network(self, namespace: str, pod: str, uid: str = "") -> PodNetwork:
+        """Where the pod is. Raises Refused: 404 when it is not here (or another than ``uid``), 400 when it does not run."""

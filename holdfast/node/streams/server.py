@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import ssl
 import time
 from collections.abc import Awaitable, Callable
@@ -12,7 +13,7 @@ from pathlib import Path
 from aiohttp import web
 
 from holdfast.lib.clock import parse_rfc3339
-from holdfast.lib.upgrade import response_head, take_over
+from holdfast.lib.upgrade import TUNNEL, Duplex, response_head, splice, take_over
 from holdfast.node.api import Network
 from holdfast.node.runtimes.api import InstanceState, Runtime, Streams
 from holdfast.node.streams import channels, forward, logs, remote
@@ -27,6 +28,7 @@ CLIENT_GROUP = "system:masters"
 HEARTBEAT_SECONDS = 30.0
 READY_SECONDS = 10.0
 CLOSE_SECONDS = 5.0
+DIAL_SECONDS = 10.0
 
 
 class StreamServer:
@@ -55,6 +57,7 @@ class StreamServer:
                 app.router.add_route(method, f"/{action}/{{namespace}}/{{pod}}/{{container}}", handler)
         for method in ("GET", "POST"):
             app.router.add_route(method, "/portForward/{namespace}/{pod}", self._port_forward)
+        app.router.add_get("/tunnel/{namespace}/{pod}/{port:[0-9]{1,5}}", self._tunnel)
         app.router.add_get("/containerLogs/{namespace}/{pod}/{container}", self._logs)
         app.router.add_get("/healthz", self._health)
         self._runner = web.AppRunner(app, access_log=None, handle_signals=False, shutdown_timeout=CLOSE_SECONDS)
@@ -154,7 +157,7 @@ class StreamServer:
     # --- port-forward
 
     async def _port_forward(self, request: web.Request) -> web.StreamResponse:
-        netns = self._lookup.netns(request.match_info["namespace"], request.match_info["pod"])
+        netns = self._lookup.network(request.match_info["namespace"], request.match_info["pod"]).netns
 
         async def dial(port: int) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
             return await self._network.connect(netns, "127.0.0.1", port)
@@ -178,6 +181,27 @@ class StreamServer:
                 await connection.finish()
             finally:
                 await _end(receiving)
+        return web.Response()
+
+    async def _tunnel(self, request: web.Request) -> web.StreamResponse:
+        """A plain connection to a port of a pod: what the API server's proxy speaks through."""
+        info = request.match_info
+        if request.headers.get("Upgrade", "").lower() != TUNNEL:
+            raise Refused(400, "upgrade request required")
+        network, port = self._lookup.network(info["namespace"], info["pod"], request.query.get("uid", "")), int(info["port"])
+        try:
+            async with asyncio.timeout(DIAL_SECONDS):
+                reader, writer = await self._network.connect(network.netns, network.ip, port)
+        except (OSError, OverflowError) as error:  # TimeoutError is one
+            reason = os.strerror(error.errno).lower() if isinstance(error, OSError) and error.errno else str(error) or "i/o timeout"
+            raise Refused(503, f"dial tcp {network.ip}:{port}: connect: {reason}") from error
+        async with take_over(
+            request, response_head(101, "Switching Protocols", {"Connection": "Upgrade", "Upgrade": TUNNEL})
+        ) as client:
+            try:
+                await splice(client, Duplex(reader, writer))
+            finally:
+                writer.close()
         return web.Response()
 
     # --- logs

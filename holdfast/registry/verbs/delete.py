@@ -79,7 +79,7 @@ async def _attempt(core: Core, request: Request, found: Stored, wanted: DeleteOp
     new = begun(kind, old, wanted, core.clock.now())
     if finished(kind, new):
         # Only a grace period leaves its marks on the last state; anything else was simply there, then not.
-        last = new if kind.default_grace or meta.is_terminating(old) else old
+        last = new if kind.default_grace else old
         gone = await core.committer.delete(kind, last, found, dry_run=wanted.dry_run)
         answers = kind.resource.plural in ANSWERED_WITH_OBJECT or meta.is_terminating(old)
         return Result(stored=gone) if answers else Result(obj=_success(kind, old))

@@ -409,15 +409,15 @@ class ApiMachine(RuleBasedStateMachine):
     def _deleted(self, shape: Shape, item: Item, policy: str, revision: int = 0) -> None:
         """What one deletion does: at once, or as a wait for finalizers."""
         finalizers = item.finalizers
-        if not item.terminating and policy:
+        if policy:  # also of a deletion that has begun: a client may change its mind
             kept = tuple(name for name in finalizers if name not in ("orphan", "foregroundDeletion"))
             finalizers = kept + {"Orphan": ("orphan",), "Foreground": ("foregroundDeletion",)}.get(policy, ())
+        begun = item if item.terminating else replace(item, terminating=True, generation=item.generation + int(shape.staged))
+        wanted = replace(begun, finalizers=finalizers)
         if not finalizers:
             self.model.remove(shape, item.name, revision or self.written(shape))
-        elif not item.terminating:
-            revision = revision or self.written(shape)
-            generation = item.generation + int(shape.staged)
-            self.model.put(shape, replace(item, revision=revision, finalizers=finalizers, terminating=True, generation=generation))
+        elif wanted != item:
+            self.model.put(shape, replace(wanted, revision=revision or self.written(shape)))
         else:
             self.unchanged()
 

@@ -175,6 +175,8 @@ def resources(config: InstanceConfig) -> dict[str, Any]:
 def bundle(config: InstanceConfig, cgroup: str) -> dict[str, Any]:
     """The whole of ``config.json``."""
     namespaces: list[dict[str, str]] = [{"type": kind} for kind in ("pid", "ipc", "uts", "mount")]
+    if config.pid_of:
+        namespaces[0]["path"] = f"/proc/{config.pid_of}/ns/pid"
     if config.netns:
         namespaces.append({"type": "network", "path": config.netns})
     linux: dict[str, Any] = {"cgroupsPath": cgroup, "resources": resources(config), "namespaces": namespaces}
