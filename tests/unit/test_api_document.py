@@ -13,7 +13,7 @@ TEXT = (ROOT / "docs" / "api.md").read_text()
 
 def test_it_lists_every_kind() -> None:
     listed = re.findall(r"^\| (\w+) \| ([\w./]+) \|", TEXT, re.MULTILINE)
-    assert sorted(listed) == sorted((kind.resource.kind, kind.resource.api_version) for kind in BUILTIN)
+    assert sorted(listed[1:]) == sorted((kind.resource.kind, kind.resource.api_version) for kind in BUILTIN)
 
 
 def test_it_knows_every_behaviour_that_has_a_test() -> None:

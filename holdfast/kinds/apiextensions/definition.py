@@ -18,6 +18,7 @@ KIND = Kind(
     resource=Resource("apiextensions.k8s.io", "v1", "customresourcedefinitions", "CustomResourceDefinition", namespaced=False),
     schema=Schema(
         definition="io.k8s.apiextensions-apiserver.pkg.apis.apiextensions.v1.CustomResourceDefinition",
+        group_version_kind=(("apiextensions.k8s.io", "v1", "CustomResourceDefinition"),),
         type="object",
         properties={"apiVersion": _TEXT, "kind": _TEXT, "metadata": schema_of(META + "ObjectMeta"), "spec": _FREE, "status": _FREE},
     ),
