@@ -190,7 +190,7 @@ class WatchCache:
         collection.changed = change.revision
         event = CacheEvent(change.type, key, new, old)
         collection.window.append(event)
-        if len(collection.window) > WINDOW:
+        while len(collection.window) > WINDOW:
             collection.dropped = collection.window.popleft().revision
         for listener in self._listeners:
             listener(event)
