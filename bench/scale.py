@@ -102,10 +102,13 @@ async def median(call: Callable[[int], Awaitable[object]]) -> float:
 async def connected(config: Path) -> HttpClient:
     """Once the server says that it is ready."""
     while True:
-        with contextlib.suppress(OSError, ValueError, ApiError):
+        with contextlib.suppress(OSError, ValueError):
             client = HttpClient.from_kubeconfig(config)
-            await client.raw("GET", "/readyz")
-            return client
+            try:
+                await client.raw("GET", "/readyz")
+                return client
+            except (OSError, ApiError):
+                await client.close()
         await asyncio.sleep(0.02)
 
 
