@@ -21,6 +21,7 @@ from aiohttp.web_protocol import RequestHandler
 from holdfast.machinery.errors import ApiError
 from holdfast.registry.request import User
 from holdfast.server.deadlines import Deadlines
+from holdfast.server.gate import Limits
 
 log = logging.getLogger("holdfast.server")
 
@@ -57,10 +58,15 @@ class Connection(RequestHandler):
         return answer
 
 
+def _abort(handler: RequestHandler) -> None:
+    if handler.transport is not None:
+        handler.transport.abort()
+
+
 class Connections(web.Server):
     """The server of one edge."""
 
-    def __init__(self, handle: Callable[[web.BaseRequest], Awaitable[web.StreamResponse]], head_seconds: float) -> None:
+    def __init__(self, handle: Callable[[web.BaseRequest], Awaitable[web.StreamResponse]], limits: Limits) -> None:
         super().__init__(
             handle,
             access_log=None,
@@ -71,7 +77,9 @@ class Connections(web.Server):
             max_headers=MAX_FIELDS,
         )
         self._streams: dict[RequestHandler, asyncio.Task[Any]] = {}
-        self._silent: Deadlines[RequestHandler] = Deadlines(head_seconds, RequestHandler.force_close)
+        self._silent: Deadlines[RequestHandler] = Deadlines(limits.head_seconds, RequestHandler.force_close)
+        self.patience: Deadlines[RequestHandler] = Deadlines(limits.stall_seconds, _abort)
+        """With who takes nothing of what is sent to him."""
         self.identities: dict[RequestHandler, User] = {}
         """Whom a connection's certificate names: said once, at its first request."""
 
@@ -100,6 +108,7 @@ class Connections(web.Server):
     def connection_lost(self, handler: RequestHandler, exc: BaseException | None = None) -> None:
         super().connection_lost(handler, exc)
         self._silent.end(handler)
+        self.patience.end(handler)
         self.identities.pop(handler, None)
         task = self._streams.pop(handler, None)
         if task is not None:

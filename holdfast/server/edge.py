@@ -13,6 +13,7 @@ import hashlib
 import logging
 from collections.abc import AsyncIterator, Coroutine, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
+from itertools import chain
 from typing import Any, TypeVar, cast
 from urllib.parse import parse_qsl
 
@@ -26,7 +27,7 @@ from holdfast.machinery.errors import ApiError
 from holdfast.registry.registry import Registry
 from holdfast.registry.request import Event, Listing, Request, Result, User
 from holdfast.server import bodies, render, routes
-from holdfast.server.answer import GZIP_FROM, Answer, takes_gzip, warning
+from holdfast.server.answer import GZIP_FROM, Answer, LongAnswer, takes_gzip, warning
 from holdfast.server.authentication import Authenticator, is_open
 from holdfast.server.connections import Connections
 from holdfast.server.deadlines import Deadlines, duration, out_of_time, within
@@ -62,7 +63,7 @@ class Edge:
         self._gate = Gate(limits)
         pages.gauges["gate"] = self._gate.statistics
         self._running: Deadlines[asyncio.Task[Any]] = Deadlines(limits.request_seconds, _cancel)
-        self.connections = Connections(self.handle, limits.head_seconds)
+        self.connections = Connections(self.handle, limits)
 
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
         """aiohttp's handler of every request."""
@@ -221,7 +222,11 @@ class Edge:
         now = self._clock.now()
         headers = [("Warning", warning(text)) for text in result.warnings]
         if isinstance(result, Listing):
-            return Answer(render.finished(render.many(target.kind, result, form, now), form), media=form.media, headers=headers)
+            parts = render.many(target.kind, result, form, now)
+            body, second = next(parts), next(parts, None)
+            if second is None:
+                return Answer(body, media=form.media, headers=headers)
+            return LongAnswer(body, 200, form.media, headers, rest=chain((second,), parts), patience=self.connections.patience)
         if result.stored is not None:
             data = render.one(target.kind, result.stored, form, now)
         else:
@@ -256,7 +261,10 @@ class Edge:
                 await response.prepare(request)
                 batch = await pending
                 while batch is not None:
-                    await response.write(b"".join(map(rendered, batch)))
+                    for data in render.batched(map(rendered, batch)):
+                        self.connections.patience.begin(request.protocol)
+                        await response.write(data)
+                        self.connections.patience.end(request.protocol)
                     batch = await anext(events, None)
         except TimeoutError:
             pass
@@ -317,6 +325,11 @@ def _refusal(error: ApiError) -> Answer:
 
 async def _compress(request: web.BaseRequest, response: Answer | web.Response) -> None:
     """Large answers go packed to who takes them so (API-77)."""
+    if isinstance(response, LongAnswer):
+        if takes_gzip(request.headers.get("Accept-Encoding", "")):
+            response.packed = True
+            response.headers += [("Content-Encoding", "gzip"), ("Vary", "Accept-Encoding")]
+        return
     body = response.body
     if not isinstance(body, bytes) or len(body) <= GZIP_FROM or not takes_gzip(request.headers.get("Accept-Encoding", "")):
         return

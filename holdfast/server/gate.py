@@ -38,6 +38,8 @@ class Limits:
     """For a whole request, from its head to its answer; watches and streams are exempt."""
     head_seconds: float = 32
     """From a new connection to the head of its first request."""
+    stall_seconds: float = 60
+    """For a client to take some of what is sent to it: a part of a long list, a watch's events."""
 
 
 def too_many() -> ApiError:

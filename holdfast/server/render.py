@@ -1,6 +1,7 @@
 """Answers as bytes: plain JSON, Tables and metadata-only forms, chosen by the Accept header.
 
-Lists are joined out of the cache's encoded objects: nothing is decoded unless a Table needs it.
+Lists are joined out of the cache's encoded objects: nothing is decoded unless a Table needs it. Long ones come in parts
+that each take some milliseconds to make, so that others have their turn in between (``answer.LongAnswer``).
 """
 
 from __future__ import annotations
@@ -27,6 +28,12 @@ HEADERS = web.RequestKey("headers", dict[str, str])
 """Key under which a request carries the headers that each answer to it has."""
 ACCEPTED = (JSON, YAML, "application/vnd.kubernetes.protobuf")
 
+_PART_BYTES = 1 << 20
+_PART_ITEMS = 1000
+_PART_ITEMS_DECODED = 500
+_PART_ITEMS_YAML = 16
+"""How much of a list is made at a time: what is passed on as it is, what is decoded for it, and what is written anew."""
+_INDENTED = orjson.OPT_INDENT_2
 _HUMAN_AGENTS = ("curl", "Wget", "Mozilla/5.0")
 """Programs whose user reads the answer himself."""
 
@@ -77,11 +84,15 @@ def negotiate(accept: str, include: str, agent: str = "", pretty: str = "") -> F
 def finished(data: bytes, form: Form) -> bytes:
     """The JSON of an answer as it was asked for: compact, indented, or as YAML."""
     if form.media == YAML:
-        text: bytes = yaml.dump(orjson.loads(data), Dumper=yaml.CSafeDumper, encoding="utf-8", allow_unicode=True)
-        return text
+        return _yaml(orjson.loads(data))
     if form.pretty:
-        return orjson.dumps(orjson.loads(data), option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)
+        return orjson.dumps(orjson.loads(data), option=_INDENTED | orjson.OPT_APPEND_NEWLINE)
     return data + b"\n"
+
+
+def _yaml(document: Any) -> bytes:
+    text: bytes = yaml.dump(document, Dumper=yaml.CSafeDumper, encoding="utf-8", allow_unicode=True)
+    return text
 
 
 def _mismatch(kind: Kind, form: Form, *, listing: bool) -> ApiError:
@@ -114,23 +125,77 @@ def other(obj: dict[str, Any], form: Form, now: float) -> bytes:
     return orjson.dumps(obj)
 
 
-def many(kind: Kind, listing: Listing, form: Form, now: float) -> bytes:
+def many(kind: Kind, listing: Listing, form: Form, now: float) -> Iterator[bytes]:
+    """A list as it was asked for, ready to send, in parts; mostly one."""
+    head, member = _frame(kind, listing, form, now)
+    if not listing.items:
+        yield finished(orjson.dumps(head | {member: []}), form)
+        return
+    if form.media == YAML:
+        begin, between, end = _yaml(head) + b"%b:\n" % member.encode(), b"", b""
+    elif form.pretty:
+        begin = orjson.dumps(head, option=_INDENTED).removesuffix(b"\n}") + b',\n  "%b": [' % member.encode()
+        between, end = b",", b"\n  ]\n}\n"
+    else:
+        begin, between, end = orjson.dumps(head)[:-1] + b',"%b":[' % member.encode(), b",", b"]}\n"
+    data, begun = begin, False
+    for part in _parts(listing.items, form):
+        if begun:
+            yield data
+            data = between
+        data += _written(kind, part, form, now)
+        begun = True
+    yield data + end
+
+
+def _frame(kind: Kind, listing: Listing, form: Form, now: float) -> tuple[dict[str, Any], str]:
+    """All of a list but its items, and under which name they stand in it."""
     meta: dict[str, Any] = {"resourceVersion": str(listing.revision)}
     if listing.continue_token:
         meta["continue"] = listing.continue_token
         if listing.remaining:
             meta["remainingItemCount"] = listing.remaining
     if form.shape == "Table":
-        return orjson.dumps(_table(kind, [item.obj for item in listing.items], form, now, meta))
+        table = _table(kind, [], form, now, meta)
+        del table["rows"]
+        return table, "rows"
     if form.shape == "PartialObjectMetadata":
         raise _mismatch(kind, form, listing=True)
     if form.shape == "PartialObjectMetadataList":
-        items = [tables.partial(item.obj, form.api_version) for item in listing.items]
-        head = {"kind": "PartialObjectMetadataList", "apiVersion": form.api_version, "metadata": meta}
-        return orjson.dumps(head | {"items": items})
+        return {"kind": "PartialObjectMetadataList", "apiVersion": form.api_version, "metadata": meta}, "items"
     resource = kind.resource
-    encoded = orjson.dumps({"kind": f"{resource.kind}List", "apiVersion": resource.api_version, "metadata": meta})
-    return encoded[:-1] + b',"items":[' + b",".join(_untyped(kind, listing.items)) + b"]}"
+    return {"kind": f"{resource.kind}List", "apiVersion": resource.api_version, "metadata": meta}, "items"
+
+
+def _parts(items: list[Stored], form: Form) -> Iterator[list[Stored]]:
+    decoded = bool(form.shape) or form.pretty
+    most = _PART_ITEMS_YAML if form.media == YAML else _PART_ITEMS_DECODED if decoded else _PART_ITEMS
+    begin = size = 0
+    for end, item in enumerate(items, 1):
+        size += len(item.raw)
+        if end - begin >= most or size >= _PART_BYTES:
+            yield items[begin:end]
+            begin, size = end, 0
+    if begin < len(items):
+        yield items[begin:]
+
+
+def _written(kind: Kind, items: list[Stored], form: Form, now: float) -> bytes:
+    """Some members of a list, without what stands around and between such parts."""
+    if not form.shape and not form.pretty and form.media == JSON:
+        return b",".join(_untyped(kind, items))
+    members: list[Any]
+    if form.shape == "Table":
+        members = _table(kind, [item.peek() for item in items], form, now, {})["rows"]
+    elif form.shape:
+        members = [tables.partial(item.peek(), form.api_version) for item in items]
+    else:
+        members = [orjson.loads(raw) for raw in _untyped(kind, items)]
+    if form.media == YAML:
+        return _yaml(members)
+    if form.pretty:  # as deep as it stands in a document
+        return orjson.dumps({"": members}, option=_INDENTED).removeprefix(b'{\n  "": [').removesuffix(b"\n  ]\n}")
+    return orjson.dumps(members)[1:-1]
 
 
 def _untyped(kind: Kind, items: list[Stored]) -> Iterator[bytes]:
@@ -138,6 +203,20 @@ def _untyped(kind: Kind, items: list[Stored]) -> Iterator[bytes]:
     head = b'{"kind":"%b","apiVersion":"%b",' % (kind.resource.kind.encode(), kind.resource.api_version.encode())
     for item in items:
         yield b"{" + item.raw[len(head) :] if item.raw.startswith(head) else item.raw
+
+
+def batched(events: Iterator[bytes]) -> Iterator[bytes]:
+    """Rendered events joined, no more at a time than a slow watcher may keep waiting in memory."""
+    data: list[bytes] = []
+    size = 0
+    for event in events:
+        data.append(event)
+        size += len(event)
+        if size >= _PART_BYTES:
+            yield b"".join(data)
+            data, size = [], 0
+    if data:
+        yield b"".join(data)
 
 
 def events(kind: Kind, form: Form, now: Callable[[], float]) -> Callable[[Event], bytes]:

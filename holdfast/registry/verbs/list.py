@@ -12,6 +12,7 @@ from typing import Any
 
 import orjson
 
+from holdfast.lib.turns import turns
 from holdfast.machinery import errors
 from holdfast.machinery.errors import ApiError
 from holdfast.registry import codec, options
@@ -22,7 +23,8 @@ from holdfast.registry.verbs.common import not_older_than
 from holdfast.store.api import CompactedError, FutureRevisionError
 
 VERSION = "meta.k8s.io/v1"
-CHUNK = 500
+CHUNK = 5000
+"""Of a past revision at least so many are read at a time where not all of them are wanted: each reading begins with a search."""
 _INVALID = "invalid continue token: continue key is not valid: "
 _TOO_OLD = (
     "The provided continue parameter is too old to display a consistent list result. You can start a new list without the continue"
@@ -85,9 +87,8 @@ async def _answer(core: Core, request: Request, ask: _Ask, *, continued: bool) -
     if not ask.revision or (
         ask.revision <= cache.revision and cache.changed(ask.prefix) <= ask.revision and ask.revision >= cache.oldest
     ):
-        found, more, last = _present(core, ask)
         revision = ask.revision or cache.revision
-        remaining = more if more and ask.selected is None else None
+        found, more, last = await _present(core, ask)
     else:
         revision = ask.revision
         try:
@@ -98,43 +99,50 @@ async def _answer(core: Core, request: Request, ask: _Ask, *, continued: bool) -
             raise errors.expired("The resourceVersion for the provided list is too old.") from None
         except FutureRevisionError:
             raise errors.expired("The resourceVersion for the provided list is too new.") from None
-        remaining = more if more and ask.selected is None else None
+    remaining = more if more and ask.selected is None else None
     token = _encode(revision, last.removeprefix(ask.prefix)) if more else ""
-    items = found if request.kind.from_storage is None else [codec.serve(request.kind, item) for item in found]
-    return Listing(items, revision, token, remaining)
+    if request.kind.from_storage is not None:
+        found = [codec.serve(request.kind, item) async for part in turns(found) for item in part]
+    return Listing(found, revision, token, remaining)
 
 
-def _present(core: Core, ask: _Ask) -> tuple[list[Stored], int, str]:
-    """(items, how many records lie behind them, the last key looked at), now."""
-    cache, found, after = core.cache, [], ask.after
+async def _present(core: Core, ask: _Ask) -> tuple[list[Stored], int, str]:
+    """(items, how many records lie behind them, the last key looked at), as they are when this begins."""
+    cache = core.cache
     if ask.selected is None:
-        page = cache.page(ask.prefix, after, ask.limit)
+        page = cache.page(ask.prefix, ask.after, ask.limit)
         if not page or not ask.limit:
-            return page, 0, after
+            return page, 0, ask.after
         last = _key(ask.prefix, page[-1])
         return page, cache.count_after(ask.prefix, last), last
-    for item in cache.named(ask.prefix, ask.name, after) if ask.name else cache.page(ask.prefix, after, 0):
-        if ask.selected(item.peek()):
-            found.append(item)
-            if ask.limit and len(found) == ask.limit:
-                last = _key(ask.prefix, item)
-                return found, cache.count_after(ask.prefix, last), last
-    return found, 0, after
+    items = cache.named(ask.prefix, ask.name, ask.after) if ask.name else cache.page(ask.prefix, ask.after, 0)
+    found: list[Stored] = []
+    looked = 0
+    async for part in turns(items):
+        for item in part:
+            looked += 1
+            if ask.selected(item.peek()):
+                found.append(item)
+                if ask.limit and len(found) == ask.limit:
+                    return found, len(items) - looked, _key(ask.prefix, item)
+    return found, 0, ask.after
 
 
 async def _past(core: Core, ask: _Ask) -> tuple[list[Stored], int, str]:
     found: list[Stored] = []
     after = ask.after
     while True:
-        chunk = (ask.limit - len(found) if ask.selected is None else max(ask.limit - len(found), CHUNK)) if ask.limit else 0
+        chunk = (ask.limit - len(found) if ask.selected is None else max(ask.limit, CHUNK)) if ask.limit else 0
         page = await core.store.list(ask.prefix, revision=ask.revision, after=after, limit=chunk)
-        for position, record in enumerate(page.records):
-            after = record.key
-            item = codec.stored(record)
-            if ask.selected is None or ask.selected(item.peek()):
-                found.append(item)
-            if ask.limit and len(found) == ask.limit:
-                return found, page.remaining + len(page.records) - position - 1, after
+        looked = 0
+        async for part in turns(page.records):
+            for record in part:
+                looked, after = looked + 1, record.key
+                item = codec.stored(record)
+                if ask.selected is None or ask.selected(item.peek()):
+                    found.append(item)
+                if ask.limit and len(found) == ask.limit:
+                    return found, page.remaining + len(page.records) - looked, after
         if not page.remaining or not page.records:
             return found, 0, after
 

@@ -14,6 +14,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Iterable
 import orjson
 
 from holdfast.kinds.kind import Kind, Obj
+from holdfast.lib.turns import turns
 from holdfast.machinery import errors
 from holdfast.registry import codec, options, selection
 from holdfast.registry.cache import CacheEvent, Subscription
@@ -29,9 +30,8 @@ SHORT = 5.0
 BEFORE_END = 2.0
 """A last bookmark goes out this long before the end, so that the next watch starts close."""
 MIN_SECONDS = 1800
-REPLAY = 1000
-BATCH = 500
-"""Events of what was before, at a time."""
+REPLAY = 500
+"""Changes read from the log at a time."""
 _SENT = {"create": "ADDED", "update": "MODIFIED", "delete": "DELETED"}
 
 
@@ -78,56 +78,59 @@ class _Watch:
             await not_older_than(self.core, self.revision)
         subscription = self.core.cache.subscribe(self.scope)
         try:
-            begun = await self._begin()
-            for start in range(0, len(begun), BATCH):
-                yield begun[start : start + BATCH]
-            del begun
+            async for batch in self._begin():
+                if batch:
+                    yield batch
             async for batch in self._follow(subscription):
                 yield batch
         finally:
             self.core.cache.unsubscribe(subscription)
 
-    async def _begin(self) -> list[Event]:
-        """What was before the subscription; ``self.revision`` then says up to where the watcher has seen."""
+    async def _begin(self) -> AsyncIterator[list[Event]]:
+        """What was before the subscription; ``self.revision`` says up to where the watcher has seen."""
         cache = self.core.cache
         if self.send_initial or (not self.initial and self.given in ("", "0")):
             self.revision = upto = cache.revision
             items = cache.named(self.prefix, self.name) if self.name else cache.list(self.prefix)
-            chosen = items if self.selected is None else [item for item in items if self.selected(item.peek())]
-            begun = [Event("ADDED", codec.serve(self.kind, item)) for item in chosen]
+            async for part in turns(items):
+                chosen = part if self.selected is None else [item for item in part if self.selected(item.peek())]
+                yield [Event("ADDED", codec.serve(self.kind, item)) for item in chosen]
             if self.send_initial and self.bookmarks:
-                begun.append(self._bookmark(upto, annotations={"k8s.io/initial-events-end": "true"}))
-            return begun
+                yield [self._bookmark(upto, annotations={"k8s.io/initial-events-end": "true"})]
+            return
         if self.given in ("", "0"):
             self.revision = cache.revision
-        upto = cache.revision
-        if self.revision >= upto:
-            return []
-        known = cache.since(self.prefix, self.revision)
-        begun = self._shown(known if known is not None else await self._log(upto))
+        since, upto = self.revision, cache.revision
+        if since >= upto:
+            return
         self.revision = upto
-        return begun
+        known = cache.since(self.prefix, since)
+        if known is None:
+            async for read in self._log(since, upto):
+                yield self._shown(read)
+            return
+        async for some in turns(known):
+            yield self._shown(some)
 
     def _shown(self, events: Iterable[CacheEvent]) -> list[Event]:
         return [shown for event in events if (shown := self._show(event)) is not None]
 
-    async def _log(self, upto: int) -> list[CacheEvent]:
-        """Events after ``self.revision`` up to ``upto`` from the store."""
-        found: list[CacheEvent] = []
-        seen = self.revision
+    async def _log(self, since: int, upto: int) -> AsyncIterator[list[CacheEvent]]:
+        """Events after ``since`` up to ``upto`` from the store."""
+        seen = since
         try:
             while True:
                 batch = await self.core.store.history(self.prefix, seen, REPLAY)
-                for change, before in batch:
-                    if change.revision > upto:
-                        return found
-                    old = codec.stored(before) if before else None
-                    found.append(CacheEvent(change.type, change.record.key, codec.stored(change.record), old))
-                if len(batch) < REPLAY:
-                    return found
+                yield [
+                    CacheEvent(change.type, change.record.key, codec.stored(change.record), codec.stored(before) if before else None)
+                    for change, before in batch
+                    if change.revision <= upto
+                ]
+                if len(batch) < REPLAY or batch[-1][0].revision >= upto:
+                    return
                 seen = batch[-1][0].revision
         except CompactedError as error:
-            raise errors.expired(f"too old resource version: {self.revision} ({error.oldest})") from None
+            raise errors.expired(f"too old resource version: {seen} ({error.oldest})") from None
 
     async def _follow(self, subscription: Subscription) -> AsyncIterator[list[Event]]:
         while True:

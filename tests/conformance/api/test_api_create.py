@@ -1,7 +1,8 @@
-"""API-41 to API-45: what a create takes, adds, names and refuses."""
+"""API-40 to API-45: what a create takes, adds, names and refuses."""
 
 from __future__ import annotations
 
+import asyncio
 import re
 from typing import Any
 
@@ -16,6 +17,33 @@ ALPHABET = "bcdfghjklmnpqrstvwxz2456789"
 
 def config_map(**metadata: Any) -> dict[str, Any]:
     return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata}
+
+
+async def test_api_40_a_create_answers_with_the_object_and_a_name_is_taken_once(space: Space) -> None:
+    maps = space.at("configmaps")
+    body = config_map(name="a", labels={"x": "1"}) | {"data": {"k": "v"}}
+    answer = await space.api.post(maps, body)
+    assert answer.status == 201
+    assert "Location" not in answer.headers
+    made = answer.body
+    assert (made["kind"], made["apiVersion"], made["data"], made["metadata"]["labels"]) == ("ConfigMap", "v1", {"k": "v"}, {"x": "1"})
+    assert await space.got(maps + "/a") == made
+    again = await space.api.post(maps, body)
+    assert refusal(again) == (409, "AlreadyExists", 'configmaps "a" already exists')
+    assert again.body["details"] == {"name": "a", "kind": "configmaps"}
+    taken = await space.api.post(space.apps("statefulsets"), stateful_set("s"))
+    assert taken.status == 201
+    again = await space.api.post(space.apps("statefulsets"), stateful_set("s"))
+    assert refusal(again) == (409, "AlreadyExists", 'statefulsets.apps "s" already exists')
+    assert again.body["details"] == {"name": "s", "group": "apps", "kind": "statefulsets"}
+
+
+async def test_api_40_of_many_creates_of_one_name_one_succeeds(space: Space) -> None:
+    maps = space.at("configmaps")
+    answers = await asyncio.gather(*(space.api.post(maps, config_map(name="one", labels={"n": str(n)})) for n in range(20)))
+    assert sorted(answer.status for answer in answers) == [201] + [409] * 19
+    (won,) = (answer.body for answer in answers if answer.status == 201)
+    assert await space.got(maps + "/one") == won
 
 
 async def test_api_41_a_revision_is_not_for_new_objects(space: Space) -> None:
