@@ -19,9 +19,9 @@ from holdfast.system.pidfile import read_pid
 ROLES = ("server", "node")
 
 
-def find(data: Path, role: str) -> int:
-    """The pid of a running role on this data directory; 0 when it does not run."""
-    return read_pid(data / "run" / f"{role}.pid")
+def find(data: Path, role: str, *, serves: bool = False) -> int:
+    """The pid of a running (or serving) role on this data directory; 0 when it does not run (or does not serve yet)."""
+    return read_pid(data / "run" / f"{role}.pid", serves=serves)
 
 
 def spawn(data: Path, role: str, arguments: list[str]) -> subprocess.Popen[bytes]:

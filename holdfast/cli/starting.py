@@ -1,6 +1,7 @@
-"""Starting the roles that do not run, and waiting until the API answers: for ``up``, ``demo``, and for ``down`` after a kill.
+"""Starting the roles that do not run, and waiting until they serve: for ``up``, ``demo``, and for ``down`` after a kill.
 
-The server is ready when /readyz answers; a process that ends before that ends this command, in its own last words.
+The server is ready when /readyz answers, the node when it says so in its pid file; a process that ends before that
+ends this command, in its own last words.
 """
 
 from __future__ import annotations
@@ -90,6 +91,7 @@ def _refuse_second(settings: Settings) -> None:
 def _wait_ready(settings: Settings, children: list[tuple[str, subprocess.Popen[bytes]]], begun: float) -> Kube:
     deadline = time.monotonic() + READY_SECONDS
     kube: Kube | None = None
+    waited = "API", "server"
     while time.monotonic() < deadline:
         for role, child in children:
             if child.poll() is not None:
@@ -97,9 +99,11 @@ def _wait_ready(settings: Settings, children: list[tuple[str, subprocess.Popen[b
         if kube is None and _written_since(settings.kubeconfig, begun):
             kube = Kube(settings.kubeconfig)
         if kube is not None and kube.ready():
-            return kube
+            if processes.find(settings.data, "node", serves=True):
+                return kube
+            waited = "node", "node"
         time.sleep(0.02)
-    raise UserError(f"the API is not ready after {READY_SECONDS} s; see {settings.data}/log/server.log")
+    raise UserError(f"the {waited[0]} is not ready after {READY_SECONDS} s; see {settings.data}/log/{waited[1]}.log")
 
 
 def _written_since(path: Path, begun: float) -> bool:

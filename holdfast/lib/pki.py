@@ -1,7 +1,8 @@
 """A certificate authority of one's own: the CA, server and client certificates, the key that signs tokens.
 
 Everything lies in one directory (0700; files 0600) and is made once. Keys are ECDSA P-256: quick to
-make, quick in the handshake. Files are written whole: a crash leaves the old one or the new one.
+make, quick in the handshake. A certificate and its key are one file, and files are written whole: whoever reads
+them, at any moment and after any crash, finds a pair that belongs together.
 """
 
 from __future__ import annotations
@@ -141,22 +142,23 @@ def issue_server(ca: Credential, common: str, hosts: Sequence[str], organization
 
 def _load(directory: Path, name: str) -> Credential | None:
     try:
-        return Credential((directory / f"{name}.crt").read_bytes(), (directory / f"{name}.key").read_bytes())
+        text = (directory / f"{name}.pem").read_bytes()
     except FileNotFoundError:
         return None
+    certificate, begin, key = text.partition(b"-----BEGIN PRIVATE KEY-----")
+    return Credential(certificate, begin + key)
 
 
 def load(directory: Path, name: str) -> Credential:
     """What ``save`` wrote. Raises RuntimeError when it is not there."""
     found = _load(directory, name)
     if found is None:
-        raise RuntimeError(f"{directory}/{name}.crt or {name}.key is missing: the server writes them when it starts")
+        raise RuntimeError(f"{directory}/{name}.pem is missing: the server writes it when it starts")
     return found
 
 
 def save(directory: Path, name: str, credential: Credential) -> None:
-    write_private(directory / f"{name}.key", credential.key)
-    write_private(directory / f"{name}.crt", credential.certificate)
+    write_private(directory / f"{name}.pem", credential.certificate + credential.key)
 
 
 def _expires_soon(credential: Credential) -> bool:

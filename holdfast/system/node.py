@@ -223,6 +223,7 @@ class _Node:
         log.info("node %s: streams at https://%s:%d", settings.node_name, ADDRESS, streams.port)
         try:
             async with _background(agent.run(), provisioner.run(), events.run(), provisioner_events.run()) as failed:
+                write_pid(settings.pid_file("node"), os.getpid(), serves=True)
                 await _either(stop, failed)
                 if stop.is_set() and self._is_down:
                     await agent.stop_all()

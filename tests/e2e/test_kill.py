@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 import yaml
 
+from holdfast.cli import processes
 from tests.system import TUTORIAL, System, ready
 from tests.trace import pod_revision
 
@@ -178,6 +179,14 @@ def test_restart_on_exit_and_on_a_failing_probe(members: System) -> None:
     members.until(lambda: side()["restartCount"] > count, "a failing liveness probe restarts it", 40)
     members.kubectl("exec", "web-0", "-c", "nginx", "--", "rm", "/usr/share/nginx/html/data/sick")
     members.until(lambda: ready(members.get("pod", "web-0")), "it is well", 60)
+
+
+def test_up_returns_when_both_serve(members: System) -> None:
+    for role in ("node", "server", "node"):
+        members.kill(role)
+        members.up()
+        assert all(processes.find(members.data, each, serves=each == "node") for each in processes.ROLES)
+        assert members.kubectl("exec", "web-0", "-c", "nginx", "--", "hostname") == "web-0\n"
 
 
 def test_a_graceful_end_after_all_that(members: System) -> None:
