@@ -95,8 +95,9 @@ class SeededLoop(asyncio.BaseEventLoop):
 
 
 @contextlib.contextmanager
-def sealed() -> Iterator[None]:
-    """Threads, sockets and the system's randomness raise."""
+def sealed(seed: int) -> Iterator[None]:
+    """Threads, sockets and the system's randomness raise; what asks ``random.SystemRandom`` is answered from the seed."""
+    source = random.Random(f"system {seed}")
 
     def refuse(*_args: Any, **_named: Any) -> NoReturn:
         raise SealedError("a simulation may not use threads, sockets or the system's randomness")
@@ -105,6 +106,7 @@ def sealed() -> Iterator[None]:
         mock.patch.object(threading.Thread, "start", refuse),
         mock.patch.object(socket, "socket", refuse),
         mock.patch.object(os, "urandom", refuse),
+        mock.patch.object(random, "_urandom", source.randbytes),
     ):
         yield
 
@@ -117,7 +119,7 @@ def simulate(seed: int, main: Callable[[SeededLoop], Coroutine[Any, Any, T]]) ->
     gc.collect()
     gc.disable()  # when a forgotten generator is closed must not depend on how much was allocated before
     try:
-        with sealed(), asyncio.Runner(loop_factory=lambda: loop) as runner:
+        with sealed(seed), asyncio.Runner(loop_factory=lambda: loop) as runner:
             return runner.run(main(loop))
     finally:
         random.setstate(state)

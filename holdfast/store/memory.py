@@ -27,6 +27,13 @@ class MemoryStore:
         self._revision = 0
         self._compacted = 0
 
+    def copy(self) -> MemoryStore:
+        """Another store with the same content and history."""
+        other = MemoryStore()
+        other._live, other._keys, other._changes = dict(self._live), [*self._keys], [*self._changes]
+        other._revision, other._compacted = self._revision, self._compacted
+        return other
+
     async def start(self) -> None:
         return
 

@@ -1,0 +1,158 @@
+"""What goes wrong, and where: one chosen fault at one request (a plan), or a storm drawn from a seed.
+
+Every fault is counted when it *fires*, with its site: a run in which nothing happened proves nothing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections import Counter, deque
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from enum import Enum
+
+from holdfast.client.api import WatchEvent
+from holdfast.machinery import meta
+from holdfast.machinery.errors import ApiError
+
+
+class Fault(Enum):
+    CRASH_BEFORE = "crash before"
+    CRASH_NO_REPLY = "crash after commit, no reply"
+    CRASH_AFTER = "crash after"
+    SERVER_CRASH_BEFORE = "server crash before"
+    SERVER_CRASH_AFTER = "server crash after commit, no reply"
+    CONFLICT = "409"
+    BUSY = "429"
+    BROKEN = "500"
+    AWAY = "503"
+    LOST = "request lost"
+    NO_REPLY = "reply lost"
+    LATE = "late"
+    HIDDEN = "event hidden until a relist"
+    DELAYED = "events delayed"
+    REPEATED = "event repeated"
+    CONFLATED = "events conflated"
+    BROKEN_STREAM = "stream cut"
+    OLDER = "stream resumed at an older revision"
+
+
+CRASHES = (Fault.CRASH_BEFORE, Fault.CRASH_NO_REPLY, Fault.CRASH_AFTER)
+REFUSALS = (Fault.CONFLICT, Fault.BUSY, Fault.BROKEN, Fault.AWAY, Fault.LOST, Fault.NO_REPLY, Fault.LATE)
+SERVER = (Fault.SERVER_CRASH_BEFORE, Fault.SERVER_CRASH_AFTER)
+WATCHES = (Fault.HIDDEN, Fault.DELAYED, Fault.REPEATED, Fault.CONFLATED, Fault.BROKEN_STREAM, Fault.OLDER)
+_CHORES = ("leases", "nodes", "nodes/status", "events")
+"""What every process writes all the time, which no promise rests on."""
+
+
+def is_chore(site: str) -> bool:
+    return site.rpartition(" ")[2] in _CHORES
+
+
+@dataclass
+class Faults:
+    """No fault at all; but sites are counted. ``fired`` says what happened where."""
+
+    fired: Counter[tuple[str, Fault]] = field(default_factory=Counter)
+    writes: list[tuple[str, str]] = field(default_factory=list)
+    """(process, site) of every write, in order: what plans are made of."""
+    calm: bool = False
+    """From now on nothing goes wrong any more."""
+
+    def at(self, process: str, site: str, *, write: bool) -> Fault | None:
+        """What happens to this request."""
+        if write and not is_chore(site):
+            self.writes.append((process, site))
+        found = None if self.calm or is_chore(site) else self._choose(process, site, write=write)
+        if found is not None:
+            self.fired[f"{process}: {site}", found] += 1
+        return found
+
+    def _choose(self, process: str, site: str, *, write: bool) -> Fault | None:
+        return None
+
+    def resume(self, process: str, plural: str, revision: str) -> str:
+        """From which revision a watch really goes on."""
+        return revision
+
+    async def tell(self, process: str, plural: str, event: WatchEvent, later: deque[WatchEvent]) -> Sequence[WatchEvent]:
+        """What a watcher is told when ``event`` arrives; ``later`` is what stands in line behind it."""
+        return (event,)
+
+
+@dataclass
+class OneFault(Faults):
+    """``fault`` at the ``number``-th write of all (from 0)."""
+
+    number: int = 0
+    fault: Fault = Fault.CRASH_BEFORE
+
+    def _choose(self, process: str, site: str, *, write: bool) -> Fault | None:
+        return self.fault if write and len(self.writes) == self.number + 1 else None
+
+
+@dataclass
+class Storm(Faults):
+    """Any request and any event may suffer, as likely as the seed says; each seed knows only some kinds of fault."""
+
+    chance: random.Random = field(default_factory=random.Random)
+    often: dict[Fault, float] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, seed: int) -> Storm:
+        chance = random.Random(f"storm {seed}")
+        kinds = [fault for fault in Fault if chance.random() < 0.5] or [Fault.CRASH_NO_REPLY]
+        often = {}
+        for fault in kinds:
+            rare = fault in CRASHES or fault in SERVER
+            often[fault] = chance.uniform(0.002, 0.02) if rare else chance.uniform(0.005, 0.06)
+        return cls(chance=chance, often=often)
+
+    def _draw(self, among: tuple[Fault, ...]) -> Fault | None:
+        for fault in among:
+            if fault in self.often and self.chance.random() < self.often[fault]:
+                return fault
+        return None
+
+    def _choose(self, process: str, site: str, *, write: bool) -> Fault | None:
+        found = self._draw((*CRASHES, *SERVER, *REFUSALS) if write else REFUSALS)
+        return None if found is Fault.CONFLICT and " create " in f" {site} " else found
+
+    def resume(self, process: str, plural: str, revision: str) -> str:
+        if self.calm or not revision or Fault.OLDER not in self.often or self.chance.random() > 0.5:
+            return revision
+        self._fire(process, plural, Fault.OLDER)
+        return str(max(int(revision) - self.chance.randint(1, 20), 1))
+
+    def _fire(self, process: str, plural: str, fault: Fault) -> None:
+        self.fired[f"{process}: watch {plural}", fault] += 1
+
+    async def tell(self, process: str, plural: str, event: WatchEvent, later: deque[WatchEvent]) -> Sequence[WatchEvent]:
+        """The same stream, with gaps that a relist closes, echoes, and hold-ups after which only the last state is told."""
+        fault = None if self.calm or event.type == "BOOKMARK" else self._draw(WATCHES[:-1])
+        if fault is None:
+            return (event,)
+        self._fire(process, plural, fault)
+        match fault:
+            case Fault.BROKEN_STREAM:
+                raise ConnectionResetError("lab: the stream was cut")
+            case Fault.HIDDEN:
+                await asyncio.sleep(self.chance.uniform(0.1, 10))
+                raise ApiError(410, "Expired", "lab: too old resource version")
+            case Fault.REPEATED:
+                return (event, event)
+            case _:
+                await asyncio.sleep(self.chance.uniform(0.05, 10))
+        return (_conflated(event, later),) if fault is Fault.CONFLATED else (event,)
+
+
+def _conflated(event: WatchEvent, later: deque[WatchEvent]) -> WatchEvent:
+    """Only the last of what is known about this object; one in another's place is one update (SCEN-16)."""
+    key, found = meta.key(event.object), event
+    while later and later[0].type != "BOOKMARK" and meta.key(later[0].object) == key:
+        following = later.popleft()
+        replaced = found.type == "DELETED" and following.type == "ADDED"
+        kept = found.type == "ADDED" and following.type == "MODIFIED"
+        found = WatchEvent("MODIFIED" if replaced else "ADDED" if kept else following.type, following.object)
+    return found

@@ -1,0 +1,205 @@
+"""Between a component and the API server: time passes, messages get lost, processes die in the middle of a request.
+
+``LabClient`` is ``client.api.Client``. Each call is one site: the process, the identity, verb and resource. What goes
+wrong there is up to ``faults``; the transport only carries it out.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import TYPE_CHECKING, Any
+
+from holdfast.client.api import MERGE_PATCH, WatchEvent
+from holdfast.kinds.kind import Obj, Resource
+from holdfast.lab.faults import Fault
+from holdfast.machinery.errors import ApiError, UnknownOutcomeError
+from holdfast.registry.local import LocalClient
+from holdfast.registry.request import User
+
+if TYPE_CHECKING:
+    from holdfast.lab.world import Process, World
+
+LATENCY = 0.0005
+Work = Callable[[LocalClient], Awaitable[Obj]]
+_REFUSALS = {
+    Fault.CONFLICT: ApiError(409, "Conflict", "lab: the object has been modified"),
+    Fault.BUSY: ApiError(429, "TooManyRequests", "lab: too many requests"),
+    Fault.BROKEN: ApiError(500, "InternalError", "lab: internal error"),
+    Fault.AWAY: ApiError(503, "ServiceUnavailable", "lab: not available"),
+}
+
+
+class LabClient:
+    """One identity of one process."""
+
+    def __init__(self, world: World, process: Process, user: User, agent: str) -> None:
+        self._world = world
+        self._process = process
+        self._user = user
+        self._agent = agent
+
+    async def _call(self, verb: str, resource: Resource, subresource: str, work: Work) -> Obj:
+        world, process = self._world, self._process
+        write = verb not in ("get", "list")
+        what = f"{resource.plural}/{subresource}" if subresource else resource.plural
+        fault = world.faults.at(process.name, f"{self._user.name.rpartition(':')[2]} {verb} {what}", write=write)
+        await asyncio.sleep(world.loop.delay(LATENCY))
+        if fault is Fault.LATE:
+            await asyncio.sleep(world.loop.random.uniform(0.5, 20))
+        if fault is Fault.CRASH_BEFORE:
+            await process.crash()
+        if fault is Fault.SERVER_CRASH_BEFORE:
+            world.crash_server()
+        if fault in _REFUSALS:
+            raise _REFUSALS[fault]
+        if fault is Fault.LOST or not world.reaches(process.name):
+            raise ConnectionRefusedError("lab: the server is not reached")
+        answer = await world.serve(lambda registry: work(LocalClient(registry, self._user, self._agent)), write=write)
+        if fault is Fault.CRASH_NO_REPLY:
+            await process.crash()
+        if fault is Fault.SERVER_CRASH_AFTER:
+            world.crash_server()
+        if fault in (Fault.NO_REPLY, Fault.SERVER_CRASH_AFTER) or not world.reaches(process.name, reply=True):
+            raise UnknownOutcomeError("lab: no reply") if write else ConnectionResetError("lab: no reply")
+        await asyncio.sleep(world.loop.delay(LATENCY))
+        if fault is Fault.CRASH_AFTER:
+            process.crash_soon()
+        return answer
+
+    async def get(self, resource: Resource, name: str, namespace: str = "") -> Obj:
+        return await self._call("get", resource, "", lambda client: client.get(resource, name, namespace))
+
+    async def list(
+        self,
+        resource: Resource,
+        namespace: str = "",
+        *,
+        labels: str = "",
+        fields: str = "",
+        resource_version: str = "",
+        metadata_only: bool = False,
+    ) -> Obj:
+        async def work(client: LocalClient) -> Obj:
+            return await client.list(
+                resource, namespace, labels=labels, fields=fields, resource_version=resource_version, metadata_only=metadata_only
+            )
+
+        return await self._call("list", resource, "", work)
+
+    async def create(self, resource: Resource, obj: Obj, namespace: str = "", *, subresource: str = "", name: str = "") -> Obj:
+        async def work(client: LocalClient) -> Obj:
+            return await client.create(resource, obj, namespace, subresource=subresource, name=name)
+
+        return await self._call("create", resource, subresource, work)
+
+    async def update(self, resource: Resource, obj: Obj, *, subresource: str = "") -> Obj:
+        return await self._call("update", resource, subresource, lambda client: client.update(resource, obj, subresource=subresource))
+
+    async def patch(
+        self, resource: Resource, name: str, namespace: str, patch: Any, *, content_type: str = MERGE_PATCH, subresource: str = ""
+    ) -> Obj:
+        async def work(client: LocalClient) -> Obj:
+            return await client.patch(resource, name, namespace, patch, content_type=content_type, subresource=subresource)
+
+        return await self._call("patch", resource, subresource, work)
+
+    async def delete(
+        self,
+        resource: Resource,
+        name: str,
+        namespace: str = "",
+        *,
+        uid: str = "",
+        resource_version: str = "",
+        grace_period: int | None = None,
+        propagation: str = "",
+    ) -> Obj:
+        async def work(client: LocalClient) -> Obj:
+            return await client.delete(
+                resource,
+                name,
+                namespace,
+                uid=uid,
+                resource_version=resource_version,
+                grace_period=grace_period,
+                propagation=propagation,
+            )
+
+        return await self._call("delete", resource, "", work)
+
+    async def watch(
+        self,
+        resource: Resource,
+        namespace: str = "",
+        *,
+        labels: str = "",
+        fields: str = "",
+        resource_version: str = "",
+        metadata_only: bool = False,
+    ) -> AsyncIterator[WatchEvent]:
+        world, process = self._world, self._process
+        await asyncio.sleep(world.loop.delay(LATENCY))
+        if not world.reaches(process.name):
+            raise ConnectionRefusedError("lab: the server is not reached")
+        revision = world.faults.resume(process.name, resource.plural, resource_version)
+        client = LocalClient(world.registry, self._user, self._agent)
+        stream = world.connected(
+            process.name,
+            client.watch(resource, namespace, labels=labels, fields=fields, resource_version=revision, metadata_only=metadata_only),
+        )
+        try:
+            while (event := await stream.next()) is not None:
+                for told in await world.faults.tell(process.name, resource.plural, event, stream.queue):
+                    yield told
+        finally:
+            await stream.close()
+
+
+class Stream:
+    """A watch's connection: filled by the server, until somebody cuts it."""
+
+    def __init__(self, events: AsyncIterator[WatchEvent]) -> None:
+        self.queue: deque[WatchEvent] = deque()
+        self._wake = asyncio.Event()
+        self._end: BaseException | None = None
+        self._ended = False
+        self._on_close: Callable[[], object] = lambda: None
+        self._pump = asyncio.create_task(self._fill(events))
+
+    async def _fill(self, events: AsyncIterator[WatchEvent]) -> None:
+        try:
+            async for event in events:
+                self.queue.append(event)
+                self._wake.set()
+        except ApiError as error:
+            self._end = error
+        finally:
+            self._ended = True
+            self._wake.set()
+
+    def on_close(self, callback: Callable[[], object]) -> None:
+        self._on_close = callback
+
+    def cut(self) -> None:
+        """What stands in line is lost."""
+        self.queue.clear()
+        self._end = ConnectionResetError("lab: the connection was cut")
+        self._pump.cancel()
+
+    async def next(self) -> WatchEvent | None:
+        """None at the end the server gave it. Raises what ended it else."""
+        while not self.queue:
+            if self._ended or self._end is not None:
+                if self._end is not None:
+                    raise self._end
+                return None
+            self._wake.clear()
+            await self._wake.wait()
+        return self.queue.popleft()
+
+    async def close(self) -> None:
+        self._on_close()
+        self._pump.cancel()
+        await asyncio.gather(self._pump, return_exceptions=True)

@@ -1,0 +1,301 @@
+"""A whole cluster in one process and in virtual time: the API server, every controller, nodes on simulated machines.
+
+The code is the product's own; what is simulated is the machine below it and the wire between its parts. A component is a
+``Process``: it dies in the middle of a request, comes back later, and finds what is left. One number repeats a run.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+import tempfile
+import uuid
+from collections.abc import Awaitable, Callable, Coroutine
+from pathlib import Path
+from typing import Any, TypeVar
+
+from holdfast.client.informer import Informer
+from holdfast.controllers import run_all
+from holdfast.kinds.builtin import builtin_table
+from holdfast.kinds.kind import Obj
+from holdfast.kinds.resources import ENDPOINTSLICES, SERVICES
+from holdfast.lab.faults import Faults
+from holdfast.lab.loop import SeededLoop, simulate
+from holdfast.lab.transport import LabClient, Stream
+from holdfast.machinery.errors import UnknownOutcomeError
+from holdfast.node.nameserver import Zone
+from holdfast.node.simulated.machine import Disk, Machine
+from holdfast.node.simulated.node import SimulatedNode
+from holdfast.node.simulated.parts import SimulatedImages
+from holdfast.registry.bootstrap import bootstrap
+from holdfast.registry.local import LocalClient
+from holdfast.registry.registry import Registry
+from holdfast.registry.request import User
+from holdfast.store.memory import MemoryStore
+from holdfast.volumes.builtin import BuiltinEngine
+
+T = TypeVar("T")
+SCRATCH = Path("/dev/shm")
+ADMIN = User("kubernetes-admin", ("system:masters", "system:authenticated"))
+MISSING = "missing"
+"""Images whose name begins so are on no node."""
+TABLE = builtin_table()
+_bases: list[MemoryStore] = []
+
+
+def new_uid(loop: SeededLoop) -> str:
+    return str(uuid.UUID(int=loop.random.getrandbits(128), version=4))
+
+
+async def _first(loop: SeededLoop) -> MemoryStore:
+    store = MemoryStore()
+    registry = Registry(store, TABLE, loop, new_uid=lambda: new_uid(loop))
+    await registry.start()
+    await bootstrap(registry, ca_pem="lab")
+    await registry.close()
+    return store.copy()
+
+
+def run_world(seed: int, story: Callable[[World], Coroutine[Any, Any, T]], faults: Faults | None = None, *, nodes: int = 2) -> T:
+    """A world, until ``story`` is told."""
+    if not _bases:
+        _bases.append(simulate(0, _first))  # what every cluster begins with, made once
+    scratch = Path(tempfile.mkdtemp(prefix="holdfast-lab-", dir=SCRATCH if SCRATCH.is_dir() else None))
+
+    async def main(loop: SeededLoop) -> T:
+        world = World(loop, scratch, faults, nodes=nodes)
+        await world.start()
+        try:
+            return await story(world)
+        finally:
+            await world.close()
+
+    try:
+        return simulate(seed, main)
+    finally:
+        shutil.rmtree(scratch)
+
+
+class Process:
+    """One component. ``life`` is one life of it; ``down`` seconds pass between a death and the next life."""
+
+    def __init__(self, world: World, name: str, life: Callable[[], Coroutine[Any, Any, None]], down: float = 2.0) -> None:
+        self._world = world
+        self.name = name
+        self._life = life
+        self._down = down
+        self._task: asyncio.Task[None] | None = None
+        self._again: asyncio.Task[None] | None = None
+        self.lives = 0
+        self.halted = False
+
+    def start(self) -> None:
+        self.lives += 1
+        self._task = asyncio.create_task(self._life(), name=self.name)
+        self._task.add_done_callback(self._ended)
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        if not task.cancelled() and task.exception() is not None:
+            self._world.failures.append(f"{self.name} failed: {task.exception()!r}")
+
+    def crash_soon(self) -> None:
+        """It dies before anything else of it runs."""
+        if self._task is None:
+            return
+        task, self._task = self._task, None
+        self._world.cut(self.name)
+        task.cancel()
+        self._again = asyncio.create_task(self._revive(task))
+
+    async def crash(self) -> None:
+        """Called from within: never returns."""
+        self.crash_soon()
+        await asyncio.get_running_loop().create_future()
+
+    async def _revive(self, task: asyncio.Task[None]) -> None:
+        await asyncio.gather(task, return_exceptions=True)
+        await asyncio.sleep(self._world.loop.random.uniform(0.1, 2) * self._down)
+        if not self.halted:
+            self.start()
+
+    async def halt(self) -> None:
+        """It stays away."""
+        self.halted = True
+        tasks = [task for task in (self._task, self._again) if task is not None]
+        self._task = None
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+class World:
+    """``faults`` decides what goes wrong. Owned by ``simulate``'s loop."""
+
+    def __init__(self, loop: SeededLoop, scratch: Path, faults: Faults | None = None, *, nodes: int = 2) -> None:
+        self.loop = loop
+        self.faults = faults or Faults()
+        self.scratch = scratch
+        self.store = _bases[0].copy()
+        self.registry: Registry
+        self.disk = Disk()
+        """Storage that every node reaches."""
+        self.machines: dict[str, Machine] = {}
+        self.processes: dict[str, Process] = {}
+        self.failures: list[str] = []
+        self.zone = Zone("cluster.local", "10.96.0.10", ("10.192.0.0/10", "10.96.0.0/12"))
+        self.unreached: set[str] = set()
+        """Processes whose requests do not arrive."""
+        self.unheard: set[str] = set()
+        """Processes to which no reply arrives."""
+        self._up = asyncio.Event()
+        self._streams: dict[Stream, str] = {}
+        self._serving: set[asyncio.Task[Any]] = set()
+        self._rising: asyncio.Task[None] | None = None
+        for number in range(nodes):
+            self._add_node(f"node-{number}", f"10.{200 + number}")
+
+    def _add_node(self, name: str, prefix: str) -> None:
+        machine = self.machines[name] = Machine(name, self.loop, self.disk)
+        machine.start_seconds, machine.end_seconds = 0.2, 0.3
+
+        async def life() -> None:
+            user = User(f"system:node:{name}", ("system:nodes", "system:authenticated"))
+            client = LabClient(self, self.processes[name], user, "kubelet")
+            images = SimulatedImages(lambda reference: not reference.startswith(MISSING))
+            node = SimulatedNode(
+                client, machine, self.scratch / name, self.loop, driver=BuiltinEngine.name, prefix=prefix, images=images
+            )
+            await node.run()
+
+        self.processes[name] = Process(self, name, life)
+
+    # The server
+
+    async def start(self) -> None:
+        await self._rise()
+        self.processes["controllers"] = Process(self, "controllers", self._controllers)
+        self.processes["dns"] = Process(self, "dns", self._names)
+        for process in self.processes.values():
+            process.start()
+
+    async def _rise(self) -> None:
+        self.registry = Registry(self.store, TABLE, self.loop, new_uid=lambda: new_uid(self.loop))
+        await self.registry.start()
+        self._up.set()
+
+    def crash_server(self) -> None:
+        """It dies now; what was committed stays."""
+        if not self._up.is_set():
+            return
+        self._up.clear()
+        for stream in list(self._streams):
+            stream.cut()
+        for task in self._serving:
+            task.cancel()
+        self._rising = asyncio.create_task(self._again(self.registry))
+
+    async def _again(self, dead: Registry) -> None:
+        await dead.close()
+        await asyncio.sleep(self.loop.random.uniform(0.05, 3))
+        await self._rise()
+
+    async def serve(self, work: Callable[[Registry], Awaitable[Obj]], *, write: bool) -> Obj:
+        """A request in the server's process. Raises OSError or UnknownOutcomeError when that dies under it."""
+        task = asyncio.ensure_future(work(self.registry))
+        self._serving.add(task)
+        try:
+            await asyncio.wait((task,))
+        except asyncio.CancelledError:
+            task.add_done_callback(_forget)  # the server goes on without its client
+            raise
+        finally:
+            self._serving.discard(task)
+        if task.cancelled():
+            raise UnknownOutcomeError("lab: the server died") if write else ConnectionResetError("lab: the server died")
+        return task.result()
+
+    def reaches(self, process: str, *, reply: bool = False) -> bool:
+        return self._up.is_set() and process not in (self.unheard if reply else self.unreached)
+
+    def connected(self, process: str, events: Any) -> Stream:
+        stream = Stream(events)
+        self._streams[stream] = process
+        stream.on_close(lambda: self._streams.pop(stream, None))
+        return stream
+
+    def cut(self, process: str) -> None:
+        for stream, name in list(self._streams.items()):
+            if name == process:
+                stream.cut()
+
+    def partition(self, name: str, *, requests: bool = True, replies: bool = True) -> None:
+        """Nothing (or only one way) gets through between a process and the server."""
+        self.unreached |= {name} if requests else set()
+        self.unheard |= {name} if replies else set()
+        self.cut(name)
+
+    def join(self, name: str) -> None:
+        self.unreached.discard(name)
+        self.unheard.discard(name)
+
+    # The other components
+
+    async def _controllers(self) -> None:
+        process = self.processes["controllers"]
+
+        def client(name: str) -> LabClient:
+            if name in ("kube-scheduler", "kube-controller-manager"):
+                return LabClient(self, process, User(f"system:{name}", ("system:authenticated",)), name)
+            groups = ("system:serviceaccounts", "system:serviceaccounts:kube-system", "system:authenticated")
+            user = User(f"system:serviceaccount:kube-system:{name}", groups)
+            return LabClient(self, process, user, "kube-controller-manager")
+
+        await run_all(client, ca_pem="lab", clock=self.loop)
+
+    async def _names(self) -> None:
+        """The nameserver's records, of one node."""
+        client = LabClient(self, self.processes["dns"], User("system:node:node-0", ("system:nodes", "system:authenticated")), "kubelet")
+        services, slices = Informer(client, SERVICES), Informer(client, ENDPOINTSLICES)
+        services.on_change(lambda old, new: self.zone.set_service(*_names_of(new or old), new))
+        slices.on_change(lambda old, new: self.zone.set_slice(*_names_of(new or old), new))
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(services.run())
+            tasks.create_task(slices.run())
+
+    # The user
+
+    @property
+    def user(self) -> LocalClient:
+        """Somebody whose requests always arrive, while there is a server."""
+        return LocalClient(self.registry, ADMIN, "kubectl")
+
+    async def up(self) -> LocalClient:
+        await self._up.wait()
+        return self.user
+
+    async def heal(self) -> None:
+        """Nothing goes wrong any more; what is away comes back, but for what was halted on purpose."""
+        self.faults.calm = True
+        self.unreached.clear()
+        self.unheard.clear()
+        for machine in self.machines.values():
+            machine.heeds = lambda _config, _signal: True
+        await self._up.wait()
+
+    async def close(self) -> None:
+        for process in self.processes.values():
+            await process.halt()
+        if self._rising is not None:
+            self._rising.cancel()
+            await asyncio.gather(self._rising, return_exceptions=True)
+        await self.registry.close()
+
+
+def _forget(task: asyncio.Task[Any]) -> None:
+    if not task.cancelled():
+        task.exception()
+
+
+def _names_of(obj: Obj | None) -> tuple[str, str]:
+    metadata = (obj or {})["metadata"]
+    return metadata.get("namespace", ""), metadata["name"]

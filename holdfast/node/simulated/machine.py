@@ -1,0 +1,143 @@
+"""What is physically there: processes, addresses and disks. It outlives the node's own process.
+
+A container does what its first words say: ``sleep N`` and ``true`` end well, ``false`` ends with 1, all else runs until
+it is killed. Hooks let a test make them slow, sick or stubborn.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+
+from holdfast.lib.clock import Clock
+from holdfast.node.runtimes.api import InstanceConfig, InstanceState
+
+Watcher = Callable[[InstanceState], None]
+KILLED, TERMINATED = 137, 143
+_NUMBERS = {"SIGKILL": 9, "SIGTERM": 15, "SIGINT": 2, "SIGQUIT": 3}
+
+
+@dataclass
+class Disk:
+    """Volumes by handle: who wrote there, one line a process, in order. Shared by machines that reach the same storage."""
+
+    volumes: dict[str, list[str]] = field(default_factory=dict)
+    sizes: dict[str, int] = field(default_factory=dict)
+
+
+class Machine:
+    """``disk``: the volumes within its reach."""
+
+    def __init__(self, name: str, clock: Clock, disk: Disk | None = None) -> None:
+        self.name = name
+        self.clock = clock
+        self.disk = disk or Disk()
+        self.boot = 1
+        self.instances: dict[str, InstanceState] = {}
+        self.configs: dict[str, InstanceConfig] = {}
+        self.addresses: dict[str, str] = {}
+        self.staged: dict[str, str] = {}
+        """Handle of a mounted volume by where it is mounted."""
+        self.watchers: list[Watcher] = []
+        self.start_seconds = 0.0
+        self.end_seconds = 0.0
+        """From the signal that asks a process to end to its end."""
+        self.is_well: Callable[[InstanceConfig], bool] = lambda _config: True
+        """What its probes find."""
+        self.heeds: Callable[[InstanceConfig, str], bool] = lambda _config, _signal: True
+        """Whether a signal has its effect."""
+        self._pids = 100
+        self._timers: dict[str, asyncio.TimerHandle] = {}
+
+    @property
+    def boot_id(self) -> str:
+        return f"{self.name}-{self.boot}"
+
+    def living(self) -> list[InstanceConfig]:
+        return [self.configs[state.id] for state in self.instances.values() if state.phase == "running"]
+
+    def holders(self, fence: str) -> set[str]:
+        """Uids of the pods whose processes hold a fence."""
+        return {config.pod_uid for config in self.living() if fence in config.fence_files}
+
+    def start(self, config: InstanceConfig) -> InstanceState:
+        self._pids += 1
+        state = InstanceState(
+            config.id,
+            config.pod_uid,
+            config.container,
+            config.attempt,
+            "running",
+            pid=self._pids,
+            started_at=self.clock.now(),
+        )
+        self.instances[config.id], self.configs[config.id] = state, config
+        for mount in config.mounts:
+            handle = self.staged.get(mount.source)
+            if handle is not None:
+                self.disk.volumes[handle].append(
+                    f"{config.namespace}/{config.pod_name} {config.pod_uid} {config.container} {config.attempt}"
+                )
+        end = _ending(config.args)
+        if end is not None:
+            self._at(config.id, end[0], end[1], 0)
+        return state
+
+    def _at(self, id: str, seconds: float, code: int, signal: int) -> None:
+        waiting = self._timers.pop(id, None)
+        if waiting is not None:
+            waiting.cancel()
+        if seconds <= 0:
+            self.end(id, code, signal)
+            return
+        self._timers[id] = asyncio.get_running_loop().call_later(seconds, self.end, id, code, signal)
+
+    def signal(self, id: str, signal: str) -> None:
+        state = self.instances.get(id)
+        if state is None or state.phase != "running" or not self.heeds(self.configs[id], signal):
+            return
+        number = _NUMBERS.get(signal, 15)
+        self._at(id, 0.0 if signal == "SIGKILL" else self.end_seconds, 128 + number, number)
+
+    def end(self, id: str, code: int, signal: int = 0) -> None:
+        """The process is gone."""
+        waiting = self._timers.pop(id, None)
+        if waiting is not None:
+            waiting.cancel()
+        state = self.instances.get(id)
+        if state is None or state.phase != "running":
+            return
+        reason = "Completed" if code == 0 else "Error"
+        ended = replace(state, phase="exited", finished_at=self.clock.now(), exit_code=code, signal=signal, reason=reason)
+        self.instances[id] = ended
+        for watcher in self.watchers:
+            watcher(ended)
+
+    def remove(self, id: str) -> None:
+        if self.instances.get(id) is not None and self.instances[id].phase != "running":
+            del self.instances[id], self.configs[id]
+
+    def power_off(self) -> None:
+        """Every process is gone at once, and nobody is there to notice; what was mounted is not any more."""
+        self.boot += 1
+        for waiting in self._timers.values():
+            waiting.cancel()
+        self._timers.clear()
+        self.watchers.clear()
+        self.instances.clear()
+        self.configs.clear()
+        self.addresses.clear()
+        self.staged.clear()
+
+
+def _ending(args: tuple[str, ...]) -> tuple[float, int] | None:
+    """(seconds, exit code) of a program that ends by itself."""
+    match args:
+        case ("sleep", seconds, *_) if seconds.replace(".", "", 1).isdigit():
+            return float(seconds), 0
+        case ("true", *_):
+            return 0.001, 0
+        case ("false", *_):
+            return 0.001, 1
+    return None

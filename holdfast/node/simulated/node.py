@@ -1,0 +1,103 @@
+"""A simulated node, put together: registration, pods and claims over one ``Machine``."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from typing import Any
+
+from holdfast.client.api import Client
+from holdfast.client.events import EventRecorder
+from holdfast.client.informer import Informer
+from holdfast.kinds.kind import Obj
+from holdfast.kinds.resources import PODS
+from holdfast.lib.clock import Clock
+from holdfast.node.api import Images
+from holdfast.node.pods import model
+from holdfast.node.pods.files import Cluster
+from holdfast.node.pods.manager import PodManager
+from holdfast.node.pods.services import PodServices
+from holdfast.node.registration import Registration
+from holdfast.node.simulated.machine import Machine
+from holdfast.node.simulated.parts import SimulatedEngine, SimulatedImages, SimulatedNetwork, SimulatedVolumes
+from holdfast.node.simulated.runtime import SimulatedProber, SimulatedRuntime
+from holdfast.node.volumes import Provisioner
+
+ADDRESS = "127.0.0.1"
+CAPACITY = {"cpu": "10000", "memory": "100Ti", "ephemeral-storage": "100Ti", "pods": "100000"}
+
+
+class SimulatedNode:
+    """One life of the node's process. ``directory`` and ``machine`` outlive it."""
+
+    def __init__(
+        self,
+        client: Client,
+        machine: Machine,
+        directory: Path,
+        clock: Clock,
+        *,
+        driver: str,
+        prefix: str = "10.88",
+        images: Images | None = None,
+    ) -> None:
+        """``driver``: the storage engine it stands in for; ``prefix``: of its pods' addresses."""
+        self._client = client
+        directory.mkdir(parents=True, exist_ok=True)
+        images = images or SimulatedImages()
+        self._runtime = SimulatedRuntime(machine)
+        engine = SimulatedEngine(driver, machine)
+        self._registration = Registration(client, machine.name, clock, directory, images, "simulated://1", ADDRESS, lambda: 0)
+        self._registration.capacity = CAPACITY
+        self._volumes = SimulatedVolumes(client, {driver: engine}, directory, machine.name, machine.boot_id, clock, self._capacity)
+        self._events = EventRecorder(client, "kubelet", machine.name, now=clock.now)
+        made = EventRecorder(client, driver, machine.name, now=clock.now)
+        self._recorders = (self._events, made)
+        self._provisioner = Provisioner(client, engine, machine.name, made)
+        self._pods = Informer(client, PODS, fields=f"spec.nodeName={machine.name}")
+        services = PodServices(
+            client,
+            self._runtime,
+            images,
+            self._volumes,
+            SimulatedNetwork(machine, prefix),
+            self._events,
+            clock,
+            Cluster("", "cluster.local"),
+            directory / "node" / "pods",
+            directory / "node" / "logs",
+            host_ip=ADDRESS,
+            capacity=self._capacity,
+        )
+        services.prober = SimulatedProber(machine)
+        services.starting = asyncio.Semaphore(1000)
+        self._manager = PodManager(services)
+        self._synced = False
+        self._pods.on_change(self._changed)
+
+    def _capacity(self) -> dict[str, Any]:
+        return self._registration.capacity
+
+    def _changed(self, old: Obj | None, new: Obj | None) -> None:
+        if not self._synced:
+            return
+        if old is not None and (new is None or model.uid(old) != model.uid(new)):
+            self._manager.missing(old)
+        if new is not None:
+            self._manager.update(new)
+
+    async def run(self) -> None:
+        """Until cancelled; the machine keeps what runs."""
+        await self._volumes.start()
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                for work in (self._manager, self._registration, self._pods, self._provisioner, *self._recorders):
+                    tasks.create_task(work.run())
+                await self._pods.wait_synced()
+                await self._registration.registered.wait()
+                self._synced = True
+                for pod in self._pods.list():
+                    self._manager.update(pod)
+                self._manager.take_up(self._pods.list())
+        finally:
+            await self._runtime.close()

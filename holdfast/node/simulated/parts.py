@@ -1,0 +1,111 @@
+"""The rest of a simulated node's machine: images, addresses, volumes."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from holdfast.kinds.kind import Obj
+from holdfast.node.api import Image, PodNetwork
+from holdfast.node.simulated.machine import Machine
+from holdfast.node.volumes.manager import NodeVolumes
+from holdfast.volumes.api import Volume, VolumeError
+
+
+class SimulatedImages:
+    """Every image is there, unless ``is_there`` says otherwise."""
+
+    def __init__(self, is_there: Callable[[str], bool] = lambda _reference: True) -> None:
+        self._is_there = is_there
+
+    def find(self, reference: str) -> Image | None:
+        if not self._is_there(reference):
+            return None
+        return Image(f"simulated:{reference}", reference, (), entrypoint=("run",))
+
+    def list(self) -> list[Image]:
+        return []
+
+
+class SimulatedNetwork:
+    """Addresses of ``prefix``.0.0/16, kept by the machine."""
+
+    dns_address = ""
+
+    def __init__(self, machine: Machine, prefix: str) -> None:
+        self._machine = machine
+        self._prefix = prefix
+        self._last = 0
+
+    async def start(self) -> None:
+        return
+
+    async def close(self, *, remove: bool) -> None:
+        return
+
+    async def add(self, uid: str, namespace: str, name: str) -> PodNetwork:
+        if uid not in self._machine.addresses:
+            taken = set(self._machine.addresses.values())
+            while True:
+                self._last = self._last % 65000 + 1
+                address = f"{self._prefix}.{self._last // 250}.{self._last % 250 + 2}"
+                if address not in taken:
+                    break
+            self._machine.addresses[uid] = address
+        return PodNetwork(self._machine.addresses[uid], "")
+
+    async def remove(self, uid: str) -> None:
+        self._machine.addresses.pop(uid, None)
+
+    def get(self, uid: str) -> PodNetwork | None:
+        address = self._machine.addresses.get(uid)
+        return PodNetwork(address, "") if address else None
+
+    def uids(self) -> set[str]:
+        return set(self._machine.addresses)
+
+    async def connect(self, netns: str, host: str, port: int) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        raise OSError(f"{host}:{port}: nothing listens on a simulated node")
+
+
+class SimulatedEngine:
+    """Volumes on the machine's disk. A volume is never in reach of processes before it is staged."""
+
+    def __init__(self, name: str, machine: Machine) -> None:
+        self.name = name
+        self._machine = machine
+
+    async def create(self, handle: str, capacity: int, parameters: Mapping[str, str]) -> Volume:
+        disk = self._machine.disk
+        disk.volumes.setdefault(handle, [])
+        return Volume(handle, disk.sizes.setdefault(handle, capacity))
+
+    async def delete(self, handle: str) -> None:
+        if handle in self._machine.staged.values():
+            raise VolumeError(f"volume {handle} is mounted: it is deleted when nothing uses it")
+        self._machine.disk.volumes.pop(handle, None)
+
+    async def stage(self, handle: str, target: str, *, read_only: bool = False) -> str:
+        if handle not in self._machine.disk.volumes:
+            raise VolumeError(f"volume {handle} is not on this disk")
+        self._machine.staged[target] = handle
+        return target
+
+    async def unstage(self, handle: str, target: str) -> None:
+        self._machine.staged.pop(target, None)
+
+    async def close(self) -> None:
+        self._machine.staged.clear()
+
+
+class SimulatedVolumes(NodeVolumes):
+    """Claims are found, fenced and mounted as on any node; of all other volumes nothing is made."""
+
+    async def _prepare(self, pod: Obj, volume: Obj) -> str:
+        if volume.get("persistentVolumeClaim"):
+            return await super()._prepare(pod, volume)
+        return str(Path("/simulated") / volume["name"])
+
+    async def refresh(self, pod: Obj) -> None:
+        return
