@@ -45,12 +45,12 @@ class _NoFiles:
 class SeededLoop(asyncio.BaseEventLoop):
     """Also a ``lib.clock.Clock``: ``now`` begins at ``EPOCH``."""
 
-    def __init__(self, seed: int) -> None:
+    def __init__(self, seed: int, begin: float = 0.0) -> None:
         super().__init__()
         self.random = random.Random(seed)
         self.slowness = 1.0
         """How much longer work in threads takes than usual."""
-        self._time = 0.0
+        self._time = begin
         self._selector = _NoFiles(self)
 
     def time(self) -> float:
@@ -111,11 +111,11 @@ def sealed(seed: int) -> Iterator[None]:
         yield
 
 
-def simulate(seed: int, main: Callable[[SeededLoop], Coroutine[Any, Any, T]]) -> T:
-    """Runs ``main`` to its end on a loop of its own. The process's ``random`` is seeded for the time being."""
+def simulate(seed: int, main: Callable[[SeededLoop], Coroutine[Any, Any, T]], *, begin: float = 0.0) -> T:
+    """Runs ``main`` to its end on a loop of its own, from time ``begin``. The process's ``random`` is seeded for the time being."""
     state = random.getstate()
     random.seed(seed)
-    loop = SeededLoop(seed)
+    loop = SeededLoop(seed, begin)
     gc.collect()
     gc.disable()  # when a forgotten generator is closed must not depend on how much was allocated before
     try:

@@ -40,11 +40,15 @@ class LabClient:
         self._user = user
         self._agent = agent
 
-    async def _call(self, verb: str, resource: Resource, subresource: str, work: Work) -> Obj:
+    async def _call(
+        self, verb: str, resource: Resource, subresource: str, work: Work, name: tuple[str, str] = ("", ""), body: Any = None
+    ) -> Obj:
+        """``name``: namespace and name; ``body``: what the judge is to see of a write."""
         world, process = self._world, self._process
         write = verb not in ("get", "list")
         what = f"{resource.plural}/{subresource}" if subresource else resource.plural
-        fault = world.faults.at(process.name, f"{self._user.name.rpartition(':')[2]} {verb} {what}", write=write)
+        who = self._user.name.rpartition(":")[2]
+        fault = world.faults.at(process.name, f"{who} {verb} {what}", write=write)
         await asyncio.sleep(world.loop.delay(LATENCY))
         if fault is Fault.LATE:
             await asyncio.sleep(world.loop.random.uniform(0.5, 20))
@@ -56,6 +60,8 @@ class LabClient:
             raise _REFUSALS[fault]
         if fault is Fault.LOST or not world.reaches(process.name):
             raise ConnectionRefusedError("lab: the server is not reached")
+        if body is not None and not subresource:
+            world.judge.asked(who, verb, resource.plural, *name, body)
         answer = await world.serve(lambda registry: work(LocalClient(registry, self._user, self._agent)), write=write)
         if fault is Fault.CRASH_NO_REPLY:
             await process.crash()
@@ -92,7 +98,7 @@ class LabClient:
         async def work(client: LocalClient) -> Obj:
             return await client.create(resource, obj, namespace, subresource=subresource, name=name)
 
-        return await self._call("create", resource, subresource, work)
+        return await self._call("create", resource, subresource, work, (namespace, name), obj)
 
     async def update(self, resource: Resource, obj: Obj, *, subresource: str = "") -> Obj:
         return await self._call("update", resource, subresource, lambda client: client.update(resource, obj, subresource=subresource))
@@ -127,7 +133,7 @@ class LabClient:
                 propagation=propagation,
             )
 
-        return await self._call("delete", resource, "", work)
+        return await self._call("delete", resource, "", work, (namespace, name), {"uid": uid})
 
     async def watch(
         self,

@@ -7,10 +7,12 @@ The code is the product's own; what is simulated is the machine below it and the
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import gc
 import shutil
 import tempfile
 import uuid
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Iterator, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -20,10 +22,12 @@ from holdfast.kinds.builtin import builtin_table
 from holdfast.kinds.kind import Obj
 from holdfast.kinds.resources import ENDPOINTSLICES, SERVICES
 from holdfast.lab.faults import Faults
+from holdfast.lab.judge import Judge
 from holdfast.lab.loop import SeededLoop, simulate
 from holdfast.lab.transport import LabClient, Stream
 from holdfast.machinery.errors import UnknownOutcomeError
 from holdfast.node.nameserver import Zone
+from holdfast.node.runtimes.api import InstanceConfig, InstanceState
 from holdfast.node.simulated.machine import Disk, Machine
 from holdfast.node.simulated.node import SimulatedNode
 from holdfast.node.simulated.parts import SimulatedImages
@@ -31,6 +35,7 @@ from holdfast.registry.bootstrap import bootstrap
 from holdfast.registry.local import LocalClient
 from holdfast.registry.registry import Registry
 from holdfast.registry.request import User
+from holdfast.store.api import Change, Record
 from holdfast.store.memory import MemoryStore
 from holdfast.volumes.builtin import BuiltinEngine
 
@@ -40,40 +45,95 @@ ADMIN = User("kubernetes-admin", ("system:masters", "system:authenticated"))
 MISSING = "missing"
 """Images whose name begins so are on no node."""
 TABLE = builtin_table()
-_bases: list[MemoryStore] = []
+_bases: dict[int, MemoryStore] = {}
 
 
 def new_uid(loop: SeededLoop) -> str:
     return str(uuid.UUID(int=loop.random.getrandbits(128), version=4))
 
 
-async def _first(loop: SeededLoop) -> MemoryStore:
+BEFORE = 10.0
+"""Virtual seconds in which the first cluster comes to rest, before time 0."""
+
+
+async def _first(loop: SeededLoop, scratch: Path, nodes: int) -> MemoryStore:
+    """An empty cluster at rest: controllers have said what they have to say, nodes are registered."""
     store = MemoryStore()
     registry = Registry(store, TABLE, loop, new_uid=lambda: new_uid(loop))
     await registry.start()
     await bootstrap(registry, ca_pem="lab")
     await registry.close()
-    return store.copy()
+    world = World(loop, scratch, store, nodes=nodes)
+    await world.start()
+    await asyncio.sleep(BEFORE)
+    await world.close()
+    return world.store
 
 
 def run_world(seed: int, story: Callable[[World], Coroutine[Any, Any, T]], faults: Faults | None = None, *, nodes: int = 2) -> T:
     """A world, until ``story`` is told."""
-    if not _bases:
-        _bases.append(simulate(0, _first))  # what every cluster begins with, made once
-    scratch = Path(tempfile.mkdtemp(prefix="holdfast-lab-", dir=SCRATCH if SCRATCH.is_dir() else None))
+    if nodes not in _bases:  # what every cluster begins with, made once
+        with _scratch() as scratch:
+            _bases[nodes] = simulate(-1, lambda loop: _first(loop, scratch, nodes), begin=-BEFORE - 1)
+        gc.freeze()
 
     async def main(loop: SeededLoop) -> T:
-        world = World(loop, scratch, faults, nodes=nodes)
+        world = World(loop, scratch, _bases[nodes], faults, nodes=nodes)
         await world.start()
         try:
             return await story(world)
         finally:
             await world.close()
 
-    try:
+    with _scratch() as scratch:
         return simulate(seed, main)
+
+
+@contextlib.contextmanager
+def _scratch() -> Iterator[Path]:
+    path = Path(tempfile.mkdtemp(prefix="holdfast-lab-", dir=SCRATCH if SCRATCH.is_dir() else None))
+    try:
+        yield path
     finally:
-        shutil.rmtree(scratch)
+        shutil.rmtree(path)
+
+
+class TruthStore(MemoryStore):
+    """The store, whose every commit somebody sees at once."""
+
+    def __init__(self, base: MemoryStore) -> None:
+        super().__init__()
+        self.take(base)
+        self.told: Callable[[Change], None] = lambda _change: None
+
+    def live(self) -> Mapping[str, Record]:
+        return self._live
+
+    def _commit(self, change: Change, previous: Record | None) -> int:
+        revision = super()._commit(change, previous)
+        self.told(change)
+        return revision
+
+
+class WatchedMachine(Machine):
+    """A machine whose every start the judge sees."""
+
+    judge: Judge
+
+    def start(self, config: InstanceConfig) -> InstanceState:
+        self.judge.started(self, config)
+        return super().start(config)
+
+
+class WatchedVolumes(dict[str, list[str]]):
+    def __init__(self, judge: Judge) -> None:
+        super().__init__()
+        self._judge = judge
+
+    def pop(self, handle: str, default: Any = None) -> Any:
+        if handle in self:
+            self._judge.erased(handle)
+        return super().pop(handle, default)
 
 
 class Process:
@@ -131,15 +191,19 @@ class Process:
 class World:
     """``faults`` decides what goes wrong. Owned by ``simulate``'s loop."""
 
-    def __init__(self, loop: SeededLoop, scratch: Path, faults: Faults | None = None, *, nodes: int = 2) -> None:
+    def __init__(
+        self, loop: SeededLoop, scratch: Path, base: MemoryStore, faults: Faults | None = None, *, nodes: int = 2
+    ) -> None:
         self.loop = loop
         self.faults = faults or Faults()
         self.scratch = scratch
-        self.store = _bases[0].copy()
+        self.store = TruthStore(base)
+        self.judge = Judge(self)
+        self.store.told = self.judge.committed
         self.registry: Registry
-        self.disk = Disk()
+        self.disk = Disk(WatchedVolumes(self.judge))
         """Storage that every node reaches."""
-        self.machines: dict[str, Machine] = {}
+        self.machines: dict[str, WatchedMachine] = {}
         self.processes: dict[str, Process] = {}
         self.failures: list[str] = []
         self.zone = Zone("cluster.local", "10.96.0.10", ("10.192.0.0/10", "10.96.0.0/12"))
@@ -155,7 +219,8 @@ class World:
             self._add_node(f"node-{number}", f"10.{200 + number}")
 
     def _add_node(self, name: str, prefix: str) -> None:
-        machine = self.machines[name] = Machine(name, self.loop, self.disk)
+        machine = self.machines[name] = WatchedMachine(name, self.loop, self.disk)
+        machine.judge = self.judge
         machine.start_seconds, machine.end_seconds = 0.2, 0.3
 
         async def life() -> None:

@@ -27,12 +27,10 @@ class MemoryStore:
         self._revision = 0
         self._compacted = 0
 
-    def copy(self) -> MemoryStore:
-        """Another store with the same content and history."""
-        other = MemoryStore()
-        other._live, other._keys, other._changes = dict(self._live), [*self._keys], [*self._changes]
-        other._revision, other._compacted = self._revision, self._compacted
-        return other
+    def take(self, other: MemoryStore) -> None:
+        """Begins with the content and history of another one."""
+        self._live, self._keys, self._changes = dict(other._live), [*other._keys], [*other._changes]
+        self._revision, self._compacted = other._revision, other._compacted
 
     async def start(self) -> None:
         return

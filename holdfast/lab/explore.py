@@ -1,0 +1,157 @@
+"""Running many worlds: every crash point of every story (plans), then seeds; what was found, and the command that repeats it.
+
+``python -m holdfast.lab.explore --help``. A result is plain data, so that worlds may run in several processes.
+"""
+
+from __future__ import annotations
+
+import argparse
+import functools
+import multiprocessing
+import sys
+import time
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+
+from holdfast.lab.faults import CRASHES, REFUSALS, SERVER, Fault, Faults, OneFault, Storm
+from holdfast.lab.stories import STORIES, Stage
+from holdfast.lab.world import World, run_world
+
+
+@dataclass(frozen=True)
+class Case:
+    """One world: a story, told with one fault at the ``number``-th write, or (``fault`` None) in a storm of ``seed``."""
+
+    story: str
+    seed: int = 0
+    fault: Fault | None = None
+    number: int = -1
+
+    def __str__(self) -> str:
+        if self.fault is None:
+            return f"{self.story} --seed {self.seed}"
+        return f"{self.story} --fault {self.fault.name} --write {self.number}"
+
+
+@dataclass
+class Result:
+    case: Case
+    violations: list[str] = field(default_factory=list)
+    fired: Counter[tuple[str, Fault]] = field(default_factory=Counter)
+    writes: list[tuple[str, str]] = field(default_factory=list)
+    created: Counter[str] = field(default_factory=Counter)
+    deleted: Counter[str] = field(default_factory=Counter)
+    virtual: float = 0.0
+    seconds: float = 0.0
+
+
+def run(case: Case) -> Result:
+    """Tells the story. A crash of the lab itself is a violation too."""
+    faults: Faults
+    if case.fault is not None:
+        faults = OneFault(number=case.number, fault=case.fault)
+    else:
+        faults = Storm.of(case.seed) if case.seed else Faults()
+    begun = time.perf_counter()
+    result = Result(case)
+    try:
+        run_world(case.seed, functools.partial(_tell, case, result), faults)
+    except Exception as error:
+        result.violations.append(f"the lab failed: {error!r}")
+    result.fired, result.writes = faults.fired, faults.writes
+    result.seconds = time.perf_counter() - begun
+    return result
+
+
+async def _tell(case: Case, result: Result, world: World) -> None:
+    stage = Stage(world, hasty=case.fault is None and case.seed > 0)
+    await STORIES[case.story](stage)
+    await stage.end()
+    result.violations += world.judge.violations
+    result.created, result.deleted = world.judge.created, world.judge.deleted
+    result.virtual = world.loop.time()
+
+
+def plans(stories: Iterable[str], kinds: Iterable[Fault] = (*CRASHES, *SERVER, *REFUSALS)) -> Iterator[Case]:
+    """Each write of the undisturbed story, with each kind of fault."""
+    kinds = tuple(kinds)
+    for story in stories:
+        calm = run(Case(story))
+        for number in range(len(calm.writes)):
+            for kind in kinds:
+                yield Case(story, fault=kind, number=number)
+
+
+@dataclass
+class Summary:
+    cases: int = 0
+    fired: Counter[tuple[str, Fault]] = field(default_factory=Counter)
+    virtual: float = 0.0
+    seconds: float = 0.0
+    failed: list[Result] = field(default_factory=list)
+
+    def add(self, result: Result) -> None:
+        self.cases += 1
+        self.fired.update(result.fired)
+        self.virtual += result.virtual
+        self.seconds += result.seconds
+        if result.violations:
+            self.failed.append(result)
+
+    def text(self) -> str:
+        fired = sum(self.fired.values())
+        each = max(self.cases, 1)
+        head = f"{self.cases} worlds, {fired} faults fired ({fired / each:.1f} a world), {self.virtual / 3600:.1f} virtual hours"
+        return f"{head}, {1000 * self.seconds / each:.0f} ms a world, {len(self.failed)} with violations"
+
+
+def explore(cases: Iterable[Case], jobs: int = 1) -> Iterator[Result]:
+    if jobs == 1:
+        yield from map(run, cases)
+        return
+    with multiprocessing.get_context("spawn").Pool(jobs) as pool:
+        yield from pool.imap_unordered(run, cases, chunksize=8)
+
+
+def show(result: Result, stream: object = None) -> None:
+    print(f"\n{len(result.violations)} violations; again: python -m holdfast.lab.explore --story {result.case}")
+    for text in result.violations[:5]:
+        print(f"  {text}")
+    for (site, fault), count in list(result.fired.items())[:40]:
+        print(f"    {count} x {fault.value}: {site}")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--story", choices=sorted(STORIES), help="only this one")
+    parser.add_argument("--seed", type=int, help="one seed")
+    parser.add_argument("--fault", choices=[fault.name for fault in Fault], help="one fault, at --write")
+    parser.add_argument("--write", type=int, default=0)
+    parser.add_argument("--plans", action="store_true", help="every write of every story with every fault")
+    parser.add_argument("--seeds", type=int, default=0, help="so many seeds")
+    parser.add_argument("--first", type=int, default=1, help="the first of them")
+    parser.add_argument("--jobs", type=int, default=2)
+    given = parser.parse_args()
+    stories = [given.story] if given.story else sorted(STORIES)
+    cases: Iterable[Case]
+    if given.fault:
+        cases = [Case(stories[0], fault=Fault[given.fault], number=given.write)]
+    elif given.seed is not None:
+        cases = [Case(story, seed=given.seed) for story in stories]
+    elif given.plans:
+        cases = plans(stories)
+    else:
+        cases = (Case(stories[n % len(stories)], seed=n) for n in range(given.first, given.first + given.seeds))
+    single = given.fault or given.seed is not None
+    summary = Summary()
+    for result in explore(cases, 1 if single else given.jobs):
+        summary.add(result)
+        if result.violations or single:
+            show(result)
+    print(summary.text())
+    sys.exit(1 if summary.failed else 0)
+
+
+if __name__ == "__main__":
+    main()

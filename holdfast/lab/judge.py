@@ -1,0 +1,225 @@
+"""The judge: looks at what is really there (store, processes, disks) at each step, and says which promise was broken.
+
+It never asks the API. P-n are the promises of docs/guarantees.md. A user's word (a forced deletion, a node declared lost)
+frees an identity early: such uids are ``vouched`` for.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING, Any
+
+import orjson
+
+from holdfast.controllers.statefulset import objects
+from holdfast.kinds.kind import Obj
+from holdfast.machinery import meta
+from holdfast.node.runtimes.api import InstanceConfig
+from holdfast.node.simulated.machine import Machine
+from holdfast.store.api import Change, Record
+
+if TYPE_CHECKING:
+    from holdfast.lab.world import World
+
+MOMENT = 1.0
+"""Seconds: a decision and its request take time, in which the world goes on."""
+POD, CLAIM, VOLUME, SET = "/registry/pods/", "/registry/persistentvolumeclaims/", "/registry/persistentvolumes/", "/registry/statefulsets/"
+
+
+class Judge:
+    def __init__(self, world: World) -> None:
+        self._world = world
+        self.violations: list[str] = []
+        self.vouched: set[str] = set()
+        self.created: Counter[str] = Counter()
+        self.deleted: Counter[str] = Counter()
+        self.writes = 0
+        """Commits of what is no chore."""
+        self.last_write = 0.0
+        self._gone: dict[str, float] = {}
+        """Uid of each removed object: when."""
+        self._unready: dict[str, float] = {}
+        """Uid of each pod that is not available: since when."""
+        self._bound: dict[str, str] = {}
+        """Claim uid: the volume it is bound to, for life."""
+        self._revision = world.store.revision
+
+    def says(self, promise: str, text: str) -> None:
+        self.violations.append(f"{promise} at {self._world.loop.time():.3f} s: {text}")
+
+    # The store
+
+    def objects(self, prefix: str) -> list[Obj]:
+        return [self._decoded(record) for key, record in self._world.store.live().items() if key.startswith(prefix)]
+
+    def object(self, key: str) -> Obj | None:
+        record = self._world.store.live().get(key)
+        return self._decoded(record) if record else None
+
+    @staticmethod
+    def _decoded(record: Record) -> Obj:
+        found: Obj = orjson.loads(record.value)
+        return found
+
+    def committed(self, change: Change) -> None:
+        now = self._world.loop.time()
+        if change.revision != self._revision + 1:
+            self.says("P-10", f"revision {change.revision} after {self._revision}")
+        self._revision = change.revision
+        key = change.record.key
+        if key.startswith(("/registry/leases/", "/registry/events/", "/registry/nodes/", "/registry/minions/")):
+            return
+        self.writes += 1
+        self.last_write = now
+        if change.type != "update":
+            (self.created if change.type == "create" else self.deleted)[key] += 1
+        obj = self._decoded(change.record)
+        if change.type == "delete":
+            self._gone[meta.uid(obj)] = now
+        if key.startswith(POD):
+            self._pod(change, obj, now)
+        elif key.startswith((CLAIM, VOLUME)):
+            self._binding(key, change, obj)
+        elif key.startswith(SET) and change.type != "delete":
+            self._counters(obj)
+
+    def _pod(self, change: Change, pod: Obj, now: float) -> None:
+        uid = meta.uid(pod)
+        well = change.type != "delete" and objects.is_ready(pod) and not meta.is_terminating(pod)
+        if well:
+            self._unready.pop(uid, None)
+        else:
+            self._unready.setdefault(uid, now)
+
+    def _binding(self, key: str, change: Change, obj: Obj) -> None:
+        """P-3: a claim and a volume belong to each other by uid, for life."""
+        if change.type == "delete":
+            return
+        if key.startswith(CLAIM):
+            volume, uid = obj["spec"].get("volumeName"), meta.uid(obj)
+            if volume and self._bound.setdefault(uid, volume) != volume:
+                self.says("P-3", f"claim {meta.key(obj)} was bound to {self._bound[uid]} and is bound to {volume}")
+            if (obj.get("status") or {}).get("phase") == "Bound":
+                found = self.object(f"{VOLUME}{volume}")
+                owner = ((found or {}).get("spec") or {}).get("claimRef") or {}
+                if found is not None and owner.get("uid") != uid:
+                    self.says("P-3", f"claim {meta.key(obj)} is Bound to {volume}, which belongs to {owner.get('name')} {owner.get('uid')}")
+            return
+        owner = (obj["spec"].get("claimRef") or {}).get("uid")
+        for other in self.objects(VOLUME) if owner else ():
+            if meta.name(other) != meta.name(obj) and (other["spec"].get("claimRef") or {}).get("uid") == owner:
+                self.says("P-3", f"volumes {meta.name(obj)} and {meta.name(other)} are both for claim {owner}")
+
+    def _counters(self, owner: Obj) -> None:
+        """P-17, of any status whatever."""
+        status = owner.get("status") or {}
+        total = status.get("replicas", 0)
+        for name in ("readyReplicas", "availableReplicas", "currentReplicas", "updatedReplicas"):
+            if not 0 <= status.get(name, 0) <= max(total, 0):
+                self.says("P-17", f"status of {meta.key(owner)}: {name} {status.get(name)} of {total}")
+
+    # What components ask for
+
+    def asked(self, who: str, verb: str, resource: str, namespace: str, name: str, body: Any) -> None:
+        if who == "statefulset-controller" and resource == "pods":
+            if verb == "create":
+                self._creates(body)
+            elif verb == "delete":
+                self._deletes(namespace, name, body)
+        elif who == "statefulset-controller" and resource == "persistentvolumeclaims" and verb == "delete":
+            self.says("P-4", f"the StatefulSet controller deletes claim {namespace}/{name}")
+        elif who == "generic-garbage-collector" and verb == "delete":
+            self._collects(resource, namespace, name, body)
+
+    def _set_of(self, pod: Obj) -> Obj | None:
+        owner = meta.controller_of(pod)
+        found = self.object(f"{SET}{meta.namespace(pod)}/{owner['name']}") if owner else None
+        return found if found is not None and owner and meta.uid(found) == owner["uid"] else None
+
+    def _is_well(self, owner: Obj, number: int, patience: float) -> bool:
+        pod = self.object(f"{POD}{meta.namespace(owner)}/{objects.pod_name(owner, number)}")
+        now = self._world.loop.time()
+        if pod is None:
+            return False
+        return now - self._unready.get(meta.uid(pod), now) <= patience
+
+    def _creates(self, pod: Obj) -> None:
+        """P-7: under OrderedReady a member begins when the one before it is well, by what is, not by what was heard."""
+        owner = self._set_of(pod)
+        if owner is None:
+            reference = meta.controller_of(pod) or {}
+            if reference.get("uid") not in self._gone:
+                self.says("P-7", f"pod {meta.name(pod)} is created for a set that is not there")
+            return
+        number, first = objects.ordinal(pod), objects.first_ordinal(owner)
+        if owner["spec"].get("podManagementPolicy") == "Parallel" or number <= first:
+            return
+        if not self._is_well(owner, number - 1, MOMENT):
+            self.says("P-7", f"{meta.name(pod)} is created while {objects.pod_name(owner, number - 1)} is not Ready")
+
+    def _deletes(self, namespace: str, name: str, body: Any) -> None:
+        pod = self.object(f"{POD}{namespace}/{name}")
+        if not body.get("uid"):
+            self.says("P-12", f"pod {name} is deleted without its uid")
+        if pod is None or meta.uid(pod) != body.get("uid") or meta.is_terminating(pod):
+            return
+        owner = self._set_of(pod)
+        if owner is None or owner["spec"].get("podManagementPolicy") == "Parallel" or not objects.is_ready(pod):
+            return
+        first, count = objects.first_ordinal(owner), objects.replicas(owner)
+        number = objects.ordinal(pod)
+        if number in range(first, first + count):
+            if number + 1 < first + count and not self._is_well(owner, number + 1, MOMENT):
+                self.says("P-7", f"{name} is updated while {objects.pod_name(owner, number + 1)} is not Ready")
+            return
+        higher = [p for p in self.objects(f"{POD}{namespace}/") if self._set_of(p) and objects.ordinal(p) > number]
+        if number >= first + count and [p for p in higher if meta.controller_of(p) == meta.controller_of(pod)]:
+            self.says("P-7", f"{name} goes before {meta.name(higher[0])}")
+
+    def _collects(self, resource: str, namespace: str, name: str, body: Any) -> None:
+        """P-16: nothing goes whose owner lives."""
+        found = self.object(f"/registry/{resource}/{namespace}/{name}" if namespace else f"/registry/{resource}/{name}")
+        if found is None or meta.uid(found) != body.get("uid"):
+            return
+        owners = found["metadata"].get("ownerReferences") or []
+        living = {meta.uid(self._decoded(record)): self._decoded(record) for record in self._world.store.live().values()}
+        alive = [living[r["uid"]] for r in owners if r["uid"] in living]
+        if not owners or any("foregroundDeletion" not in (o["metadata"].get("finalizers") or []) for o in alive):
+            owner = meta.name(alive[0]) if alive else "nobody"
+            self.says("P-16", f"{resource} {namespace}/{name} is collected; its owner: {owner}")
+
+    # Machines and disks
+
+    def started(self, machine: Machine, config: InstanceConfig) -> None:
+        who, now = f"{config.namespace}/{config.pod_name}", self._world.loop.time()
+        record = self.object(f"{POD}{who}")
+        live = meta.uid(record) if record else ""
+        if live != config.pod_uid and config.pod_uid not in self.vouched and now - self._gone.get(config.pod_uid, -1e9) > MOMENT:
+            self.says("P-1", f"{who} {config.pod_uid} starts on {machine.name}, but {live or 'nothing'} is the one of that name")
+        for other in self._world.machines.values():
+            for running in other.living():
+                if running.pod_uid == config.pod_uid and other is not machine:
+                    self.says("P-1", f"{who} {config.pod_uid} runs on {machine.name} and {other.name}")
+                if running.pod_uid in (config.pod_uid, *self.vouched):
+                    continue
+                if (running.namespace, running.pod_name) == (config.namespace, config.pod_name):
+                    self.says("P-1", f"{who} runs twice: {running.pod_uid} on {other.name}, {config.pod_uid} on {machine.name}")
+                if set(self._handles(other, running)) & set(self._handles(machine, config)):
+                    self.says("P-2", f"{who} and {running.pod_name} write to one volume at the same time")
+
+    @staticmethod
+    def _handles(machine: Machine, config: InstanceConfig) -> list[str]:
+        return [machine.staged[mount.source] for mount in config.mounts if mount.source in machine.staged]
+
+    def erased(self, handle: str) -> None:
+        """P-4: data goes when its claim is gone for good and nothing runs on it."""
+        for claim in self.objects(CLAIM):
+            if handle == f"pvc-{meta.uid(claim)}":
+                self.says("P-4", f"the data of {meta.key(claim)} is removed while the claim exists")
+        volume = self.object(f"{VOLUME}{handle}")
+        if volume is not None and volume["spec"].get("persistentVolumeReclaimPolicy") != "Delete":
+            self.says("P-4", f"the data of {handle} is removed against its policy")
+        for machine in self._world.machines.values():
+            for config in machine.living():
+                if handle in self._handles(machine, config):
+                    self.says("P-4", f"the data of {handle} is removed under {config.pod_name}")
