@@ -117,7 +117,7 @@ class Storm(Faults):
 
     def _choose(self, process: str, site: str, *, write: bool) -> Fault | None:
         found = self._draw((*CRASHES, *SERVER, *REFUSALS) if write else REFUSALS)
-        return None if found is Fault.CONFLICT and " create " in f" {site} " else found
+        return None if found is Fault.CONFLICT and site.split()[1] not in ("update", "patch", "delete") else found
 
     def resume(self, process: str, plural: str, revision: str) -> str:
         if self.calm or not revision or Fault.OLDER not in self.often or self.chance.random() > 0.5:

@@ -23,7 +23,12 @@ if TYPE_CHECKING:
 
 MOMENT = 1.0
 """Seconds: a decision and its request take time, in which the world goes on."""
-POD, CLAIM, VOLUME, SET = "/registry/pods/", "/registry/persistentvolumeclaims/", "/registry/persistentvolumes/", "/registry/statefulsets/"
+POD, CLAIM, VOLUME, SET = (
+    "/registry/pods/",
+    "/registry/persistentvolumeclaims/",
+    "/registry/persistentvolumes/",
+    "/registry/statefulsets/",
+)
 
 
 class Judge:
@@ -59,6 +64,7 @@ class Judge:
     @staticmethod
     def _decoded(record: Record) -> Obj:
         found: Obj = orjson.loads(record.value)
+        found["metadata"]["resourceVersion"] = str(record.revision)
         return found
 
     def committed(self, change: Change) -> None:
@@ -103,7 +109,9 @@ class Judge:
                 found = self.object(f"{VOLUME}{volume}")
                 owner = ((found or {}).get("spec") or {}).get("claimRef") or {}
                 if found is not None and owner.get("uid") != uid:
-                    self.says("P-3", f"claim {meta.key(obj)} is Bound to {volume}, which belongs to {owner.get('name')} {owner.get('uid')}")
+                    self.says(
+                        "P-3", f"claim {meta.key(obj)} is Bound to {volume}, which belongs to {owner.get('name')} {owner.get('uid')}"
+                    )
             return
         owner = (obj["spec"].get("claimRef") or {}).get("uid")
         for other in self.objects(VOLUME) if owner else ():
@@ -179,8 +187,12 @@ class Judge:
     def _collects(self, resource: str, namespace: str, name: str, body: Any) -> None:
         """P-16: nothing goes whose owner lives."""
         found = self.object(f"/registry/{resource}/{namespace}/{name}" if namespace else f"/registry/{resource}/{name}")
-        if found is None or meta.uid(found) != body.get("uid"):
-            return
+        if (
+            found is None
+            or meta.uid(found) != body["uid"]
+            or found["metadata"]["resourceVersion"] != (body["resourceVersion"] or found["metadata"]["resourceVersion"])
+        ):
+            return  # it will be refused
         owners = found["metadata"].get("ownerReferences") or []
         living = {meta.uid(self._decoded(record)): self._decoded(record) for record in self._world.store.live().values()}
         alive = [living[r["uid"]] for r in owners if r["uid"] in living]

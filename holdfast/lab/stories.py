@@ -23,14 +23,18 @@ from holdfast.machinery.errors import ApiError
 
 NAMESPACE = "default"
 PATIENCE = 3000.0
-QUIET = 90.0
+QUIET = 45.0
 
 
 def template(*, image: str = "one", claims: bool = True) -> Obj:
     mounts = [{"name": "www", "mountPath": "/data"}] if claims else []
     container = {"name": "main", "image": image, "volumeMounts": mounts}
     probe = {"exec": {"command": ["true"]}, "periodSeconds": 2, "failureThreshold": 1}
-    spec: Obj = {"automountServiceAccountToken": False, "terminationGracePeriodSeconds": 5, "containers": [{**container, "readinessProbe": probe}]}
+    spec: Obj = {
+        "automountServiceAccountToken": False,
+        "terminationGracePeriodSeconds": 5,
+        "containers": [{**container, "readinessProbe": probe}],
+    }
     return {"metadata": {"labels": {"app": "web"}}, "spec": spec}
 
 
@@ -94,6 +98,9 @@ class Stage:
 
     async def delete(self, *, propagation: str = "Background") -> None:
         await self.do(lambda: self.world.user.delete(STATEFULSETS, "web", NAMESPACE, propagation=propagation))
+        until = self.world.loop.time() + PATIENCE
+        while self.judge.object(f"{SET}{NAMESPACE}/web") is not None and self.world.loop.time() < until:
+            await asyncio.sleep(0.05)
         await self.rest()
 
     async def delete_pod(self, number: int, *, force: bool = False) -> None:
@@ -301,5 +308,9 @@ STORIES: dict[str, Story] = {
     "replace": replace,
     "orphans": orphans,
     "node-loss": node_loss,
-    **{f"retention-{deleted}-{scaled}": _retention(deleted, scaled) for deleted in ("Retain", "Delete") for scaled in ("Retain", "Delete")},
+    **{
+        f"retention-{deleted}-{scaled}": _retention(deleted, scaled)
+        for deleted in ("Retain", "Delete")
+        for scaled in ("Retain", "Delete")
+    },
 }
