@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import copy
-import ipaddress
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -98,9 +97,7 @@ class Stage:
 
     async def delete(self, *, propagation: str = "Background") -> None:
         await self.do(lambda: self.world.user.delete(STATEFULSETS, "web", NAMESPACE, propagation=propagation))
-        until = self.world.loop.time() + PATIENCE
-        while self.judge.object(f"{SET}{NAMESPACE}/web") is not None and self.world.loop.time() < until:
-            await asyncio.sleep(0.05)
+        await self._until(lambda: "the set is still there" if self.judge.object(f"{SET}{NAMESPACE}/web") else "")
         await self.rest()
 
     async def delete_pod(self, number: int, *, force: bool = False) -> None:
@@ -132,10 +129,12 @@ class Stage:
         await self._until_right()
 
     async def _until_right(self) -> None:
-        loop = self.world.loop
-        until = loop.time() + PATIENCE
-        while why := unlike(self.world):
-            if loop.time() > until:
+        await self._until(lambda: unlike(self.world))
+
+    async def _until(self, what_is_wrong: Callable[[], str]) -> None:
+        until = self.world.loop.time() + PATIENCE
+        while why := what_is_wrong():
+            if self.world.loop.time() > until:
                 self.judge.says("P-14", f"after {PATIENCE:.0f} s: {why}")
                 return
             await asyncio.sleep(0.25)
@@ -214,7 +213,7 @@ def _unlike_names(world: World, pods: dict[str, Obj]) -> str:
     found = {}
     for name in pods:
         answer = world.zone.lookup(f"{name}.web.{NAMESPACE}.svc.cluster.local", dnswire.A)
-        found[name] = [str(ipaddress.ip_address(record.data)) for record in answer.answers] if answer else []
+        found[name] = [str(record.data) for record in answer.answers] if answer else []
     for name, pod in pods.items():
         if found[name] != [pod["status"].get("podIP")]:
             return f"{name} is found at {found[name]}, and is at {pod['status'].get('podIP')}"
