@@ -23,7 +23,12 @@ if TYPE_CHECKING:
 
 MOMENT = 1.0
 """Seconds: a decision and its request take time, in which the world goes on."""
-POD, CLAIM, VOLUME, SET = "/registry/pods/", "/registry/persistentvolumeclaims/", "/registry/persistentvolumes/", "/registry/statefulsets/"
+POD, CLAIM, VOLUME, SET = (
+    "/registry/pods/",
+    "/registry/persistentvolumeclaims/",
+    "/registry/persistentvolumes/",
+    "/registry/statefulsets/",
+)
 
 
 class Judge:
@@ -103,7 +108,9 @@ class Judge:
                 found = self.object(f"{VOLUME}{volume}")
                 owner = ((found or {}).get("spec") or {}).get("claimRef") or {}
                 if found is not None and owner.get("uid") != uid:
-                    self.says("P-3", f"claim {meta.key(obj)} is Bound to {volume}, which belongs to {owner.get('name')} {owner.get('uid')}")
+                    self.says(
+                        "P-3", f"claim {meta.key(obj)} is Bound to {volume}, which belongs to {owner.get('name')} {owner.get('uid')}"
+                    )
             return
         owner = (obj["spec"].get("claimRef") or {}).get("uid")
         for other in self.objects(VOLUME) if owner else ():

@@ -30,7 +30,11 @@ def template(*, image: str = "one", claims: bool = True) -> Obj:
     mounts = [{"name": "www", "mountPath": "/data"}] if claims else []
     container = {"name": "main", "image": image, "volumeMounts": mounts}
     probe = {"exec": {"command": ["true"]}, "periodSeconds": 2, "failureThreshold": 1}
-    spec: Obj = {"automountServiceAccountToken": False, "terminationGracePeriodSeconds": 5, "containers": [{**container, "readinessProbe": probe}]}
+    spec: Obj = {
+        "automountServiceAccountToken": False,
+        "terminationGracePeriodSeconds": 5,
+        "containers": [{**container, "readinessProbe": probe}],
+    }
     return {"metadata": {"labels": {"app": "web"}}, "spec": spec}
 
 
@@ -301,5 +305,9 @@ STORIES: dict[str, Story] = {
     "replace": replace,
     "orphans": orphans,
     "node-loss": node_loss,
-    **{f"retention-{deleted}-{scaled}": _retention(deleted, scaled) for deleted in ("Retain", "Delete") for scaled in ("Retain", "Delete")},
+    **{
+        f"retention-{deleted}-{scaled}": _retention(deleted, scaled)
+        for deleted in ("Retain", "Delete")
+        for scaled in ("Retain", "Delete")
+    },
 }

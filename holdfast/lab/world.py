@@ -191,9 +191,7 @@ class Process:
 class World:
     """``faults`` decides what goes wrong. Owned by ``simulate``'s loop."""
 
-    def __init__(
-        self, loop: SeededLoop, scratch: Path, base: MemoryStore, faults: Faults | None = None, *, nodes: int = 2
-    ) -> None:
+    def __init__(self, loop: SeededLoop, scratch: Path, base: MemoryStore, faults: Faults | None = None, *, nodes: int = 2) -> None:
         self.loop = loop
         self.faults = faults or Faults()
         self.scratch = scratch

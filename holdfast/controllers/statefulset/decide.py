@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from holdfast.controllers.statefulset import objects, status
+from holdfast.controllers.statefulset import objects, status, waits
+from holdfast.controllers.statefulset.waits import Wait
 from holdfast.kinds.kind import Obj
 from holdfast.machinery import meta
 
@@ -75,8 +76,8 @@ class Seen:
 class Plan:
     intents: list[Intent] = field(default_factory=list)
     status: Obj = field(default_factory=dict)
-    wait: str = ""
-    """Why nothing more is done now, in words for people."""
+    waits: list[Wait] = field(default_factory=list)
+    """What it waits for, as far as this pass saw; the first is what holds it up."""
     again_after: float = 0.0
     """Look again after so many seconds (minReadySeconds); 0 = an event will tell."""
 
@@ -86,7 +87,7 @@ def decide(seen: Seen, now: float) -> Plan:
     plan.status = status.count(seen.owner, seen.pods, seen.current, seen.update, seen.collisions, now)
     plan.again_after = _next_available(seen, now)
     if meta.is_terminating(seen.owner):
-        plan.wait = "the set is being deleted"
+        plan.waits.append(waits.set_deleted(seen.owner))
         return plan
     _Members(seen, now, plan).walk()
     return plan
@@ -117,8 +118,8 @@ class _Members:
         if self._create_and_repair() and self._scale_down():
             self._update()
 
-    def _wait(self, text: str) -> bool:
-        self.plan.wait = self.plan.wait or text
+    def _wait(self, wait: Wait) -> bool:
+        self.plan.waits.append(wait)
         return False
 
     def _revision_for(self, number: int) -> str:
@@ -151,35 +152,35 @@ class _Members:
         if objects.phase(pod) in ("Failed", "Succeeded"):
             if not meta.is_terminating(pod):
                 self.plan.intents.append(DeleteMember(pod, f"it has {objects.phase(pod).lower()}"))
-            return self._wait(f"{name} has ended and is being replaced")
+            return self._wait(waits.ended(pod))
         missing = self._missing_claims(number)
         if objects.phase(pod) == "Pending" and missing and not meta.is_terminating(pod):
             self.plan.intents.append(CreateClaims(pod, missing))
         if meta.is_terminating(pod):
-            return self._wait(f"{name} is terminating")
+            return self._wait(waits.terminating(pod))
         patch = objects.repaired(self.owner, pod)
         if patch is not None:
             self.plan.intents.append(RepairMember(pod, patch))
         self._own_claims(number, pod, condemned=False)
         if not objects.is_ready(pod):
-            return self._wait(f"{name} is not Ready")
+            return self._wait(waits.not_ready(pod))
         if not objects.is_available(self.owner, pod, self.now):
-            return self._wait(f"{name} is Ready, but not long enough to be available")
+            return self._wait(waits.not_available(pod, int(self.owner["spec"]["minReadySeconds"])))
         return True
 
     def _create(self, number: int, name: str) -> bool:
         dying = [c for c in self._claims(number) if c and meta.is_terminating(c)]
         if dying:
-            return self._wait(f"{name} waits: claim {meta.name(dying[0])} is being deleted")
+            return self._wait(waits.claim_terminating(name, dying[0]))
         stale = [c for c in self._claims(number) if c and self._is_stale(c, name)]
         if stale:
             self.plan.again_after = self.plan.again_after or _STALE
-            return self._wait(f"{name} waits: claim {meta.name(stale[0])} still belongs to the member that went")
+            return self._wait(waits.claim_stale(name, stale[0]))
         revision = self._revision_for(number)
         template = self.seen.templates[revision]
         pod = objects.build_pod(self.owner, template, revision, number)
         self.plan.intents.append(CreateMember(pod, self._missing_claims(number)))
-        return self._wait(f"{name} is being created")
+        return self._wait(waits.creating(name))
 
     def _claims(self, number: int) -> list[Obj | None]:
         return [self.seen.claims.get(meta.name(claim)) for claim in objects.build_claims(self.owner, number)]
@@ -237,20 +238,23 @@ class _Members:
         for number, pod in self.condemned:
             self._own_claims(number, pod, condemned=True)
             if meta.is_terminating(pod):
+                self._wait(waits.terminating(pod))
                 if self.ordered:
-                    return self._wait(f"{meta.name(pod)} is terminating")
+                    return False
                 continue
             if self.ordered and not objects.is_healthy(self.owner, pod, self.now) and pod is not first_sick:
-                return self._wait(f"scaling down waits: {meta.name(first_sick or pod)} is not healthy")
+                return self._wait(waits.scale_down_blocked(pod, first_sick or pod))
             self.plan.intents.append(DeleteMember(pod, "the set was scaled down"))
+            self._wait(waits.scaling_down(pod))
             if self.ordered:
-                return self._wait(f"{meta.name(pod)} is being deleted")
+                return False
         return True
 
     # 8. descending: who is of an old revision
 
     def _update(self) -> None:
         if self.strategy.get("type") == "OnDelete":
+            self.plan.waits += [waits.on_delete(pod) for _, pod in self.wanted if pod and objects.revision_of(pod) != self.seen.update]
             return
         rolling = self.strategy.get("rollingUpdate") or {}
         partition = int(rolling.get("partition") or 0)
@@ -266,10 +270,10 @@ class _Members:
                 return  # being replaced already
             if objects.revision_of(pod) != self.seen.update and not meta.is_terminating(pod):
                 self.plan.intents.append(DeleteMember(pod, "it is of an older revision"))
-                self._wait(f"{meta.name(pod)} is being replaced by revision {self.seen.update}")
+                self._wait(waits.replacing(pod, self.seen.update))
                 return
             if not objects.is_healthy(self.owner, pod, self.now):
-                self._wait(f"the update waits: {meta.name(pod)} is not healthy")
+                self._wait(waits.update_blocked(pod))
                 return
 
     def _update_many(self, partition: int, most: int) -> None:
@@ -287,6 +291,6 @@ class _Members:
         broken = [pod for number, pod in old if number not in well]
         for pod in [*broken, *[pod for number, pod in old if number in well][: max(budget, 0)]]:
             self.plan.intents.append(DeleteMember(pod, "it is of an older revision"))
-            self._wait(f"{meta.name(pod)} is being replaced by revision {self.seen.update}")
+            self._wait(waits.replacing(pod, self.seen.update))
         if old:
-            self._wait(f"the update waits: {most - budget} members are not healthy, {most} may be")
+            self._wait(waits.over_budget(self.owner, most - budget, most))
