@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from holdfast.controllers.statefulset import objects, status, waits
+from holdfast.controllers.statefulset import conditions, objects, options, status, waits
 from holdfast.controllers.statefulset.waits import Wait
 from holdfast.kinds.kind import Obj
 from holdfast.machinery import meta
@@ -52,10 +52,19 @@ class OwnClaim:
     owners: list[Obj]
 
 
+@dataclass(frozen=True)
+class RollBack:
+    """The template of the last complete revision goes back into the set's spec."""
+
+    template: Obj
+    revision: str
+    failed: str
+
+
 _STALE = 5.0
 """Seconds until a claim that belongs to a former member is looked at again, should it be kept and not deleted."""
 
-Intent = CreateMember | CreateClaims | DeleteMember | RepairMember | OwnClaim
+Intent = CreateMember | CreateClaims | DeleteMember | RepairMember | OwnClaim | RollBack
 
 
 @dataclass
@@ -68,7 +77,7 @@ class Seen:
     current: str
     update: str
     templates: dict[str, Obj]
-    """Pod template by revision name, at least of current and update."""
+    """Pod template by revision name, at least of current and update, and of the last complete one if there still is one."""
     collisions: int = 0
 
 
@@ -88,8 +97,10 @@ def decide(seen: Seen, now: float) -> Plan:
     plan.again_after = _next_available(seen, now)
     if meta.is_terminating(seen.owner):
         plan.waits.append(waits.set_deleted(seen.owner))
-        return plan
-    _Members(seen, now, plan).walk()
+    members = _Members(seen, now, plan)
+    if not meta.is_terminating(seen.owner):
+        members.walk()
+    members.conclude()
     return plan
 
 
@@ -107,6 +118,7 @@ class _Members:
         spec = owner["spec"]
         start, count = objects.first_ordinal(owner), objects.replicas(owner)
         self.range = range(start, start + count)
+        self.options = options.of(owner)
         self.ordered = spec.get("podManagementPolicy") != "Parallel"
         self.strategy = spec.get("updateStrategy") or {}
         by_ordinal = {objects.ordinal(pod): pod for pod in seen.pods}
@@ -117,6 +129,29 @@ class _Members:
     def walk(self) -> None:
         if self._create_and_repair() and self._scale_down():
             self._update()
+
+    def conclude(self) -> None:
+        """The conditions, from all that was seen; and what follows from a deadline that has passed."""
+        plan, opted = self.plan, self.options
+        situation = conditions.Situation(self.owner, plan.status, self._left(), plan.waits, opted, self.now)
+        plan.status["conditions"] = conditions.of(situation)
+        overdue = situation.overdue_in
+        if 0 < overdue < float("inf"):
+            plan.again_after = min(plan.again_after or overdue, overdue)
+        good = conditions.last_complete(self.owner, situation)
+        wanted = opted.rollback and good not in (self.seen.update, "") and opted.rolled_back_from != self.seen.update
+        if not overdue and wanted and good in self.seen.templates and not meta.is_terminating(self.owner):
+            plan.intents = [RollBack(self.seen.templates[good], good, self.seen.update)]
+
+    def _left(self) -> int:
+        """Members that are not yet as they should be, and those that are too many."""
+        on_delete = self.strategy.get("type") == "OnDelete"
+        partition = int((self.strategy.get("rollingUpdate") or {}).get("partition") or 0)
+        well = 0
+        for index, (_, pod) in enumerate(self.wanted):
+            if pod is not None and objects.is_healthy(self.owner, pod, self.now):
+                well += on_delete or index < partition or objects.revision_of(pod) == self.seen.update
+        return len(self.wanted) - well + len(self.condemned)
 
     def _wait(self, wait: Wait) -> bool:
         self.plan.waits.append(wait)
@@ -163,10 +198,21 @@ class _Members:
             self.plan.intents.append(RepairMember(pod, patch))
         self._own_claims(number, pod, condemned=False)
         if not objects.is_ready(pod):
-            return self._wait(waits.not_ready(pod))
+            return self._not_ready(number, pod)
         if not objects.is_available(self.owner, pod, self.now):
             return self._wait(waits.not_available(pod, int(self.owner["spec"]["minReadySeconds"])))
         return True
+
+    def _not_ready(self, number: int, pod: Obj) -> bool:
+        """Opted in, a member of an older revision that never was Ready is replaced here: the update would never get to it."""
+        revision, wanted = objects.revision_of(pod), self._revision_for(number)
+        if not self.ordered or revision == wanted or self.strategy.get("type") == "OnDelete":
+            return self._wait(waits.not_ready(pod))
+        never = objects.never_ready(pod)
+        if self.options.unstick and (never or revision == self.options.rolled_back_from):
+            self.plan.intents.append(DeleteMember(pod, "it is of an older revision and never became Ready"))
+            return self._wait(waits.replacing(pod, wanted))
+        return self._wait(waits.stuck(pod) if never and objects.in_trouble(pod) else waits.not_ready(pod))
 
     def _create(self, number: int, name: str) -> bool:
         dying = [c for c in self._claims(number) if c and meta.is_terminating(c)]

@@ -24,6 +24,9 @@ class Wait:
     remedy: str = ""
 
 
+OUTDATED = "OutdatedMemberStuck"
+
+
 def _pod(pod: Obj) -> str:
     return f"pod/{meta.name(pod)}"
 
@@ -72,6 +75,13 @@ def terminating(pod: Obj) -> Wait:
 
 def not_ready(pod: Obj) -> Wait:
     return Wait(_pod(pod), "NotReady", f"{meta.name(pod)} is not Ready", _ready_changed(pod), _look(pod))
+
+
+def stuck(pod: Obj) -> Wait:
+    """kubernetes#67250: no sync gets past a member that is not Ready, so the update that would repair it never comes."""
+    message = f"{meta.name(pod)} never became Ready, is of an older revision, and holds up the update that would replace it"
+    remedy = f'Delete it: kubectl delete {_pod(pod)} {_in(pod)}; or annotate the set with holdfast.dev/unstick="true"'
+    return Wait(_pod(pod), OUTDATED, message, _ready_changed(pod), remedy)
 
 
 def not_available(pod: Obj, seconds: int) -> Wait:

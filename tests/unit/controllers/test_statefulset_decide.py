@@ -377,6 +377,7 @@ def test_the_counters_of_the_status() -> None:
     pods = members(owner, "0:old 1:old:unready 2 3:gone 4:Pending")
     unborn = {**member(owner, 5), "status": {}}
     status = run(owner, [*pods, unborn], current="old").status
+    del status["conditions"]
     assert status == {
         "observedGeneration": 1,
         "replicas": 5,
@@ -422,4 +423,4 @@ def test_unavailable_members_are_ready_but_not_available() -> None:
 
 def test_conditions_set_by_others_are_kept() -> None:
     conditions = [{"type": "Example", "status": "True"}]
-    assert run(make_set(status={"conditions": conditions}), []).status["conditions"] == conditions
+    assert run(make_set(status={"conditions": conditions}), []).status["conditions"][3:] == conditions
