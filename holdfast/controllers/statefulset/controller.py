@@ -13,8 +13,8 @@ from holdfast.client.api import Client
 from holdfast.client.events import EventRecorder
 from holdfast.client.informer import InformerSet
 from holdfast.client.reconciler import Reconciler
+from holdfast.controllers.statefulset import conditions, objects, options, revisions
 from holdfast.controllers.statefulset import decide as plans
-from holdfast.controllers.statefulset import objects, revisions
 from holdfast.controllers.statefulset.decide import Plan, Seen, decide
 from holdfast.kinds.kind import Obj
 from holdfast.kinds.resources import CONTROLLERREVISIONS, PERSISTENTVOLUMECLAIMS, PODS, STATEFULSETS
@@ -37,6 +37,7 @@ class StatefulSetController:
         self.reconciler = Reconciler("statefulset", watched, self._sync)
         self._written: dict[str, int] = {}
         self._deleted: dict[str, set[str]] = {}
+        self._told: dict[str, tuple[str, ...]] = {}
         self._sets.on_change(lambda old, new: self._enqueue(new or old))
         self._pods.on_change(self._pod_changed)
         self._claims.on_change(self._claim_changed)
@@ -76,6 +77,7 @@ class StatefulSetController:
         if owner is None:
             self._written.pop(key, None)
             self._deleted.pop(key, None)
+            self._told.pop(key, None)
             return
         if not self._caught_up(key):
             self.reconciler.queue.add_after(key, 1.0)  # the event of our own write will wake it sooner
@@ -86,12 +88,14 @@ class StatefulSetController:
         history = {meta.name(r): r for r in [*history.values(), update]}
         current = history.get((owner.get("status") or {}).get("currentRevision") or "", update)
         claims = {meta.name(c): c for c in self._claims.list(namespace)}
-        templates = {meta.name(r): revisions.template_of(r) for r in (current, update)}
+        complete = conditions.last_complete(owner)
+        templates = {n: revisions.template_of(r) for n, r in history.items() if n in (meta.name(current), meta.name(update), complete)}
         seen = Seen(owner, pods, claims, meta.name(current), meta.name(update), templates, collisions)
         plan = decide(seen, self._now())
-        await self._write_status(owner, plan.status)
-        await self._act(key, owner, plan)
-        live = {meta.name(current), meta.name(update), *map(objects.revision_of, pods)}
+        self._tell_mistakes(owner)
+        fresh = await self._write_status(owner, plan.status)
+        await self._act(key, fresh, plan)
+        live = {meta.name(current), meta.name(update), complete, *map(objects.revision_of, pods)}
         limit = int(owner["spec"].get("revisionHistoryLimit", 10))
         for old in revisions.surplus([*history.values()], live, limit):
             await self._client.delete(CONTROLLERREVISIONS, meta.name(old), namespace, uid=meta.uid(old))
@@ -127,6 +131,8 @@ class StatefulSetController:
                 case plans.RepairMember(pod, patch):
                     answer = await self._client.patch(PODS, meta.name(pod), meta.namespace(pod), patch)
                     self._wrote(key, answer)
+                case plans.RollBack():
+                    await self._roll_back(owner, intent)
                 case plans.OwnClaim(claim, owners):
                     patch = {"metadata": {"resourceVersion": claim["metadata"]["resourceVersion"], "ownerReferences": owners}}
                     await self._client.patch(PERSISTENTVOLUMECLAIMS, meta.name(claim), meta.namespace(claim), patch)
@@ -178,11 +184,33 @@ class StatefulSetController:
         self._deleted.setdefault(key, set()).add(meta.uid(pod))
         self._recorder.event(owner, "Normal", "SuccessfulDelete", f"{what} successful")
 
-    async def _write_status(self, owner: Obj, status: Obj) -> None:
+    async def _roll_back(self, owner: Obj, to: plans.RollBack) -> None:
+        """In the spec, where kubectl and whoever keeps it in version control see it; once for a revision that failed."""
+        metadata = {**owner["metadata"], "annotations": {**meta.annotations_of(owner), options.ROLLED_BACK: to.failed}}
+        await self._client.update(STATEFULSETS, {**owner, "metadata": metadata, "spec": {**owner["spec"], "template": to.template}})
+        text = f"StatefulSet {meta.name(owner)}: revision {to.failed} made no progress, rolled back to revision {to.revision}"
+        self._recorder.event(owner, "Warning", "RolledBack", text)
+
+    def _tell_mistakes(self, owner: Obj) -> None:
+        """Once for each value, not at each sync."""
+        mistakes = options.of(owner).mistakes
+        if mistakes and self._told.get(meta.key(owner)) != mistakes:
+            for text in mistakes:
+                self._recorder.event(owner, "Warning", "InvalidAnnotation", text)
+        if mistakes:
+            self._told[meta.key(owner)] = mistakes
+        else:
+            self._told.pop(meta.key(owner), None)
+
+    async def _write_status(self, owner: Obj, status: Obj) -> Obj:
+        """The set as it is afterwards."""
         if (owner.get("status") or {}) == status:
-            return
-        body = {**owner, "status": status}
-        await self._client.update(STATEFULSETS, body, subresource="status")
+            return owner
+        fresh = await self._client.update(STATEFULSETS, {**owner, "status": status}, subresource="status")
+        before, now = (meta.condition(obj, "Stalled") or {} for obj in (owner, {"status": status}))
+        if now.get("reason") == conditions.EXCEEDED != before.get("reason"):
+            self._recorder.event(owner, "Warning", conditions.EXCEEDED, now["message"])
+        return fresh
 
     # Adoption and history
 

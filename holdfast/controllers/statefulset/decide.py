@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from holdfast.controllers.statefulset import objects, status
+from holdfast.controllers.statefulset import conditions, objects, options, status, waits
+from holdfast.controllers.statefulset.waits import Wait
 from holdfast.kinds.kind import Obj
 from holdfast.machinery import meta
 
@@ -55,10 +56,19 @@ class OwnClaim:
     owners: list[Obj]
 
 
+@dataclass(frozen=True)
+class RollBack:
+    """The template of the last complete revision goes back into the set's spec."""
+
+    template: Obj
+    revision: str
+    failed: str
+
+
 _STALE = 5.0
 """Seconds until a claim that belongs to a former member is looked at again, should it be kept and not deleted."""
 
-Intent = CreateMember | CreateClaims | DeleteMember | RepairMember | OwnClaim
+Intent = CreateMember | CreateClaims | DeleteMember | RepairMember | OwnClaim | RollBack
 
 
 @dataclass
@@ -71,7 +81,7 @@ class Seen:
     current: str
     update: str
     templates: dict[str, Obj]
-    """Pod template by revision name, at least of current and update."""
+    """Pod template by revision name, at least of current and update, and of the last complete one if there still is one."""
     collisions: int = 0
 
 
@@ -79,8 +89,8 @@ class Seen:
 class Plan:
     intents: list[Intent] = field(default_factory=list)
     status: Obj = field(default_factory=dict)
-    wait: str = ""
-    """Why nothing more is done now, in words for people."""
+    waits: list[Wait] = field(default_factory=list)
+    """What it waits for, as far as this pass saw; the first is what holds it up."""
     again_after: float = 0.0
     """Look again after so many seconds (minReadySeconds); 0 = an event will tell."""
 
@@ -90,9 +100,11 @@ def decide(seen: Seen, now: float) -> Plan:
     plan.status = status.count(seen.owner, seen.pods, seen.current, seen.update, seen.collisions, now)
     plan.again_after = _next_available(seen, now)
     if meta.is_terminating(seen.owner):
-        plan.wait = "the set is being deleted"
-        return plan
-    _Members(seen, now, plan).walk()
+        plan.waits.append(waits.set_deleted(seen.owner))
+    members = _Members(seen, now, plan)
+    if not meta.is_terminating(seen.owner):
+        members.walk()
+    members.conclude()
     return plan
 
 
@@ -110,6 +122,7 @@ class _Members:
         spec = owner["spec"]
         start, count = objects.first_ordinal(owner), objects.replicas(owner)
         self.range = range(start, start + count)
+        self.options = options.of(owner)
         self.ordered = spec.get("podManagementPolicy") != "Parallel"
         self.strategy = spec.get("updateStrategy") or {}
         by_ordinal = {objects.ordinal(pod): pod for pod in seen.pods}
@@ -121,8 +134,31 @@ class _Members:
         if self._create_and_repair() and self._scale_down():
             self._update()
 
-    def _wait(self, text: str) -> bool:
-        self.plan.wait = self.plan.wait or text
+    def conclude(self) -> None:
+        """The conditions, from all that was seen; and what follows from a deadline that has passed."""
+        plan, opted = self.plan, self.options
+        situation = conditions.Situation(self.owner, plan.status, self._left(), plan.waits, opted, self.now)
+        plan.status["conditions"] = conditions.of(situation)
+        overdue = situation.overdue_in
+        if 0 < overdue < float("inf"):
+            plan.again_after = min(plan.again_after or overdue, overdue)
+        good = conditions.last_complete(self.owner, situation)
+        wanted = opted.rollback and good not in (self.seen.update, "") and opted.rolled_back_from != self.seen.update
+        if not overdue and wanted and good in self.seen.templates and not meta.is_terminating(self.owner):
+            plan.intents = [RollBack(self.seen.templates[good], good, self.seen.update)]
+
+    def _left(self) -> int:
+        """Members that are not yet as they should be, and those that are too many."""
+        on_delete = self.strategy.get("type") == "OnDelete"
+        partition = int((self.strategy.get("rollingUpdate") or {}).get("partition") or 0)
+        well = 0
+        for index, (_, pod) in enumerate(self.wanted):
+            if pod is not None and objects.is_healthy(self.owner, pod, self.now):
+                well += on_delete or index < partition or objects.revision_of(pod) == self.seen.update
+        return len(self.wanted) - well + len(self.condemned)
+
+    def _wait(self, wait: Wait) -> bool:
+        self.plan.waits.append(wait)
         return False
 
     def _revision_for(self, number: int) -> str:
@@ -155,35 +191,46 @@ class _Members:
         if objects.phase(pod) in ("Failed", "Succeeded"):
             if not meta.is_terminating(pod):
                 self.plan.intents.append(DeleteMember(pod, f"it has {objects.phase(pod).lower()}"))
-            return self._wait(f"{name} has ended and is being replaced")
+            return self._wait(waits.ended(pod))
         missing = self._missing_claims(number)
         if objects.phase(pod) == "Pending" and missing and not meta.is_terminating(pod):
             self.plan.intents.append(CreateClaims(pod, missing))
         if meta.is_terminating(pod):
-            return self._wait(f"{name} is terminating")
+            return self._wait(waits.terminating(pod))
         patch = objects.repaired(self.owner, pod)
         if patch is not None:
             self.plan.intents.append(RepairMember(pod, patch))
         self._own_claims(number, pod, condemned=False)
         if not objects.is_ready(pod):
-            return self._wait(f"{name} is not Ready")
+            return self._not_ready(number, pod)
         if not objects.is_available(self.owner, pod, self.now):
-            return self._wait(f"{name} is Ready, but not long enough to be available")
+            return self._wait(waits.not_available(pod, int(self.owner["spec"]["minReadySeconds"])))
         return True
+
+    def _not_ready(self, number: int, pod: Obj) -> bool:
+        """Opted in, a member of an older revision that never was Ready is replaced here: the update would never get to it."""
+        revision, wanted = objects.revision_of(pod), self._revision_for(number)
+        if not self.ordered or revision == wanted or self.strategy.get("type") == "OnDelete":
+            return self._wait(waits.not_ready(pod))
+        never = objects.never_ready(pod)
+        if self.options.unstick and (never or revision == self.options.rolled_back_from):
+            self.plan.intents.append(DeleteMember(pod, "it is of an older revision and never became Ready"))
+            return self._wait(waits.replacing(pod, wanted))
+        return self._wait(waits.stuck(pod) if never and objects.in_trouble(pod) else waits.not_ready(pod))
 
     def _create(self, number: int, name: str) -> bool:
         dying = [c for c in self._claims(number) if c and meta.is_terminating(c)]
         if dying:
-            return self._wait(f"{name} waits: claim {meta.name(dying[0])} is being deleted")
+            return self._wait(waits.claim_terminating(name, dying[0]))
         stale = [c for c in self._claims(number) if c and self._is_stale(c, name)]
         if stale:
             self.plan.again_after = self.plan.again_after or _STALE
-            return self._wait(f"{name} waits: claim {meta.name(stale[0])} still belongs to the member that went")
+            return self._wait(waits.claim_stale(name, stale[0]))
         revision = self._revision_for(number)
         template = self.seen.templates[revision]
         pod = objects.build_pod(self.owner, template, revision, number)
         self.plan.intents.append(CreateMember(pod, self._missing_claims(number), self._beside(number - 1)))
-        return self._wait(f"{name} is being created")
+        return self._wait(waits.creating(name))
 
     def _beside(self, number: int) -> Obj | None:
         """A neighbour whose health a step rests on, under OrderedReady."""
@@ -245,20 +292,23 @@ class _Members:
         for number, pod in self.condemned:
             self._own_claims(number, pod, condemned=True)
             if meta.is_terminating(pod):
+                self._wait(waits.terminating(pod))
                 if self.ordered:
-                    return self._wait(f"{meta.name(pod)} is terminating")
+                    return False
                 continue
             if self.ordered and not objects.is_healthy(self.owner, pod, self.now) and pod is not first_sick:
-                return self._wait(f"scaling down waits: {meta.name(first_sick or pod)} is not healthy")
+                return self._wait(waits.scale_down_blocked(pod, first_sick or pod))
             self.plan.intents.append(DeleteMember(pod, "the set was scaled down"))
+            self._wait(waits.scaling_down(pod))
             if self.ordered:
-                return self._wait(f"{meta.name(pod)} is being deleted")
+                return False
         return True
 
     # 8. descending: who is of an old revision
 
     def _update(self) -> None:
         if self.strategy.get("type") == "OnDelete":
+            self.plan.waits += [waits.on_delete(pod) for _, pod in self.wanted if pod and objects.revision_of(pod) != self.seen.update]
             return
         rolling = self.strategy.get("rollingUpdate") or {}
         partition = int(rolling.get("partition") or 0)
@@ -274,10 +324,10 @@ class _Members:
                 return  # being replaced already
             if objects.revision_of(pod) != self.seen.update and not meta.is_terminating(pod):
                 self.plan.intents.append(DeleteMember(pod, "it is of an older revision", self._beside(number + 1)))
-                self._wait(f"{meta.name(pod)} is being replaced by revision {self.seen.update}")
+                self._wait(waits.replacing(pod, self.seen.update))
                 return
             if not objects.is_healthy(self.owner, pod, self.now):
-                self._wait(f"the update waits: {meta.name(pod)} is not healthy")
+                self._wait(waits.update_blocked(pod))
                 return
 
     def _update_many(self, partition: int, most: int) -> None:
@@ -295,6 +345,6 @@ class _Members:
         broken = [pod for number, pod in old if number not in well]
         for pod in [*broken, *[pod for number, pod in old if number in well][: max(budget, 0)]]:
             self.plan.intents.append(DeleteMember(pod, "it is of an older revision"))
-            self._wait(f"{meta.name(pod)} is being replaced by revision {self.seen.update}")
+            self._wait(waits.replacing(pod, self.seen.update))
         if old:
-            self._wait(f"the update waits: {most - budget} members are not healthy, {most} may be")
+            self._wait(waits.over_budget(self.owner, most - budget, most))

@@ -15,6 +15,7 @@ POD_INDEX = "apps.kubernetes.io/pod-index"
 REVISION = "controller-revision-hash"
 _MEMBER = re.compile(r"(.*)-([0-9]+)$")
 _LARGEST = 2**31 - 1
+_STARTING = {"", "ContainerCreating", "PodInitializing"}
 
 
 def ordinal(pod: Obj) -> int:
@@ -130,6 +131,26 @@ def ready_for(pod: Obj, now: float) -> float:
     found: Any = meta.condition(pod, "Ready") or {}
     stamp = found.get("lastTransitionTime")
     return now - parse_rfc3339(stamp) if stamp else 0.0
+
+
+def never_ready(pod: Obj) -> bool:
+    """Whether its Ready condition has been what it is since the pod was started: in the same second, the API knows no finer."""
+    found: Any = meta.condition(pod, "Ready")
+    started = (pod.get("status") or {}).get("startTime")
+    if found is None or found.get("status") == "True":
+        return found is None
+    stamp = found.get("lastTransitionTime")
+    return not stamp or (started is not None and parse_rfc3339(stamp) <= parse_rfc3339(started))
+
+
+def in_trouble(pod: Obj) -> bool:
+    """Whether it shows that something is wrong with it, and not only that it takes its time."""
+    state = pod.get("status") or {}
+    if (meta.condition(pod, "PodScheduled") or {}).get("reason") == "Unschedulable":
+        return True
+    containers = [*(state.get("initContainerStatuses") or []), *(state.get("containerStatuses") or [])]
+    waiting = {((c.get("state") or {}).get("waiting") or {}).get("reason") or "" for c in containers}
+    return bool(waiting - _STARTING) or any(c.get("restartCount") for c in containers)
 
 
 def is_available(owner: Obj, pod: Obj, now: float) -> bool:

@@ -34,9 +34,6 @@ def count(owner: Obj, pods: Iterable[Obj], current: str, update: str, collisions
             out["currentReplicas"] += revision == current
             out["updatedReplicas"] += revision == update
     _complete(owner, out)
-    conditions = (owner.get("status") or {}).get("conditions")
-    if conditions:
-        out["conditions"] = conditions
     return {k: v for k, v in out.items() if v or k in ("replicas", "availableReplicas", "collisionCount", "observedGeneration")}
 
 

@@ -264,7 +264,7 @@ class World(RuleBasedStateMachine):
         assert set(self.pods) == {f"web-{n}" for n in self.range}
         assert all(objects.revision_of(pod) == self.update for pod in self.pods.values())
         assert plan.intents == []
-        assert plan.wait == ""
+        assert plan.waits == []
         assert plan.status["availableReplicas"] == objects.replicas(self.owner)
         if self.range:
             assert plan.status["currentRevision"] == self.update
