@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import argparse
+import asyncio
 import contextlib
 import functools
 import logging
@@ -19,6 +20,7 @@ from dataclasses import dataclass, field
 
 from holdfast.lab.faults import CRASHES, REFUSALS, SERVER, Fault, Faults, OneFault, Storm
 from holdfast.lab.stories import STORIES, Stage
+from holdfast.lab.trouble import Trouble
 from holdfast.lab.world import World, run_world
 
 
@@ -94,8 +96,17 @@ def _listening(result: Result) -> Iterator[None]:
 
 
 async def _tell(case: Case, result: Result, world: World) -> None:
-    stage = Stage(world, hasty=case.fault is None and case.seed > 0)
-    await STORIES[case.story](stage)
+    stormy = case.fault is None and case.seed > 0
+    stage = Stage(world, hasty=stormy)
+    trouble = asyncio.create_task(Trouble(stage, case.seed).run()) if stormy else None
+    try:
+        await STORIES[case.story](stage)
+        if stormy:
+            await asyncio.sleep(world.loop.random.choice((0, 30, 400)))
+    finally:
+        if trouble is not None:
+            trouble.cancel()
+            await asyncio.gather(trouble, return_exceptions=True)
     await stage.end()
     result.violations += world.judge.violations
     result.created, result.deleted = world.judge.created, world.judge.deleted

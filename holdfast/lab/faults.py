@@ -36,6 +36,15 @@ class Fault(Enum):
     CONFLATED = "events conflated"
     BROKEN_STREAM = "stream cut"
     OLDER = "stream resumed at an older revision"
+    PARTITION = "network parted"
+    POWER = "power lost"
+    NODE_RESTART = "node process restarted"
+    PROCESS_DIES = "a member's program ended"
+    SICK = "a member fell sick"
+    UNKILLABLE = "signals without effect"
+    CLOCK = "a clock jumped"
+    USER_DELETES = "the user deleted a member"
+    USER_FORCES = "the user deleted a member by force"
 
 
 CRASHES = (Fault.CRASH_BEFORE, Fault.CRASH_NO_REPLY, Fault.CRASH_AFTER)

@@ -101,12 +101,16 @@ class Stage:
         await self.rest()
 
     async def delete_pod(self, number: int, *, force: bool = False) -> None:
-        name = f"web-{number}"
+        await self.remove(f"web-{number}", force=force)
+        await self.rest()
+
+    async def remove(self, name: str, *, force: bool = False) -> None:
+        """The user deletes a pod. By force: he vouches that nothing of it runs, whether that is true or not."""
         pod = self.judge.object(f"{POD}{NAMESPACE}/{name}")
         if pod is not None and force:
             self.judge.vouched.add(meta.uid(pod))
-        await self.do(lambda: self.world.user.delete(PODS, name, NAMESPACE, grace_period=0 if force else None))
-        await self.rest()
+        uid = meta.uid(pod) if pod is not None else ""
+        await self.do(lambda: self.world.user.delete(PODS, name, NAMESPACE, uid=uid, grace_period=0 if force else None))
 
     async def delete_claim(self, number: int) -> None:
         await self.do(lambda: self.world.user.delete(PERSISTENTVOLUMECLAIMS, f"www-web-{number}", NAMESPACE))
