@@ -35,9 +35,15 @@ def _resources(*verbs: str) -> list[Resource]:
 
 
 async def run_all(
-    make_client: Callable[[str], Client], *, ca_pem: str, clock: Clock, on_synced: Callable[[], None] = lambda: None
+    make_client: Callable[[str], Client],
+    *,
+    ca_pem: str,
+    clock: Clock,
+    on_synced: Callable[[], None] = lambda: None,
+    collects: Callable[[Resource], bool] = lambda resource: True,
 ) -> None:
-    """Until cancelled. ``make_client`` gives a client that acts as the named controller; ``on_synced`` is called once all see."""
+    """Until cancelled. ``make_client`` gives a client that acts as the named controller; ``on_synced`` is called once all see;
+    ``collects`` says which kinds the garbage collector minds."""
     informers = InformerSet(make_client("kube-controller-manager"))
     recorders: list[EventRecorder] = []
 
@@ -76,7 +82,7 @@ async def run_all(
     ]
     # Last: what others have not asked for it looks at by its metadata only.
     # An object of events.k8s.io is the core Event under another name, and events own nothing.
-    graph = [resource for resource in _resources("list", "watch", "delete") if resource.kind != "Event"]
+    graph = [resource for resource in _resources("list", "watch", "delete") if resource.kind != "Event" and collects(resource)]
     reconcilers.append(GarbageCollector(make_client("generic-garbage-collector"), informers, graph).reconciler)
     # And behind it who is to hear of every kind's changes.
     namespaces = NamespaceController(make_client("namespace-controller"), informers, _resources("list", "delete"), clock.now)

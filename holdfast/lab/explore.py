@@ -6,16 +6,21 @@
 from __future__ import annotations
 
 import argparse
+import asyncio
+import contextlib
 import functools
+import logging
 import multiprocessing
 import sys
 import time
+import traceback
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
 from holdfast.lab.faults import CRASHES, REFUSALS, SERVER, Fault, Faults, OneFault, Storm
 from holdfast.lab.stories import STORIES, Stage
+from holdfast.lab.trouble import Trouble
 from holdfast.lab.world import World, run_world
 
 
@@ -55,18 +60,53 @@ def run(case: Case) -> Result:
         faults = Storm.of(case.seed) if case.seed else Faults()
     begun = time.perf_counter()
     result = Result(case)
-    try:
-        run_world(case.seed, functools.partial(_tell, case, result), faults)
-    except Exception as error:
-        result.violations.append(f"the lab failed: {error!r}")
+    with _listening(result):
+        try:
+            run_world(case.seed, functools.partial(_tell, case, result), faults)
+        except Exception as error:
+            result.violations.append(f"the lab failed: {error!r}")
     result.fired, result.writes = faults.fired, faults.writes
     result.seconds = time.perf_counter() - begun
     return result
 
 
+class _Ear(logging.Handler):
+    """What the product logs as an error it did not expect: no fault is a reason for that."""
+
+    def __init__(self, result: Result) -> None:
+        super().__init__(logging.ERROR)
+        self._result = result
+
+    def emit(self, record: logging.LogRecord) -> None:
+        trace = "".join(traceback.format_exception(record.exc_info[1])[-3:]) if record.exc_info else ""
+        self._result.violations.append(f"logged: {record.getMessage()} {trace}")
+
+
+@contextlib.contextmanager
+def _listening(result: Result) -> Iterator[None]:
+    logger, ear = logging.getLogger("holdfast"), _Ear(result)
+    before = logger.propagate
+    logger.addHandler(ear)
+    logger.propagate = False
+    try:
+        yield
+    finally:
+        logger.removeHandler(ear)
+        logger.propagate = before
+
+
 async def _tell(case: Case, result: Result, world: World) -> None:
-    stage = Stage(world, hasty=case.fault is None and case.seed > 0)
-    await STORIES[case.story](stage)
+    stormy = case.fault is None and case.seed > 0
+    stage = Stage(world, hasty=stormy)
+    trouble = asyncio.create_task(Trouble(stage, case.seed).run()) if stormy else None
+    try:
+        await STORIES[case.story](stage)
+        if stormy:
+            await asyncio.sleep(world.loop.random.choice((0, 30, 400)))
+    finally:
+        if trouble is not None:
+            trouble.cancel()
+            await asyncio.gather(trouble, return_exceptions=True)
     await stage.end()
     result.violations += world.judge.violations
     result.created, result.deleted = world.judge.created, world.judge.deleted
@@ -145,11 +185,13 @@ def main() -> None:
         cases = (Case(stories[n % len(stories)], seed=n) for n in range(given.first, given.first + given.seeds))
     single = given.fault or given.seed is not None
     summary = Summary()
+    slowest = Result(Case(stories[0]))
     for result in explore(cases, 1 if single else given.jobs):
         summary.add(result)
+        slowest = max(slowest, result, key=lambda each: each.seconds)
         if result.violations or single:
             show(result)
-    print(summary.text())
+    print(f"{summary.text()}; the slowest: {slowest.case}, {slowest.seconds:.1f} s for {slowest.virtual:.0f}")
     sys.exit(1 if summary.failed else 0)
 
 

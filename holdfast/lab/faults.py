@@ -36,6 +36,15 @@ class Fault(Enum):
     CONFLATED = "events conflated"
     BROKEN_STREAM = "stream cut"
     OLDER = "stream resumed at an older revision"
+    PARTITION = "network parted"
+    POWER = "power lost"
+    NODE_RESTART = "node process restarted"
+    PROCESS_DIES = "a member's program ended"
+    SICK = "a member fell sick"
+    UNKILLABLE = "signals without effect"
+    CLOCK = "a clock jumped"
+    USER_DELETES = "the user deleted a member"
+    USER_FORCES = "the user deleted a member by force"
 
 
 CRASHES = (Fault.CRASH_BEFORE, Fault.CRASH_NO_REPLY, Fault.CRASH_AFTER)
@@ -117,7 +126,7 @@ class Storm(Faults):
 
     def _choose(self, process: str, site: str, *, write: bool) -> Fault | None:
         found = self._draw((*CRASHES, *SERVER, *REFUSALS) if write else REFUSALS)
-        return None if found is Fault.CONFLICT and " create " in f" {site} " else found
+        return None if found is Fault.CONFLICT and site.split()[1] not in ("update", "patch", "delete") else found
 
     def resume(self, process: str, plural: str, revision: str) -> str:
         if self.calm or not revision or Fault.OLDER not in self.often or self.chance.random() > 0.5:

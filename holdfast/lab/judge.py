@@ -64,6 +64,7 @@ class Judge:
     @staticmethod
     def _decoded(record: Record) -> Obj:
         found: Obj = orjson.loads(record.value)
+        found["metadata"]["resourceVersion"] = str(record.revision)
         return found
 
     def committed(self, change: Change) -> None:
@@ -186,8 +187,12 @@ class Judge:
     def _collects(self, resource: str, namespace: str, name: str, body: Any) -> None:
         """P-16: nothing goes whose owner lives."""
         found = self.object(f"/registry/{resource}/{namespace}/{name}" if namespace else f"/registry/{resource}/{name}")
-        if found is None or meta.uid(found) != body.get("uid"):
-            return
+        if (
+            found is None
+            or meta.uid(found) != body["uid"]
+            or found["metadata"]["resourceVersion"] != (body["resourceVersion"] or found["metadata"]["resourceVersion"])
+        ):
+            return  # it will be refused
         owners = found["metadata"].get("ownerReferences") or []
         living = {meta.uid(self._decoded(record)): self._decoded(record) for record in self._world.store.live().values()}
         alive = [living[r["uid"]] for r in owners if r["uid"] in living]

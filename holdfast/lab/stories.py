@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import copy
-import ipaddress
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -23,7 +22,7 @@ from holdfast.machinery.errors import ApiError
 
 NAMESPACE = "default"
 PATIENCE = 3000.0
-QUIET = 90.0
+QUIET = 45.0
 
 
 def template(*, image: str = "one", claims: bool = True) -> Obj:
@@ -98,15 +97,20 @@ class Stage:
 
     async def delete(self, *, propagation: str = "Background") -> None:
         await self.do(lambda: self.world.user.delete(STATEFULSETS, "web", NAMESPACE, propagation=propagation))
+        await self._until(lambda: "the set is still there" if self.judge.object(f"{SET}{NAMESPACE}/web") else "")
         await self.rest()
 
     async def delete_pod(self, number: int, *, force: bool = False) -> None:
-        name = f"web-{number}"
+        await self.remove(f"web-{number}", force=force)
+        await self.rest()
+
+    async def remove(self, name: str, *, force: bool = False) -> None:
+        """The user deletes a pod. By force: he vouches that nothing of it runs, whether that is true or not."""
         pod = self.judge.object(f"{POD}{NAMESPACE}/{name}")
         if pod is not None and force:
             self.judge.vouched.add(meta.uid(pod))
-        await self.do(lambda: self.world.user.delete(PODS, name, NAMESPACE, grace_period=0 if force else None))
-        await self.rest()
+        uid = meta.uid(pod) if pod is not None else ""
+        await self.do(lambda: self.world.user.delete(PODS, name, NAMESPACE, uid=uid, grace_period=0 if force else None))
 
     async def delete_claim(self, number: int) -> None:
         await self.do(lambda: self.world.user.delete(PERSISTENTVOLUMECLAIMS, f"www-web-{number}", NAMESPACE))
@@ -129,10 +133,12 @@ class Stage:
         await self._until_right()
 
     async def _until_right(self) -> None:
-        loop = self.world.loop
-        until = loop.time() + PATIENCE
-        while why := unlike(self.world):
-            if loop.time() > until:
+        await self._until(lambda: unlike(self.world))
+
+    async def _until(self, what_is_wrong: Callable[[], str]) -> None:
+        until = self.world.loop.time() + PATIENCE
+        while why := what_is_wrong():
+            if self.world.loop.time() > until:
                 self.judge.says("P-14", f"after {PATIENCE:.0f} s: {why}")
                 return
             await asyncio.sleep(0.25)
@@ -211,7 +217,7 @@ def _unlike_names(world: World, pods: dict[str, Obj]) -> str:
     found = {}
     for name in pods:
         answer = world.zone.lookup(f"{name}.web.{NAMESPACE}.svc.cluster.local", dnswire.A)
-        found[name] = [str(ipaddress.ip_address(record.data)) for record in answer.answers] if answer else []
+        found[name] = [str(record.data) for record in answer.answers] if answer else []
     for name, pod in pods.items():
         if found[name] != [pod["status"].get("podIP")]:
             return f"{name} is found at {found[name]}, and is at {pod['status'].get('podIP')}"

@@ -48,6 +48,8 @@ class LabClient:
         write = verb not in ("get", "list")
         what = f"{resource.plural}/{subresource}" if subresource else resource.plural
         who = self._user.name.rpartition(":")[2]
+        if body is not None and not subresource:
+            world.judge.asked(who, verb, resource.plural, *name, body)
         fault = world.faults.at(process.name, f"{who} {verb} {what}", write=write)
         await asyncio.sleep(world.loop.delay(LATENCY))
         if fault is Fault.LATE:
@@ -60,8 +62,6 @@ class LabClient:
             raise _REFUSALS[fault]
         if fault is Fault.LOST or not world.reaches(process.name):
             raise ConnectionRefusedError("lab: the server is not reached")
-        if body is not None and not subresource:
-            world.judge.asked(who, verb, resource.plural, *name, body)
         answer = await world.serve(lambda registry: work(LocalClient(registry, self._user, self._agent)), write=write)
         if fault is Fault.CRASH_NO_REPLY:
             await process.crash()
@@ -133,7 +133,7 @@ class LabClient:
                 propagation=propagation,
             )
 
-        return await self._call("delete", resource, "", work, (namespace, name), {"uid": uid})
+        return await self._call("delete", resource, "", work, (namespace, name), {"uid": uid, "resourceVersion": resource_version})
 
     async def watch(
         self,

@@ -45,6 +45,8 @@ ADMIN = User("kubernetes-admin", ("system:masters", "system:authenticated"))
 MISSING = "missing"
 """Images whose name begins so are on no node."""
 TABLE = builtin_table()
+COLLECTED = {"Pod", "PersistentVolumeClaim", "ControllerRevision", "StatefulSet", "Service", "Endpoints", "EndpointSlice"}
+"""Kinds that stories make: following all others costs each world more than its story does."""
 _bases: dict[int, MemoryStore] = {}
 
 
@@ -96,6 +98,20 @@ def _scratch() -> Iterator[Path]:
         yield path
     finally:
         shutil.rmtree(path)
+
+
+class SkewedClock:
+    """The clock of one machine: it may be wrong, and jump."""
+
+    def __init__(self, loop: SeededLoop) -> None:
+        self._loop = loop
+        self.skew = 0.0
+
+    def now(self) -> float:
+        return self._loop.now() + self.skew
+
+    def monotonic(self) -> float:
+        return self._loop.monotonic()
 
 
 class TruthStore(MemoryStore):
@@ -203,6 +219,8 @@ class World:
         """Storage that every node reaches."""
         self.machines: dict[str, WatchedMachine] = {}
         self.processes: dict[str, Process] = {}
+        self.clocks = {"server": SkewedClock(loop)}
+        """Of the server's machine, where the controllers run too, and of each node."""
         self.failures: list[str] = []
         self.zone = Zone("cluster.local", "10.96.0.10", ("10.192.0.0/10", "10.96.0.0/12"))
         self.unreached: set[str] = set()
@@ -217,7 +235,8 @@ class World:
             self._add_node(f"node-{number}", f"10.{200 + number}")
 
     def _add_node(self, name: str, prefix: str) -> None:
-        machine = self.machines[name] = WatchedMachine(name, self.loop, self.disk)
+        clock = self.clocks[name] = SkewedClock(self.loop)
+        machine = self.machines[name] = WatchedMachine(name, clock, self.disk)
         machine.judge = self.judge
         machine.start_seconds, machine.end_seconds = 0.2, 0.3
 
@@ -225,9 +244,7 @@ class World:
             user = User(f"system:node:{name}", ("system:nodes", "system:authenticated"))
             client = LabClient(self, self.processes[name], user, "kubelet")
             images = SimulatedImages(lambda reference: not reference.startswith(MISSING))
-            node = SimulatedNode(
-                client, machine, self.scratch / name, self.loop, driver=BuiltinEngine.name, prefix=prefix, images=images
-            )
+            node = SimulatedNode(client, machine, self.scratch / name, clock, driver=BuiltinEngine.name, prefix=prefix, images=images)
             await node.run()
 
         self.processes[name] = Process(self, name, life)
@@ -242,7 +259,7 @@ class World:
             process.start()
 
     async def _rise(self) -> None:
-        self.registry = Registry(self.store, TABLE, self.loop, new_uid=lambda: new_uid(self.loop))
+        self.registry = Registry(self.store, TABLE, self.clocks["server"], new_uid=lambda: new_uid(self.loop))
         await self.registry.start()
         self._up.set()
 
@@ -313,7 +330,7 @@ class World:
             user = User(f"system:serviceaccount:kube-system:{name}", groups)
             return LabClient(self, process, user, "kube-controller-manager")
 
-        await run_all(client, ca_pem="lab", clock=self.loop)
+        await run_all(client, ca_pem="lab", clock=self.clocks["server"], collects=lambda resource: resource.kind in COLLECTED)
 
     async def _names(self) -> None:
         """The nameserver's records, of one node."""
@@ -343,6 +360,7 @@ class World:
         self.unheard.clear()
         for machine in self.machines.values():
             machine.heeds = lambda _config, _signal: True
+            machine.is_well = lambda _config: True
         await self._up.wait()
 
     async def close(self) -> None:

@@ -119,12 +119,14 @@ class StatefulSetController:
         """One request after another; the first that fails ends the sync, and the key comes back."""
         for intent in plan.intents:
             match intent:
-                case plans.CreateMember(pod, claims):
+                case plans.CreateMember(pod, claims, after):
                     await self._create_claims(owner, pod, claims)
+                    await self._confirm(owner, after)
                     await self._create_pod(key, owner, pod)
                 case plans.CreateClaims(pod, claims):
                     await self._create_claims(owner, pod, claims)
-                case plans.DeleteMember(pod, why):
+                case plans.DeleteMember(pod, why, after):
+                    await self._confirm(owner, after)
                     await self._delete_pod(key, owner, pod, why)
                 case plans.RepairMember(pod, patch):
                     answer = await self._client.patch(PODS, meta.name(pod), meta.namespace(pod), patch)
@@ -134,6 +136,14 @@ class StatefulSetController:
                 case plans.OwnClaim(claim, owners):
                     patch = {"metadata": {"resourceVersion": claim["metadata"]["resourceVersion"], "ownerReferences": owners}}
                     await self._client.patch(PERSISTENTVOLUMECLAIMS, meta.name(claim), meta.namespace(claim), patch)
+
+    async def _confirm(self, owner: Obj, member: Obj | None) -> None:
+        """The member a step rests on is well by a live read too: the picture may be late, and order is a promise (SCEN-18)."""
+        if member is None:
+            return
+        live = await self._client.get(PODS, meta.name(member), meta.namespace(member))
+        if meta.uid(live) != meta.uid(member) or not objects.is_healthy(owner, live, self._now()):
+            raise ApiError(409, "Conflict", f"{meta.name(member)} is not what it was: nothing is done until that is seen")
 
     async def _create_claims(self, owner: Obj, pod: Obj, claims: list[Obj]) -> None:
         for claim in claims:

@@ -16,10 +16,11 @@ from holdfast.machinery import meta
 
 @dataclass(frozen=True)
 class CreateMember:
-    """Claims first (those that are missing), then the pod."""
+    """Claims first (those that are missing), then the pod. ``after``: the member that must be well at that very moment."""
 
     pod: Obj
     claims: list[Obj]
+    after: Obj | None = None
 
 
 @dataclass(frozen=True)
@@ -32,8 +33,11 @@ class CreateClaims:
 
 @dataclass(frozen=True)
 class DeleteMember:
+    """``after`` as in ``CreateMember``."""
+
     pod: Obj
     why: str
+    after: Obj | None = None
 
 
 @dataclass(frozen=True)
@@ -225,8 +229,12 @@ class _Members:
         revision = self._revision_for(number)
         template = self.seen.templates[revision]
         pod = objects.build_pod(self.owner, template, revision, number)
-        self.plan.intents.append(CreateMember(pod, self._missing_claims(number)))
+        self.plan.intents.append(CreateMember(pod, self._missing_claims(number), self._beside(number - 1)))
         return self._wait(waits.creating(name))
+
+    def _beside(self, number: int) -> Obj | None:
+        """A neighbour whose health a step rests on, under OrderedReady."""
+        return dict(self.wanted).get(number) if self.ordered else None
 
     def _claims(self, number: int) -> list[Obj | None]:
         return [self.seen.claims.get(meta.name(claim)) for claim in objects.build_claims(self.owner, number)]
@@ -315,7 +323,7 @@ class _Members:
             if objects.phase(pod) in ("Failed", "Succeeded"):
                 return  # being replaced already
             if objects.revision_of(pod) != self.seen.update and not meta.is_terminating(pod):
-                self.plan.intents.append(DeleteMember(pod, "it is of an older revision"))
+                self.plan.intents.append(DeleteMember(pod, "it is of an older revision", self._beside(number + 1)))
                 self._wait(waits.replacing(pod, self.seen.update))
                 return
             if not objects.is_healthy(self.owner, pod, self.now):

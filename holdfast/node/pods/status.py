@@ -71,6 +71,6 @@ class StatusReporter:
                 subresource="status",
             )
         except ApiError as error:
-            if error.code == 404 or (error.code == 409 and "uid" in error.message.lower()):
-                return None
+            if error.code == 404 or (error.code in (409, 422) and "uid" in error.message.lower()):
+                return None  # the name is another pod's now
             raise

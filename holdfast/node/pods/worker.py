@@ -192,7 +192,7 @@ class PodWorker(PodState):
         self._announce_back_off(decision.status)
         for intent in decision.intents:
             self._begin(intent)
-        if not self.gone and not self._is_reported():
+        if not self.gone and not self.missing and not self._is_reported():
             self.spawn("report", self._report())
         if self.volumes_ready and not self.stopping:
             self.spawn("refresh", self._refresh())
@@ -243,23 +243,31 @@ class PodWorker(PodState):
 
     async def _exists(self) -> bool:
         """A live read by name and uid; what it shows is kept. Raises when the API does not answer."""
-        metadata = self.pod["metadata"]
         try:
-            found = await self.services.client.get(PODS, metadata["name"], metadata.get("namespace", ""))
-        except ApiError as error:
-            if error.code != 404:
-                await asyncio.sleep(RETRY_SECONDS)
-                raise
-            self.gone = True
-            return False
-        except OSError:
+            found = await self._live()
+        except (ApiError, OSError):
             await asyncio.sleep(RETRY_SECONDS)
             raise
-        if found["metadata"]["uid"] != self.uid:
+        if found is None or found["metadata"]["uid"] != self.uid:
             self.gone = True
             return False
         self.update(found)
         return True
+
+    async def _live(self) -> Obj | None:
+        """The pod of this name. Another one that is not (yet) bound here is not ours to read: then our own are looked through."""
+        metadata, client = self.pod["metadata"], self.services.client
+        name, namespace = metadata["name"], metadata.get("namespace", "")
+        try:
+            return await client.get(PODS, name, namespace)
+        except ApiError as error:
+            if error.code == 404:
+                return None
+            if error.code != 403:
+                raise
+        fields = f"spec.nodeName={self.pod['spec'].get('nodeName', '')},metadata.name={name}"
+        mine = await client.list(PODS, namespace, fields=fields)
+        return next(({**item, "apiVersion": "v1", "kind": "Pod"} for item in mine["items"]), None)
 
     def _settled(self) -> None:
         self.setup_failure, self._setup_failures = None, 0
