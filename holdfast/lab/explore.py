@@ -11,6 +11,7 @@ import contextlib
 import functools
 import logging
 import multiprocessing
+import os
 import sys
 import time
 import traceback
@@ -189,7 +190,9 @@ def explore(cases: Iterable[Case], jobs: int = 1) -> Iterator[Result]:
 
 
 def show(result: Result, stream: object = None) -> None:
-    print(f"\n{len(result.violations)} violations; again: python -m holdfast.lab.explore --story {result.case}")
+    print(
+        f"\n{len(result.violations)} violations; again: PYTHONHASHSEED={os.environ.get('PYTHONHASHSEED', 'random')} python -m holdfast.lab.explore --story {result.case}"
+    )
     for text in result.violations[:5]:
         print(f"  {text}")
     for (site, fault), count in list(result.fired.items())[:40]:
