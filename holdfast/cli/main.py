@@ -30,7 +30,13 @@ def _listen(_context: click.Context, _parameter: click.Parameter, value: str | N
 
 listen_option = click.option("--listen", callback=_listen, metavar="HOST:PORT", help="Where the API listens (port 0: a free one).")
 node_option = click.option("--node-name", default=default_node_name, help="Name of this machine's Node.")
-runtime_option = click.option("--runtime", type=click.Choice(["auto", "oci"]), default="auto", help="How instances run.")
+runtime_option = click.option(
+    "--runtime",
+    type=click.Choice(["auto", "oci", "simulated"]),
+    default="auto",
+    help="How instances run: oci (runc, as root), or simulated: nothing runs, states advance, needs neither root nor runc."
+    " auto: as before on this data, else oci.",
+)
 store_option = click.option(
     "--store", default="", metavar="URL", help="sqlite:///PATH or memory://; the default lies in the data directory."
 )

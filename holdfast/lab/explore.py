@@ -11,6 +11,7 @@ import contextlib
 import functools
 import logging
 import multiprocessing
+import os
 import sys
 import time
 import traceback
@@ -188,8 +189,9 @@ def explore(cases: Iterable[Case], jobs: int = 1) -> Iterator[Result]:
         yield from pool.imap_unordered(run, cases, chunksize=8)
 
 
-def show(result: Result, stream: object = None) -> None:
-    print(f"\n{len(result.violations)} violations; again: python -m holdfast.lab.explore --story {result.case}")
+def show(result: Result) -> None:
+    order = os.environ.get("PYTHONHASHSEED", "random")
+    print(f"\n{len(result.violations)} violations; again: PYTHONHASHSEED={order} python -m holdfast.lab.explore --story {result.case}")
     for text in result.violations[:5]:
         print(f"  {text}")
     for (site, fault), count in list(result.fired.items())[:40]:

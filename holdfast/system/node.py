@@ -8,23 +8,16 @@ stays on the machine.
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import fcntl
 import logging
 import os
 import signal
-import socket
-import ssl
-from collections.abc import AsyncIterator, Coroutine, Iterator
-from pathlib import Path
-from typing import Any
 from urllib.parse import urlsplit
 
 from holdfast.client.events import EventRecorder
 from holdfast.client.http import HttpClient
 from holdfast.client.informer import Informer
 from holdfast.kinds.resources import ENDPOINTSLICES, PODS, SERVICES
-from holdfast.lib import kubeconfig, pki
+from holdfast.lib import kubeconfig
 from holdfast.lib.clock import SystemClock
 from holdfast.node.agent import NodeAgent
 from holdfast.node.images.busybox import build_busybox
@@ -39,16 +32,15 @@ from holdfast.node.registration import Registration
 from holdfast.node.runtimes.oci import OciRuntime
 from holdfast.node.streams import StreamServer
 from holdfast.node.volumes import NodeVolumes, Provisioner
+from holdfast.system import lifecycle, simulated
+from holdfast.system.lifecycle import ADDRESS
 from holdfast.system.pidfile import write_pid
 from holdfast.system.settings import Settings
 from holdfast.volumes.builtin import BuiltinEngine
 
 log = logging.getLogger("holdfast.node")
 
-ADDRESS = "127.0.0.1"
-"""Where the streams are served: server and node share this machine's loopback."""
 BUSYBOX = "busybox"
-KEY_SECONDS = 60.0
 
 
 async def run_node(settings: Settings) -> None:
@@ -57,22 +49,11 @@ async def run_node(settings: Settings) -> None:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
-    with _alone(settings):
-        await _Node(settings).run(stop)
-
-
-@contextlib.contextmanager
-def _alone(settings: Settings) -> Iterator[None]:
-    """One node on one data directory."""
-    run = settings.data / "run"
-    run.mkdir(parents=True, exist_ok=True, mode=0o700)
-    with (run / "node.lock").open("w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise RuntimeError(f"another node runs on {settings.data}: `holdfast down --data {settings.data}` stops it") from None
-        write_pid(settings.pid_file("node"), os.getpid())
-        yield
+    with lifecycle.alone(settings):
+        if settings.node_runtime == "simulated":
+            await simulated.run(settings, stop)
+        else:
+            await _Node(settings).run(stop)
 
 
 class _Node:
@@ -111,19 +92,15 @@ class _Node:
             await (self._runtime.shutdown() if down else self._runtime.close())
 
     @property
-    def _is_down(self) -> bool:
-        return (self._settings.data / "run" / "down").exists()
-
-    @property
     def _may_remove(self) -> bool:
         """Nothing is taken away from under an instance that would not end."""
         running = [state.id for state in self._runtime.instances().values() if state.phase == "running"]
-        if self._is_down and running:
+        if lifecycle.is_down(self._settings) and running:
             log.error("still running, so mounts and networks stay: %s", ", ".join(running))
-        return self._is_down and not running
+        return lifecycle.is_down(self._settings) and not running
 
     async def _with_client(self, stop: asyncio.Event) -> None:
-        if not await self._wait_for_keys(stop):
+        if not await lifecycle.wait_for_keys(self._settings, stop):
             return
         client = HttpClient.from_kubeconfig(self._settings.node_kubeconfig, user_agent="kubelet")
         volumes = NodeVolumes(
@@ -141,39 +118,6 @@ class _Node:
             await volumes.close(remove=self._may_remove)
         finally:
             await client.close()
-
-    async def _wait_for_keys(self, stop: asyncio.Event) -> bool:
-        """The server writes this node's keys when it first starts. False when told to stop first."""
-        wanted = (self._settings.node_kubeconfig, self._settings.data / "node" / "pki" / "ca.crt")
-        for _ in range(int(KEY_SECONDS / 0.05)):
-            if all(path.exists() for path in wanted):
-                return True
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(0.05):
-                    await stop.wait()
-                    return False
-        raise RuntimeError(f"no keys for this node in {wanted[0].parent} after {KEY_SECONDS:.0f} s: is the server running?")
-
-    @property
-    def _port_file(self) -> Path:
-        return self._settings.data / "node" / "streams.port"
-
-    @property
-    def _kept_port(self) -> int:
-        """The port of the former life, which the API still names; 0 (any) when there is none or it is taken."""
-        try:
-            port = int(self._port_file.read_text())
-            with socket.socket() as probe:
-                probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-                probe.bind((ADDRESS, port))
-        except (OSError, ValueError):
-            return 0
-        return port
-
-    def _stream_tls(self) -> ssl.SSLContext:
-        directory = self._settings.data / "node" / "pki"
-        credential = pki.load(directory, "serving")
-        return pki.server_context(credential, (directory / "ca.crt").read_bytes(), directory, require_client=True)
 
     async def _with_parts(self, client: HttpClient, volumes: NodeVolumes, stop: asyncio.Event) -> None:
         settings = self._settings
@@ -216,45 +160,18 @@ class _Node:
         )
         proxy = ServiceProxy(self._network.node_netns, settings.service_cidr, services.list, slices.list)
         agent = NodeAgent(parts, pods, services, slices, zone, nameserver, proxy, registration)
-        streams = StreamServer(self._runtime, agent, self._network, tls=self._stream_tls(), host=ADDRESS, port=self._kept_port)
+        streams = StreamServer(
+            self._runtime, agent, self._network, tls=lifecycle.stream_tls(settings), host=ADDRESS, port=lifecycle.kept_port(settings)
+        )
         provisioner = Provisioner(client, self._engine, settings.node_name, provisioner_events)
         await streams.start()
-        self._port_file.write_text(f"{streams.port}\n")
+        lifecycle.keep_port(settings, streams.port)
         log.info("node %s: streams at https://%s:%d", settings.node_name, ADDRESS, streams.port)
         try:
-            async with _background(agent.run(), provisioner.run(), events.run(), provisioner_events.run()) as failed:
+            async with lifecycle.background(agent.run(), provisioner.run(), events.run(), provisioner_events.run()) as failed:
                 write_pid(settings.pid_file("node"), os.getpid(), serves=True)
-                await _either(stop, failed)
-                if stop.is_set() and self._is_down:
+                await lifecycle.until(stop, failed)
+                if stop.is_set() and lifecycle.is_down(self._settings):
                     await agent.stop_all()
         finally:
             await streams.close()
-
-
-@contextlib.asynccontextmanager
-async def _background(*work: Coroutine[Any, Any, None]) -> AsyncIterator[asyncio.Task[None]]:
-    """Runs all of it; the yielded task ends only when some of it fails, and all is cancelled at the end of the block."""
-
-    async def everything() -> None:
-        async with asyncio.TaskGroup() as group:
-            for each in work:
-                group.create_task(each)
-
-    task = asyncio.create_task(everything(), name="node")
-    try:
-        yield task
-    finally:
-        task.cancel()
-        await asyncio.gather(task, return_exceptions=True)
-
-
-async def _either(stop: asyncio.Event, failed: asyncio.Task[None]) -> None:
-    """Until told to stop. Raises what made the node fail."""
-    stopped = asyncio.create_task(stop.wait(), name="stop")
-    try:
-        await asyncio.wait({stopped, failed}, return_when=asyncio.FIRST_COMPLETED)
-        if failed.done():
-            failed.result()
-            raise RuntimeError("the node's work ended by itself; start it again and see its log")
-    finally:
-        stopped.cancel()

@@ -47,7 +47,7 @@ class Settings:
     """Name of this machine's Node."""
 
     runtime: str = "auto"
-    """How instances run: auto or oci."""
+    """How instances run: auto, oci or simulated."""
 
     pod_security: str = "baseline"
     """The Pod Security Standard that is enforced where a namespace's labels say nothing: privileged, baseline or restricted."""
@@ -73,6 +73,23 @@ class Settings:
         """Sockets and namespaces: gone with the next boot."""
         base = Path("/run") if os.geteuid() == 0 else Path(os.environ.get("XDG_RUNTIME_DIR") or "/tmp")
         return base / "holdfast" / self.instance_id
+
+    @property
+    def runtime_file(self) -> Path:
+        return self.data / "node" / "runtime"
+
+    @property
+    def kept_runtime(self) -> str:
+        """What the node on this data is; "" before its first start."""
+        try:
+            return self.runtime_file.read_text().strip()
+        except OSError:
+            return ""
+
+    @property
+    def node_runtime(self) -> str:
+        """``auto`` decided: what it was before, else oci."""
+        return (self.kept_runtime or "oci") if self.runtime == "auto" else self.runtime
 
     @property
     def store_url(self) -> str:

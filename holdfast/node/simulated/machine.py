@@ -9,11 +9,14 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from pathlib import Path
+from urllib.parse import quote, unquote
 
 from holdfast.lib.clock import Clock
 from holdfast.node.runtimes.api import InstanceConfig, InstanceState
 
 Watcher = Callable[[InstanceState], None]
+KEPT = ".volume"
 KILLED, TERMINATED = 137, 143
 _NUMBERS = {"SIGKILL": 9, "SIGTERM": 15, "SIGINT": 2, "SIGQUIT": 3}
 
@@ -24,6 +27,37 @@ class Disk:
 
     volumes: dict[str, list[str]] = field(default_factory=dict)
     sizes: dict[str, int] = field(default_factory=dict)
+
+    def create(self, handle: str, capacity: int) -> int:
+        """The size it has, which is that of its first creation."""
+        self.volumes.setdefault(handle, [])
+        return self.sizes.setdefault(handle, capacity)
+
+    def delete(self, handle: str) -> None:
+        self.volumes.pop(handle, None)
+
+
+class KeptDisk(Disk):
+    """Which volumes there are outlives this process: a file each, that holds its size."""
+
+    def __init__(self, directory: Path) -> None:
+        super().__init__()
+        self._directory = directory
+        directory.mkdir(parents=True, exist_ok=True)
+        for path in directory.glob(f"*{KEPT}"):
+            super().create(unquote(path.name.removesuffix(KEPT)), int(path.read_text()))
+
+    def _path(self, handle: str) -> Path:
+        return self._directory / f"{quote(handle, safe='')}{KEPT}"
+
+    def create(self, handle: str, capacity: int) -> int:
+        if handle not in self.volumes:
+            self._path(handle).write_text(str(capacity))
+        return super().create(handle, capacity)
+
+    def delete(self, handle: str) -> None:
+        self._path(handle).unlink(missing_ok=True)
+        super().delete(handle)
 
 
 class Machine:

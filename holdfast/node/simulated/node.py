@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import logging
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +25,10 @@ from holdfast.node.simulated.parts import SimulatedEngine, SimulatedImages, Simu
 from holdfast.node.simulated.runtime import SimulatedProber, SimulatedRuntime
 from holdfast.node.volumes import Provisioner
 
+log = logging.getLogger("holdfast.node")
+
 ADDRESS = "127.0.0.1"
+STOP_SECONDS = 110.0
 CAPACITY = {"cpu": "10000", "memory": "100Ti", "ephemeral-storage": "100Ti", "pods": "100000"}
 
 
@@ -40,14 +45,15 @@ class SimulatedNode:
         driver: str,
         prefix: str = "10.88",
         images: Images | None = None,
+        stream_port: Callable[[], int] = lambda: 0,
     ) -> None:
-        """``driver``: the storage engine it stands in for; ``prefix``: of its pods' addresses."""
+        """``driver``: the storage engine it stands in for; ``prefix``: of its pods' addresses; ``stream_port``: 0 serves no streams."""
         self._client = client
         directory.mkdir(parents=True, exist_ok=True)
         images = images or SimulatedImages()
         self._runtime = SimulatedRuntime(machine)
         engine = SimulatedEngine(driver, machine)
-        self._registration = Registration(client, machine.name, clock, directory, images, "simulated://1", ADDRESS, lambda: 0)
+        self._registration = Registration(client, machine.name, clock, directory, images, "simulated://1", ADDRESS, stream_port)
         self._registration.capacity = CAPACITY
         self._volumes = SimulatedVolumes(client, {driver: engine}, directory, machine.name, machine.boot_id, clock, self._capacity)
         self._events = EventRecorder(client, "kubelet", machine.name, now=clock.now)
@@ -101,3 +107,11 @@ class SimulatedNode:
                 self._manager.take_up(self._pods.list())
         finally:
             await self._runtime.close()
+
+    async def stop_all(self, seconds: float = STOP_SECONDS) -> None:
+        """Every pod ends gracefully; who has not ended by then is named in the log."""
+        try:
+            async with asyncio.timeout(seconds):
+                await self._manager.stop_all()
+        except TimeoutError:
+            log.warning("not stopped after %.0f s: %s", seconds, ", ".join(self._manager.unstopped()))

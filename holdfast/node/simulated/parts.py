@@ -77,14 +77,12 @@ class SimulatedEngine:
         self._machine = machine
 
     async def create(self, handle: str, capacity: int, parameters: Mapping[str, str]) -> Volume:
-        disk = self._machine.disk
-        disk.volumes.setdefault(handle, [])
-        return Volume(handle, disk.sizes.setdefault(handle, capacity))
+        return Volume(handle, self._machine.disk.create(handle, capacity))
 
     async def delete(self, handle: str) -> None:
         if handle in self._machine.staged.values():
             raise VolumeError(f"volume {handle} is mounted: it is deleted when nothing uses it")
-        self._machine.disk.volumes.pop(handle, None)
+        self._machine.disk.delete(handle)
 
     async def stage(self, handle: str, target: str, *, read_only: bool = False) -> str:
         if handle not in self._machine.disk.volumes:
