@@ -73,7 +73,8 @@ class Cluster:
         seen = Informer(client, PODS)
         work: asyncio.Queue[tuple[Obj | None, Obj | None]] = asyncio.Queue()
         seen.on_change(lambda old, new: work.put_nowait((old, new)))
-        async with contextlib.aclosing(client), asyncio.TaskGroup() as tasks:
+        async with contextlib.AsyncExitStack() as last, asyncio.TaskGroup() as tasks:
+            last.push_async_callback(client.close)
             tasks.create_task(seen.run())
             while True:
                 old, new = await work.get()
@@ -150,8 +151,9 @@ class Cluster:
 async def cluster(tmp_path: Path, request: pytest.FixtureRequest) -> AsyncIterator[Cluster]:
     async with api_server(tmp_path, getattr(request, "param", "memory")) as api:
         found = Cluster(api, tmp_path)
-        node = {"metadata": {"name": "n1"}, "status": {"conditions": [{"type": "Ready", "status": "True"}]}}
-        assert (await api.post("/api/v1/nodes", {"apiVersion": "v1", "kind": "Node", **node})).status == 201
+        assert (await api.post("/api/v1/nodes", {"apiVersion": "v1", "kind": "Node", "metadata": {"name": "n1"}})).status == 201
+        ready = {"type": "Ready", "status": "True", "lastTransitionTime": rfc3339(1_700_000_000)}
+        assert (await api.patch("/api/v1/nodes/n1/status", {"status": {"conditions": [ready]}})).status == 200
         kubelet = asyncio.create_task(found.kubelet())
         yield found
         kubelet.cancel()
