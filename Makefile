@@ -4,7 +4,7 @@ PY ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: setup demo test lint bench soak fuzz api-docs clean
+.PHONY: setup demo test lint bench soak fuzz lab api-docs clean
 
 setup: $(VENV)/.done
 	@scripts/system-packages
@@ -37,6 +37,12 @@ soak: setup
 FUZZ_MINUTES ?= 10
 fuzz: setup
 	FUZZ_MINUTES=$(FUZZ_MINUTES) $(BIN)/python -m pytest tests/fuzz --timeout=0
+
+# StatefulSets in simulation: every plan, and so many seeds (FIRST: from which).
+SEEDS ?= 10000
+FIRST ?= 1
+lab: setup
+	PYTHONHASHSEED=0 LAB_PLANS=1000000 LAB_SEEDS=$(SEEDS) LAB_FIRST=$(FIRST) $(BIN)/python -m pytest tests/lab/test_worlds.py --timeout=0 -s
 
 # docs/api.md, from the results of the conformance tests.
 api-docs: setup

@@ -8,19 +8,16 @@ kubectl prints. ``exec`` speaks WebSocket (``v4.channel.k8s.io``) through aiohtt
 from __future__ import annotations
 
 import asyncio
-import base64
 import http.client
-import ssl
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlencode, urlsplit
 
 import orjson
-import yaml
 
 from holdfast.cli.errors import UserError
+from holdfast.cli.kubeconfig import Access, load
 
 _TABLE = "application/json;as=Table;v=v1;g=meta.k8s.io"
 
@@ -36,28 +33,28 @@ class Refused(UserError):
 class Kube:
     """Talks to the server that a kubeconfig names."""
 
-    def __init__(self, kubeconfig: Path) -> None:
-        config = yaml.safe_load(kubeconfig.read_text())
-        cluster = config["clusters"][0]["cluster"]
-        user = config["users"][0]["user"]
-        self.server: str = cluster["server"]
-        self.tls = ssl.create_default_context(cadata=base64.b64decode(cluster["certificate-authority-data"]).decode())
-        with tempfile.NamedTemporaryFile() as pem:
-            pem.write(base64.b64decode(user["client-certificate-data"]) + base64.b64decode(user["client-key-data"]))
-            pem.flush()
-            self.tls.load_cert_chain(pem.name)
-        self._connection: http.client.HTTPSConnection | None = None
+    def __init__(self, kubeconfig: Path | Access) -> None:
+        access = kubeconfig if isinstance(kubeconfig, Access) else load([kubeconfig])
+        self.server, self.tls, self.namespace = access.server, access.tls, access.namespace
+        self._headers = access.headers
+        self._connection: http.client.HTTPConnection | None = None
         self._paths: dict[tuple[str, str], tuple[str, bool]] = {}
 
-    def _open(self, timeout: float | None = 70) -> http.client.HTTPSConnection:
+    def _open(self, timeout: float | None = 70) -> http.client.HTTPConnection:
         where = urlsplit(self.server)
+        if self.tls is None:
+            return http.client.HTTPConnection(where.hostname or "", where.port, timeout=timeout)
         return http.client.HTTPSConnection(where.hostname or "", where.port, context=self.tls, timeout=timeout)
+
+    def _path(self, path: str) -> str:
+        """A server may live below a path (a proxy's)."""
+        return urlsplit(self.server).path + path
 
     def raw(
         self, method: str, path: str, body: Any = None, *, accept: str = "application/json", content: str = ""
     ) -> tuple[int, bytes]:
         """One request; a kept connection that the server closed meanwhile is opened anew (reads only)."""
-        headers = {"Accept": accept, "User-Agent": "holdfast-cli"}
+        headers = {"Accept": accept, "User-Agent": "holdfast-cli", **self._headers}
         data = None
         if body is not None:
             data = orjson.dumps(body)
@@ -66,7 +63,7 @@ class Kube:
             connection = self._connection or self._open()
             self._connection = connection
             try:
-                connection.request(method, path, data, headers)
+                connection.request(method, self._path(path), data, headers)
                 answer = connection.getresponse()
                 return answer.status, answer.read()
             except (http.client.HTTPException, ConnectionResetError, BrokenPipeError):
@@ -120,7 +117,8 @@ class Kube:
         """Watch events of a collection until the caller stops; opens a connection of its own."""
         connection = self._open(timeout=None)
         try:
-            connection.request("GET", f"{path}?{urlencode({'watch': '1', **options})}", headers={"Accept": "application/json"})
+            where = self._path(f"{path}?{urlencode({'watch': '1', **options})}")
+            connection.request("GET", where, headers={"Accept": "application/json", **self._headers})
             answer = connection.getresponse()
             while line := answer.readline():
                 yield orjson.loads(line)
@@ -149,7 +147,7 @@ class Kube:
         code = 0
         async with aiohttp.ClientSession() as session:
             try:
-                socket = await session.ws_connect(url, ssl=self.tls, protocols=("v4.channel.k8s.io",))
+                socket = await session.ws_connect(url, ssl=self.tls or False, headers=self._headers, protocols=("v4.channel.k8s.io",))
             except aiohttp.WSServerHandshakeError as error:
                 raise UserError(f"exec in {pod}: {error.message}") from error
             async with socket:

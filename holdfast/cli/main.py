@@ -46,6 +46,14 @@ security_option = click.option(
     default="baseline",
     help="What is enforced in namespaces whose labels say nothing.",
 )
+kubeconfig_option = click.option(
+    "--kubeconfig",
+    type=click.Path(dir_okay=False, path_type=Path),
+    default=None,
+    help="Default: as kubectl, or that of --data.",
+)
+context_option = click.option("--context", default="", help="A context of the kubeconfig.")
+namespace_option = click.option("-n", "--namespace", default="", help="The namespace; default: the context's.")
 
 
 class _Main(click.Group):
@@ -134,6 +142,21 @@ def demo(keep: bool, data: Path | None) -> None:
     from holdfast.cli import demo as command
 
     command.run(data.resolve() if data else None, keep=keep)
+
+
+@main.command()
+@click.argument("subject", metavar="sts/NAME|pod/NAME|pvc/NAME")
+@namespace_option
+@kubeconfig_option
+@context_option
+@data_option
+def why(subject: str, namespace: str, kubeconfig: Path | None, context: str, data: Path) -> None:
+    """What a StatefulSet, a pod or a claim waits for, since when, and what to do about it."""
+    from holdfast.cli import kubeconfig as access
+    from holdfast.cli import why as command
+
+    found = access.load(access.find(kubeconfig, Settings(data.resolve()).kubeconfig), context)
+    command.run(found, subject, namespace)
 
 
 @main.group()

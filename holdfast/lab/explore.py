@@ -11,6 +11,7 @@ import contextlib
 import functools
 import logging
 import multiprocessing
+import os
 import sys
 import time
 import traceback
@@ -19,6 +20,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
 from holdfast.lab.faults import CRASHES, REFUSALS, SERVER, Fault, Faults, OneFault, Storm
+from holdfast.lab.judge import CLAIM, POD, VOLUME
 from holdfast.lab.stories import STORIES, Stage
 from holdfast.lab.trouble import Trouble
 from holdfast.lab.world import World, run_world
@@ -66,6 +68,8 @@ def run(case: Case) -> Result:
         except Exception as error:
             result.violations.append(f"the lab failed: {error!r}")
     result.fired, result.writes = faults.fired, faults.writes
+    if case.fault is not None and not result.violations and (odd := unlike_calm(result)):
+        result.violations.append(odd)
     result.seconds = time.perf_counter() - begun
     return result
 
@@ -102,7 +106,7 @@ async def _tell(case: Case, result: Result, world: World) -> None:
     try:
         await STORIES[case.story](stage)
         if stormy:
-            await asyncio.sleep(world.loop.random.choice((0, 30, 400)))
+            await asyncio.sleep(world.loop.random.choice((0, 0, 0, 20, 20, 60, 60, 400)))
     finally:
         if trouble is not None:
             trouble.cancel()
@@ -113,14 +117,45 @@ async def _tell(case: Case, result: Result, world: World) -> None:
     result.virtual = world.loop.time()
 
 
+@functools.cache
+def calm(story: str) -> Result:
+    """The story told without any fault."""
+    return run(Case(story))
+
+
 def plans(stories: Iterable[str], kinds: Iterable[Fault] = (*CRASHES, *SERVER, *REFUSALS)) -> Iterator[Case]:
-    """Each write of the undisturbed story, with each kind of fault."""
+    """Each write of each undisturbed story, with each kind of fault; of every site the first before any second."""
     kinds = tuple(kinds)
+    turns: dict[int, list[Case]] = {}
     for story in stories:
-        calm = run(Case(story))
-        for number in range(len(calm.writes)):
-            for kind in kinds:
-                yield Case(story, fault=kind, number=number)
+        seen: Counter[tuple[str, str]] = Counter()
+        for number, site in enumerate(calm(story).writes):
+            turns.setdefault(seen[site], []).extend(Case(story, fault=kind, number=number) for kind in kinds)
+            seen[site] += 1
+    for turn in sorted(turns):
+        yield from turns[turn]
+
+
+def _counts(counted: Counter[str]) -> dict[str, int]:
+    """Members and claims by name; volumes, whose names are never the same, together."""
+    found: Counter[str] = Counter()
+    for key, count in counted.items():
+        if key.startswith((POD, CLAIM)):
+            found[key] += count
+        elif key.startswith(VOLUME):
+            found[VOLUME] += count
+    return dict(found)
+
+
+def unlike_calm(result: Result) -> str:
+    """What was made or removed more often, or less often, than when nothing goes wrong (Sieve's differential oracle)."""
+    usual = calm(result.case.story)
+    for what, here, there in (("created", result.created, usual.created), ("deleted", result.deleted, usual.deleted)):
+        if _counts(here) != _counts(there):
+            both = {**_counts(here), **_counts(there)}
+            odd = [f"{key} {_counts(here).get(key, 0)} times, not {_counts(there).get(key, 0)}" for key in sorted(both)]
+            return f"P-14 {what}: " + ", ".join(text for text in odd if text.split()[1] != text.split()[-1])
+    return ""
 
 
 @dataclass
@@ -154,8 +189,9 @@ def explore(cases: Iterable[Case], jobs: int = 1) -> Iterator[Result]:
         yield from pool.imap_unordered(run, cases, chunksize=8)
 
 
-def show(result: Result, stream: object = None) -> None:
-    print(f"\n{len(result.violations)} violations; again: python -m holdfast.lab.explore --story {result.case}")
+def show(result: Result) -> None:
+    order = os.environ.get("PYTHONHASHSEED", "random")
+    print(f"\n{len(result.violations)} violations; again: PYTHONHASHSEED={order} python -m holdfast.lab.explore --story {result.case}")
     for text in result.violations[:5]:
         print(f"  {text}")
     for (site, fault), count in list(result.fired.items())[:40]:

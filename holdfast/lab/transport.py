@@ -24,10 +24,10 @@ if TYPE_CHECKING:
 LATENCY = 0.0005
 Work = Callable[[LocalClient], Awaitable[Obj]]
 _REFUSALS = {
-    Fault.CONFLICT: ApiError(409, "Conflict", "lab: the object has been modified"),
-    Fault.BUSY: ApiError(429, "TooManyRequests", "lab: too many requests"),
-    Fault.BROKEN: ApiError(500, "InternalError", "lab: internal error"),
-    Fault.AWAY: ApiError(503, "ServiceUnavailable", "lab: not available"),
+    Fault.CONFLICT: (409, "Conflict", "lab: the object has been modified"),
+    Fault.BUSY: (429, "TooManyRequests", "lab: too many requests"),
+    Fault.BROKEN: (500, "InternalError", "lab: internal error"),
+    Fault.AWAY: (503, "ServiceUnavailable", "lab: not available"),
 }
 
 
@@ -59,7 +59,7 @@ class LabClient:
         if fault is Fault.SERVER_CRASH_BEFORE:
             world.crash_server()
         if fault in _REFUSALS:
-            raise _REFUSALS[fault]
+            raise ApiError(*_REFUSALS[fault])
         if fault is Fault.LOST or not world.reaches(process.name):
             raise ConnectionRefusedError("lab: the server is not reached")
         answer = await world.serve(lambda registry: work(LocalClient(registry, self._user, self._agent)), write=write)

@@ -84,16 +84,16 @@ def decide(pod: Obj, cluster: Cluster) -> Choice:
             table = used.setdefault(where, {})
             table[name] = table.get(name, Fraction(0)) + amount
     reasons: Counter[str] = Counter()
-    fitting: list[tuple[Fraction, str]] = []
+    fitting: list[tuple[Fraction, int, str]] = []
     for node in cluster.nodes:
         name = meta.name(node)
         why = _unfit(pod, node, cluster, used.get(name, {}), counts[name], ports.get(name, set()))
         if why:
             reasons.update(why)
         else:
-            fitting.append((_load(node, used.get(name, {})), name))
+            fitting.append((_load(node, used.get(name, {})), counts[name], name))
     if fitting:
-        return Choice(min(fitting)[1])
+        return Choice(min(fitting)[-1])
     if not cluster.nodes:
         return Choice(message="no nodes available to schedule pods")
     listed = ", ".join(sorted(f"{count} {reason}" for reason, count in reasons.items()))
@@ -101,7 +101,7 @@ def decide(pod: Obj, cluster: Cluster) -> Choice:
 
 
 def _load(node: Obj, used: Amounts) -> Fraction:
-    """The fuller of cpu and memory, as a share: the emptiest node is taken."""
+    """The fuller of cpu and memory, as a share: the emptiest node is taken; of equal ones that with the fewest pods."""
     allocatable = (node.get("status") or {}).get("allocatable") or {}
     shares = [used.get(r, Fraction(0)) / (quantity.parse(allocatable[r]) or 1) for r in ("cpu", "memory") if r in allocatable]
     return max(shares, default=Fraction(0))

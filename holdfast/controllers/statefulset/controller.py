@@ -97,7 +97,7 @@ class StatefulSetController:
         await self._act(key, fresh, plan)
         live = {meta.name(current), meta.name(update), complete, *map(objects.revision_of, pods)}
         limit = int(owner["spec"].get("revisionHistoryLimit", 10))
-        for old in revisions.surplus([*history.values()], live, limit):
+        for old in revisions.surplus([*history.values()], live, limit) if not meta.is_terminating(owner) else ():
             await self._client.delete(CONTROLLERREVISIONS, meta.name(old), namespace, uid=meta.uid(old))
         if plan.again_after:
             self.reconciler.queue.add_after(key, plan.again_after)
@@ -255,8 +255,10 @@ class StatefulSetController:
         found = {}
         for revision in self._revisions.list(meta.namespace(owner)):
             reference = meta.controller_of(revision)
-            if reference is None and wanted.matches(meta.labels_of(revision)) and not meta.is_terminating(owner):
-                found[meta.name(revision)] = await self._adopt(CONTROLLERREVISIONS, revision, owner)
+            if reference is None and wanted.matches(meta.labels_of(revision)):
+                # A set that goes leaves its revisions to its heir: they count, but are nobody's.
+                adopted = not meta.is_terminating(owner)
+                found[meta.name(revision)] = await self._adopt(CONTROLLERREVISIONS, revision, owner) if adopted else revision
             elif reference is not None and reference["uid"] == meta.uid(owner):
                 found[meta.name(revision)] = revision
         return found
@@ -271,6 +273,8 @@ class StatefulSetController:
             same = [r for r in ordered if revisions.equal(r, wanted)]
             if same and same[-1] is ordered[-1]:
                 return same[-1], collisions
+            if meta.is_terminating(owner):
+                return (same[-1] if same else wanted), collisions  # it makes nothing any more
             if same:
                 patch = {"revision": newest + 1}
                 return await self._client.patch(CONTROLLERREVISIONS, meta.name(same[-1]), meta.namespace(owner), patch), collisions
