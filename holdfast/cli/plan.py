@@ -65,7 +65,17 @@ def explain(live: Live, kube: Kube, manifest: Obj, now: float) -> Iterator[str]:
     for number, step in enumerate(found, 1):
         text = _SAYS[step.action].format(step.subject, step.detail)
         yield f"  {number:>{width}}. {text:<60} {step.unavailable} of {step.members} unavailable"
+    yield from _doubts(found, live)
     yield from _sum(found, name, live)
+
+
+def _doubts(found: list[Step], live: Live) -> Iterator[str]:
+    """A plan supposes that all goes well; about members that are not well now it says so."""
+    touched: set[str] = set()
+    for number, step in enumerate(found, 1):
+        if step.action == plan.READY and step.subject not in touched:
+            yield f"Step {number} supposes that {step.subject} becomes Ready: holdfast why {step.subject} -n {live.namespace}"
+        touched.add(step.subject)
 
 
 def _sum(found: list[Step], name: str, live: Live) -> Iterator[str]:
