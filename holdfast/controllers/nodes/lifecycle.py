@@ -86,6 +86,8 @@ class NodeLifecycle:
         """Pods of a node that is no longer Ready are not Ready either; those that do not tolerate its taints are asked to go."""
         silenced = meta.condition(node, "Ready") is not None and not meta.condition_true(node, "Ready")
         taints = node["spec"].get("taints") or []
+        if not silenced and not taints:
+            return
         for pod in self._pods.by_index("node", meta.name(node)):
             if (pod.get("status") or {}).get("phase") in ("Succeeded", "Failed"):
                 continue
