@@ -159,6 +159,23 @@ def why(subject: str, namespace: str, kubeconfig: Path | None, context: str, dat
     command.run(found, subject, namespace)
 
 
+@main.command()
+@click.option(
+    "-f", "files", multiple=True, required=True, type=click.Path(path_type=Path), metavar="MANIFEST", help="What would be applied."
+)
+@namespace_option
+@kubeconfig_option
+@context_option
+@data_option
+def plan(files: tuple[Path, ...], namespace: str, kubeconfig: Path | None, context: str, data: Path) -> None:
+    """What applying a StatefulSet would do, step by step, and what would be lost. Nothing is written."""
+    from holdfast.cli import kubeconfig as access
+    from holdfast.cli import plan as command
+
+    found = access.load(access.find(kubeconfig, Settings(data.resolve()).kubeconfig), context)
+    command.run(found, list(files), namespace)
+
+
 @main.group()
 def image() -> None:
     """Images without a registry."""

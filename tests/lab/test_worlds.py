@@ -18,8 +18,8 @@ from holdfast.lab.explore import Case, Result, Summary, calm, explore, plans, ru
 from holdfast.lab.faults import CRASHES, REFUSALS, SERVER, Fault
 from holdfast.lab.stories import STORIES
 
-PLANS = int(os.environ.get("LAB_PLANS", "2000"))
-SEEDS = int(os.environ.get("LAB_SEEDS", "2000"))
+PLANS = int(os.environ.get("LAB_PLANS", "900"))
+SEEDS = int(os.environ.get("LAB_SEEDS", "500"))
 FIRST = int(os.environ.get("LAB_FIRST", "1"))
 JOBS = int(os.environ.get("LAB_JOBS", "2"))
 CONTROLLER = "controllers: statefulset-controller"

@@ -123,7 +123,7 @@ class World:
         yield from collected
         if going or collected:
             return
-        late = [name for name, pod in self.pods.items() if not objects.is_ready(pod)]
+        late = [n for n, pod in self.pods.items() if not objects.is_ready(pod) and objects.phase(pod) not in ("Failed", "Succeeded")]
         for name in late:
             self.pods[name] = self._ready(self.pods[name])
             yield self._step(READY, f"pod/{name}")

@@ -7,7 +7,6 @@ differently rolls nothing (R-48).
 
 from __future__ import annotations
 
-import copy
 import json
 from typing import Any
 
@@ -28,7 +27,15 @@ def go_json(value: Any) -> str:
 
 def data_of(owner: Obj) -> Obj:
     """What a revision remembers: the template, as a patch that replaces it."""
-    return {"spec": {"template": {**copy.deepcopy(owner["spec"]["template"]), "$patch": "replace"}}}
+    data: Obj = _in_order({"spec": {"template": {**owner["spec"]["template"], "$patch": "replace"}}})
+    return data
+
+
+def _in_order(value: Any) -> Any:
+    """A copy with sorted keys: the API serves opaque data as it was written."""
+    if isinstance(value, dict):
+        return {key: _in_order(value[key]) for key in sorted(value)}
+    return [_in_order(item) for item in value] if isinstance(value, list) else value
 
 
 def template_of(revision: Obj) -> Obj:

@@ -21,12 +21,12 @@ class Backoff:
 
     entries: dict[str, Entry] = field(default_factory=dict)
 
-    def exited(self, name: str, started_at: float, finished_at: float) -> None:
-        """A container that will be restarted has ended: how long until it may start again."""
+    def exited(self, name: str, ran_seconds: float, moment: float) -> None:
+        """A container that will be restarted has ended at ``moment`` (of a clock that never jumps): when may it start again?"""
         entry = self.entries.setdefault(name, Entry())
-        if finished_at - started_at >= QUIET_SECONDS:
+        if ran_seconds >= QUIET_SECONDS:
             entry.delay = 0.0
-        entry.not_before = finished_at + entry.delay
+        entry.not_before = moment + entry.delay
 
     def restarted(self, name: str) -> None:
         """It starts again: the next exit waits longer."""

@@ -74,7 +74,7 @@ class _Step:
             return False
         end = parse_rfc3339(begun) + int(seconds)
         if self.view.now < end:
-            self.wake(end)
+            self.wake(self.view.moment + end - self.view.now)
         return self.view.now >= end
 
     def advance(self) -> None:
@@ -111,7 +111,7 @@ class _Step:
 
     def _waiting_for_setup(self) -> bool:
         failure = self.view.setup_failure
-        if failure is None or self.view.now >= failure.retry_at:
+        if failure is None or self.view.moment >= failure.retry_at:
             return False
         self.wake(failure.retry_at)
         return True
@@ -148,10 +148,10 @@ class _Step:
         if last is not None and not restarts(view.pod, container, last.exit_code, init=init):
             return
         failure = view.failures.get(name)
-        if failure is not None and view.now < failure.retry_at:
+        if failure is not None and view.moment < failure.retry_at:
             self.wake(failure.retry_at)
             return
-        if last is not None and view.now < view.not_before.get(name, 0.0):
+        if last is not None and view.moment < view.not_before.get(name, 0.0):
             self.backing_off.add(name)
             self.wake(view.not_before[name])
             return

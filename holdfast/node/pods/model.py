@@ -33,6 +33,7 @@ class View:
 
     pod: Obj
     now: float
+    """The wall clock, for what people read."""
     instances: Mapping[str, InstanceState] = field(default_factory=dict)
     network: PodNetwork | None = None
     volumes_ready: bool = False
@@ -64,6 +65,8 @@ class View:
     image_ids: Mapping[str, str] = field(default_factory=dict)
     """By instance id: the image it was made from."""
     host_ip: str = "127.0.0.1"
+    moment: float = 0.0
+    """A clock that never jumps, for what is waited for: ``retry_at``, ``not_before`` and ``Decision.wake_at`` are of it."""
 
 
 @dataclass(frozen=True)

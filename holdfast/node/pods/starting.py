@@ -56,7 +56,7 @@ class Starter:
         worker = self._worker
         count = self._counts[name] = self._counts.get(name, 0) + 1
         delay = min(MAXIMUM_SECONDS, 2.0 ** (count - 1))
-        worker.failures[name] = Failure(reason, message, worker.services.clock.now() + delay)
+        worker.failures[name] = Failure(reason, message, worker.services.clock.monotonic() + delay)
         worker.event(name, "Warning", "Failed", f"Error: {message}")
 
     def _image(self, container: Obj) -> Image:
@@ -80,7 +80,7 @@ class Starter:
     def _missing(self, name: str, reference: str, policy: str) -> None:
         """First ErrImagePull, then ImagePullBackOff; looked for often, told ever more rarely."""
         worker = self._worker
-        now = worker.services.clock.now()
+        now = worker.services.clock.monotonic()
         if policy == "Never":
             reason = "ErrImageNeverPull"
             message = f'Container image "{reference}" is not present with pull policy of Never; load it with: holdfast image load|build'

@@ -85,7 +85,7 @@ class PodWorker(PodState):
         container = model.find_container(self.pod, state.container)
         init = container in model.init_containers(self.pod)
         if container is not None and model.restarts(self.pod, container, state.exit_code, init=init):
-            self.backoff.exited(state.container, state.started_at, state.finished_at)
+            self.backoff.exited(state.container, state.finished_at - state.started_at, self.services.clock.monotonic())
         self._killer.exited(state.id)
         self.wake()
 
@@ -107,7 +107,7 @@ class PodWorker(PodState):
         else:
             reason, message = "NodeError", str(error)
             log.warning("pod %s: %s", model.full_name(self.pod), error)
-        self.setup_failure = Failure(reason, message, self.services.clock.now() + delay)
+        self.setup_failure = Failure(reason, message, self.services.clock.monotonic() + delay)
 
     async def run(self) -> None:
         """Until the pod is forgotten, or cancelled (instances keep running)."""
@@ -116,7 +116,7 @@ class PodWorker(PodState):
             while not self.forgotten:
                 self._wake.clear()
                 wake_at = self._step()
-                timeout = None if wake_at is None else max(0.0, wake_at - self.services.clock.now()) + 0.001
+                timeout = None if wake_at is None else max(0.0, wake_at - self.services.clock.monotonic()) + 0.001
                 try:
                     async with asyncio.timeout(timeout):
                         await self._wake.wait()
@@ -149,14 +149,15 @@ class PodWorker(PodState):
             self.wake()
 
     def _view(self) -> View:
-        now = self.services.clock.now()
+        clock = self.services.clock
         instances = {}
         for id, state in self.instances().items():
             message = self._message(state) if state.phase == "exited" else ""
             instances[id] = dataclasses.replace(state, message=state.message or message)
         return View(
             pod=self.pod,
-            now=now,
+            now=clock.now(),
+            moment=clock.monotonic(),
             instances=instances,
             network=self.network,
             volumes_ready=self.volumes_ready,

@@ -1,0 +1,218 @@
+"""E: updates and their history, with stock kubectl."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from tests.e2e.statefulset.rows import Rows, refused, rounds, statefulset, uids
+from tests.system import ready
+
+THREE = ("web-0", "web-1", "web-2")
+
+
+def _updated(rows: Rows, value: str) -> set[str]:
+    return {name for name, there in rounds(rows.pods()).items() if there == value}
+
+
+def _revisions(rows: Rows) -> dict[int, str]:
+    return {obj["revision"]: name for name, obj in rows.all("controllerrevisions").items()}
+
+
+def _patch_as_kubectl_makes_it(rows: Rows) -> bytes:
+    """By its bytes ``rollout undo`` knows that there is nothing to undo: Go's JSON, keys sorted, HTML escaped."""
+    changed = {**rows.set()["spec"]["template"], "$patch": "replace"}
+    text = json.dumps({"spec": {"template": changed}}, sort_keys=True, separators=(",", ":"))
+    return text.replace("&", r"\u0026").replace("<", r"\u003c").replace(">", r"\u003e").encode()
+
+
+def test_e1_updates_go_in_reverse_and_wait(rows: Rows) -> None:
+    """Upstream: rolling updates and roll backs of template modifications."""
+    rows.create(statefulset(gated=True))
+    rows.open(*THREE)
+    status = rows.rest()["status"]
+    assert status["currentRevision"] == status["updateRevision"]
+    rows.roll("two", gated=True)
+    for number, name in ((2, "web-2"), (1, "web-1"), (0, "web-0")):
+        wanted = set(THREE[number:])
+        rows.until(lambda wanted=wanted: _updated(rows, "two") == wanted, f"{name} is replaced")  # type: ignore[misc]
+        rows.rest()
+        assert _updated(rows, "two") == wanted, "and nobody else before it is Ready"
+        rows.open(name)
+    rows.until(lambda: rows.set()["status"]["currentRevision"] != status["currentRevision"], "the update is complete")
+    done = rows.set()["status"]
+    assert done["currentRevision"] == done["updateRevision"] == rows.pods()["web-0"]["metadata"]["labels"]["controller-revision-hash"]
+    rows.roll("", gated=True)
+    rows.until(lambda: rows.set()["status"]["updateRevision"] != done["updateRevision"], "a second update")
+
+
+def test_e2_partition(rows: Rows) -> None:
+    """Upstream: canary updates and phased rolling updates."""
+
+    def partition(number: int) -> None:
+        rows.change(updateStrategy={"type": "RollingUpdate", "rollingUpdate": {"partition": number}})
+
+    rows.create(statefulset(updateStrategy={"type": "RollingUpdate", "rollingUpdate": {"partition": 5}}))
+    before = uids(rows.wait(*THREE))
+    rows.roll("two")
+    rows.rest()
+    assert uids(rows.pods()) == before, "a partition beyond all members rolls nothing"
+    partition(2)
+    rows.until(lambda: _updated(rows, "two") == {"web-2"}, "only the last one is new")
+    rows.wait(*THREE)
+    rows.kubectl("delete", "pod", "web-0", "web-2")
+    after = rows.wait(*THREE)
+    assert _updated(rows, "two") == {"web-2"}, "each comes back at its own revision"
+    old, new = (after[name]["metadata"]["labels"]["controller-revision-hash"] for name in ("web-0", "web-2"))
+    assert (old, new) == (rows.set()["status"]["currentRevision"], rows.set()["status"]["updateRevision"])
+    partition(1)
+    rows.until(lambda: _updated(rows, "two") == {"web-1", "web-2"}, "the next one")
+    partition(0)
+    rows.until(lambda: _updated(rows, "two") == set(THREE), "all")
+    rows.wait(*THREE)
+    rows.until(lambda: rows.set()["status"]["currentRevision"] == new, "complete")
+
+
+def test_e3_on_delete(rows: Rows) -> None:
+    rows.create(statefulset(updateStrategy={"type": "OnDelete"}))
+    before = uids(rows.wait(*THREE))
+    rows.roll("two")
+    rows.rest()
+    assert uids(rows.pods()) == before
+    rows.kubectl("delete", "pod", "web-1")
+    rows.wait(*THREE)
+    assert _updated(rows, "two") == {"web-1"}
+
+
+def test_e4_max_unavailable(rows: Rows) -> None:
+    names = tuple(f"web-{n}" for n in range(5))
+    strategy = {"type": "RollingUpdate", "rollingUpdate": {"maxUnavailable": 2}}
+    rows.create(statefulset(replicas=5, gated=True, podManagementPolicy="Parallel", updateStrategy=strategy))
+    rows.open(*names)
+    rows.wait(*names)
+    rows.roll("two", gated=True)
+    for batch in (("web-3", "web-4"), ("web-1", "web-2"), ("web-0",)):
+        rows.until(lambda batch=batch: set(batch) <= _updated(rows, "two"), f"{batch} are replaced")  # type: ignore[misc]
+        rows.rest()
+        assert {name for name, pod in rows.pods().items() if not ready(pod)} == set(batch), "never more than two are away"
+        rows.open(*batch)
+    assert _updated(rows, "two") == set(names)
+
+
+def test_e4_a_share_is_rounded_down(rows: Rows) -> None:
+    """B8: 30% of 5 acts as 1."""
+    names = tuple(f"web-{n}" for n in range(5))
+    strategy = {"type": "RollingUpdate", "rollingUpdate": {"maxUnavailable": "30%"}}
+    rows.create(statefulset(replicas=5, gated=True, podManagementPolicy="Parallel", updateStrategy=strategy))
+    rows.open(*names)
+    rows.wait(*names)
+    rows.roll("two", gated=True)
+    rows.until(lambda: _updated(rows, "two") == {"web-4"}, "one is replaced")
+    rows.rest()
+    assert _updated(rows, "two") == {"web-4"}
+
+
+def test_e6_parallel_mends_itself_after_a_revert(rows: Rows) -> None:
+    rows.create(statefulset(gated=True, podManagementPolicy="Parallel"))
+    rows.open(*THREE)
+    rows.wait(*THREE)
+    rows.roll("broken", gated=True)
+    rows.until(lambda: _updated(rows, "broken") == {"web-2"}, "the broken one is not Ready")
+    rows.roll("", gated=True)
+    rows.until(lambda: _updated(rows, "broken") == set() and "web-2" in rows.pods(), "it is replaced without help")
+    rows.open("web-2")
+    rows.wait(*THREE)
+
+
+def test_e7_a_revision_is_what_upstream_writes(rows: Rows) -> None:
+    rows.create(statefulset(replicas=0))
+    rows.rest()
+    (name, revision), *more = rows.all("controllerrevisions").items()
+    assert not more
+    digest = revision["metadata"]["labels"]["controller.kubernetes.io/hash"]
+    assert name == f"web-{digest}"
+    assert revision["metadata"]["labels"]["app"] == "web"
+    assert revision["data"]["spec"]["template"]["$patch"] == "replace"
+    assert revision["revision"] == 1
+
+
+def test_e8_history_and_e9_undo(rows: Rows) -> None:
+    rows.create(statefulset(replicas=1))
+    rows.kubectl("annotate", "statefulset", "web", "kubernetes.io/change-cause=the first")
+    rows.wait("web-0")
+    rows.kubectl("annotate", "--overwrite", "statefulset", "web", "kubernetes.io/change-cause=the second")
+    rows.roll("two")
+    rows.until(lambda: _updated(rows, "two") == {"web-0"} and rows.is_ready("web-0"), "rolled")
+    history = rows.kubectl("rollout", "history", "statefulset/web")
+    assert "REVISION  CHANGE-CAUSE" in history
+    assert "the second" in history
+    assert "round: two" in rows.kubectl("rollout", "history", "statefulset/web", "--revision=2")
+    revisions = _revisions(rows)
+    assert "rolled back" in rows.kubectl("rollout", "undo", "statefulset/web", "--to-revision=1")
+    rows.until(lambda: set(_revisions(rows)) == {2, 3}, "the old revision has a new number")
+    assert _revisions(rows)[3] == revisions[1]
+    rows.until(lambda: _updated(rows, "two") == set() and rows.is_ready("web-0"), "rolled back")
+    assert _patch_as_kubectl_makes_it(rows) in rows.raw("controllerrevisions", _revisions(rows)[3])
+    if rows.kubectl.minor >= 34:  # older ones still write creationTimestamp: null, and never find a server's bytes equal
+        said = rows.kubectl("rollout", "undo", "statefulset/web", "--to-revision=3")
+        assert "skipped rollback (current template already matches revision 3)" in said
+    assert "unable to find specified revision 9 in history" in refused(
+        rows.kubectl.run("rollout", "undo", "statefulset/web", "--to-revision=9")
+    )
+
+
+def test_e10_restart_and_e11_status(rows: Rows) -> None:
+    rows.create(statefulset(replicas=2, gated=True))
+    rows.open("web-0", "web-1")
+    before = uids(rows.wait("web-0", "web-1"))
+    rows.kubectl("rollout", "restart", "statefulset/web")
+    assert "kubectl.kubernetes.io/restartedAt" in rows.set()["spec"]["template"]["metadata"]["annotations"]
+    late = rows.kubectl.run("rollout", "status", "statefulset/web", "--timeout=1s")
+    assert late.returncode != 0
+    assert b"Waiting for 1 pods to be ready..." in late.stdout
+    for name in ("web-1", "web-0"):
+        rows.until(lambda name=name: uids(rows.pods()).get(name, before[name]) != before[name], f"{name} is new")  # type: ignore[misc]
+        rows.open(name)
+    said = rows.kubectl("rollout", "status", "statefulset/web", "--timeout=30s")
+    assert said.splitlines()[-1].startswith("partitioned roll out complete: 2 new pods have been updated...")
+
+
+def test_e11_status_without_rolling_settings_and_on_delete(rows: Rows) -> None:
+    rows.create(statefulset(replicas=1, updateStrategy={"type": "RollingUpdate"}))
+    rows.wait("web-0")
+    revision = rows.rest()["status"]["currentRevision"]
+    said = rows.kubectl("rollout", "status", "statefulset/web", "--timeout=30s")
+    assert said.splitlines()[-1] == f"statefulset rolling update complete 1 pods at revision {revision}..."
+    rows.change(updateStrategy={"type": "OnDelete"})
+    said = refused(rows.kubectl.run("rollout", "status", "statefulset/web"))
+    assert "rollout status is only available for RollingUpdate strategy type" in said
+
+
+def test_e12_history_is_limited(rows: Rows) -> None:
+    rows.create(statefulset(replicas=0, revisionHistoryLimit=2))
+    for number in range(6):
+        rows.roll(str(number))
+        wanted = rows.set()["metadata"]["generation"]
+        rows.until(lambda wanted=wanted: rows.set()["status"]["observedGeneration"] >= wanted, "observed")  # type: ignore[misc]
+    rows.until(lambda: len(_revisions(rows)) <= 4, "two that are not live are kept, and the live ones")
+    live = {rows.set()["status"]["currentRevision"], rows.set()["status"]["updateRevision"]}
+    assert live <= set(_revisions(rows).values())
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"spec": {"replicas": 4}},
+        {"metadata": {"labels": {"more": "yes"}, "annotations": {"a": "b"}}},
+        {"spec": {"updateStrategy": {"type": "OnDelete", "rollingUpdate": None}}},
+        {"spec": {"minReadySeconds": 1}},
+    ],
+    ids=["replicas", "labels", "strategy", "minReadySeconds"],
+)
+def test_e13_no_needless_roll(rows: Rows, change: dict[str, object]) -> None:
+    rows.create(statefulset(replicas=2))
+    before = uids(rows.wait("web-0", "web-1"))
+    rows.patch("statefulsets", "web", change)
+    rows.rest()
+    assert before.items() <= uids(rows.pods()).items()
