@@ -81,7 +81,7 @@ def test_a_server_broken_on_purpose_is_found(damage: str, monkeypatch: pytest.Mo
     monkeypatch.setattr(*DAMAGES[damage])
     machine = type("Machine", (DirectMachine,), {"store": "memory"})
     budget = settings(
-        max_examples=200,
+        max_examples=2000,
         stateful_step_count=40,
         phases=[Phase.generate],
         database=None,
