@@ -33,6 +33,7 @@ UPSTREAM = {
     "100 to 0": (8.6, 1.2),
 }
 """Seconds of kube-controller-manager 1.36 with a fake kubelet: client limits as they come, and lifted."""
+OTHER_IMAGE = {"spec": {"template": {"spec": {"containers": [{"name": "c", "image": "two"}]}}}}
 QUIET_SETS, QUIET_SECONDS = 1000, 60
 ROUNDS = 3
 
@@ -123,10 +124,9 @@ def _ordered(bare: Bare) -> None:
     best: dict[str, tuple[float, int]] = {}
     for _ in range(ROUNDS):
         with _fresh() as (_running, kube):
-            template = {"template": {"spec": {"containers": [{"name": "c", "image": "two"}]}}}
             steps = {
                 "100 OrderedReady": (lambda k=kube: k.request("POST", SETS, manifest("web", 100, "OrderedReady")), _ready(100)),
-                "rolling update of 100": (lambda k=kube: _patch(k, {"spec": template}), _ready(100)),
+                "rolling update of 100": (lambda k=kube: _patch(k, OTHER_IMAGE), _ready(100)),
                 "100 to 0": (lambda k=kube: _patch(k, {"spec": {"replicas": 0}}), lambda s: s["replicas"] == 0),
             }
             for what, (change, done) in steps.items():
@@ -169,7 +169,9 @@ def _quiet() -> None:
         cpus = [f"{(_cpu(pid) - before) / QUIET_SECONDS * 100:.2f} %" for pid, before in zip(pids, used, strict=True)]
         total = _revision(kube) - revision
         newest = max(_newest(kube, path) for path in _WATCHED)
-        print(f"{QUIET_SECONDS} s at rest: {total} writes in all (Lease and Node), {max(newest - seen, 0)} of the sets' objects;", end="")
+        print(
+            f"{QUIET_SECONDS} s at rest: {total} writes in all (Lease and Node), {max(newest - seen, 0)} of the sets' objects;", end=""
+        )
         print(f" CPU of a core: server {cpus[0]}, node {cpus[1]}", flush=True)
 
 

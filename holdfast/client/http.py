@@ -24,6 +24,8 @@ from holdfast.machinery.errors import ApiError, UnknownOutcomeError
 
 LINE_LIMIT = 16 * 1024 * 1024
 TIMEOUT_SECONDS = 70
+REQUESTS = 64
+"""Requests under way at once; more wait for their turn. Each connection costs a TLS handshake on both sides."""
 
 
 PARTIAL = "application/json;as={};g=meta.k8s.io;v=v1"
@@ -40,7 +42,7 @@ class HttpClient:
         self._headers = {"Accept": "application/json", "User-Agent": user_agent}
         if token:
             self._headers["Authorization"] = f"Bearer {token}"
-        self._session: aiohttp.ClientSession | None = None
+        self._sessions: dict[int, aiohttp.ClientSession] = {}
 
     @classmethod
     def from_kubeconfig(cls, path: Path, *, user_agent: str = "holdfast") -> HttpClient:
@@ -49,21 +51,23 @@ class HttpClient:
         tls = pki.client_context(config.ca, config.credential, path.parent)
         return cls(config.server, tls=tls, token=config.token, user_agent=user_agent)
 
-    def _open(self) -> aiohttp.ClientSession:
-        if self._session is None or self._session.closed:
-            connector = aiohttp.TCPConnector(ssl=self._tls, limit=0, keepalive_timeout=30, socket_factory=_socket)
+    def _open(self, limit: int = REQUESTS) -> aiohttp.ClientSession:
+        """Requests share few connections, each watch has its own (``limit`` 0)."""
+        session = self._sessions.get(limit)
+        if session is None or session.closed:
+            connector = aiohttp.TCPConnector(ssl=self._tls, limit=limit, keepalive_timeout=30, socket_factory=_socket)
             timeout = aiohttp.ClientTimeout(total=TIMEOUT_SECONDS, sock_connect=10)
-            self._session = aiohttp.ClientSession(
+            session = self._sessions[limit] = aiohttp.ClientSession(
                 connector=connector, headers=self._headers, timeout=timeout, read_bufsize=2**16, auto_decompress=True
             )
             # aiohttp sends PUT and DELETE again when a kept connection turns out dead; the first may have been stored.
-            self._session._retry_connection = False
-        return self._session
+            session._retry_connection = False
+        return session
 
     async def close(self) -> None:
-        if self._session is not None:
-            await self._session.close()
-            self._session = None
+        for session in self._sessions.values():
+            await session.close()
+        self._sessions.clear()
 
     async def raw(
         self,
@@ -182,7 +186,7 @@ class HttpClient:
         timeout = aiohttp.ClientTimeout(total=None, sock_connect=10, sock_read=None)
         headers = {"Accept": PARTIAL.format("PartialObjectMetadata")} if metadata_only else {}
         try:
-            async with self._open().get(
+            async with self._open(0).get(
                 self.server + resource.path(namespace), params=params, headers=headers, timeout=timeout, allow_redirects=False
             ) as answer:
                 if answer.status >= 300:

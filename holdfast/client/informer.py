@@ -47,6 +47,7 @@ class Informer:
         self._fields = fields
         self._metadata_only = metadata_only
         self._objects: dict[str, Obj] = {}
+        self._spaces: dict[str, dict[str, Obj]] = {}
         self._handlers: list[Handler] = []
         self._indexes: dict[str, Index] = {}
         self._indexed: dict[str, dict[str, set[str]]] = {}
@@ -69,7 +70,7 @@ class Informer:
     def list(self, namespace: str = "") -> builtins.list[Obj]:
         if not namespace:
             return [*self._objects.values()]
-        return [obj for obj in self._objects.values() if meta.namespace(obj) == namespace]
+        return [*self._spaces.get(namespace, {}).values()]
 
     def add_index(self, name: str, index: Index) -> None:
         """Before ``run``: objects can then be found ``by_index(name, key)``."""
@@ -151,18 +152,25 @@ class Informer:
         if new is None:
             if old is None:
                 return
-            self._reindex(key, old, None)
-            del self._objects[key]
+            self._drop(key, old)
             self._tell(last or old, None)
             return
         if old is not None and meta.uid(old) != meta.uid(new):
-            self._reindex(key, old, None)
-            del self._objects[key]
+            self._drop(key, old)
             self._tell(old, None)
             old = None
         self._reindex(key, old, new)
         self._objects[key] = new
+        self._spaces.setdefault(meta.namespace(new), {})[key] = new
         self._tell(old, new)
+
+    def _drop(self, key: str, old: Obj) -> None:
+        self._reindex(key, old, None)
+        del self._objects[key]
+        space = self._spaces[meta.namespace(old)]
+        del space[key]
+        if not space:
+            del self._spaces[meta.namespace(old)]
 
     def _reindex(self, key: str, old: Obj | None, new: Obj | None) -> None:
         for name, index in self._indexes.items():

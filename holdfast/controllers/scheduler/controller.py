@@ -15,7 +15,7 @@ from holdfast.client.api import Client
 from holdfast.client.events import EventRecorder
 from holdfast.client.informer import InformerSet
 from holdfast.client.reconciler import Reconciler
-from holdfast.controllers.scheduler.decide import Choice, Cluster, decide
+from holdfast.controllers.scheduler.decide import Accounts, Choice, Cluster, decide
 from holdfast.kinds.kind import Obj
 from holdfast.kinds.resources import NODES, PERSISTENTVOLUMECLAIMS, PERSISTENTVOLUMES, PODS, STORAGECLASSES
 from holdfast.lib.clock import rfc3339
@@ -25,6 +25,8 @@ from holdfast.machinery.errors import ApiError
 log = logging.getLogger("holdfast.controllers")
 
 NAME = "default-scheduler"
+WORKERS = 16
+"""Choosing is done at once, so one at a time; bindings are on their way side by side."""
 SELECTED_NODE = "volume.kubernetes.io/selected-node"
 
 
@@ -39,8 +41,10 @@ class Scheduler:
         self._volumes = informers[PERSISTENTVOLUMES]
         self._classes = informers[STORAGECLASSES]
         watched = (self._pods, self._nodes, self._claims, self._volumes, self._classes)
-        self.reconciler = Reconciler("scheduler", watched, self._sync, workers=1)
-        self._assumed: dict[str, Obj] = {}
+        self.reconciler = Reconciler("scheduler", watched, self._sync, workers=WORKERS)
+        self._accounts = Accounts()
+        self._placed: dict[str, Obj] = {}
+        """Pods in the accounts by uid, those too whose binding is on its way."""
         self._waiting: set[str] = set()
         self._pods.on_change(self._pod_changed)
         for informer in (self._nodes, self._claims, self._volumes, self._classes):
@@ -57,9 +61,20 @@ class Scheduler:
         pod = new or old
         assert pod is not None
         self._waiting.discard(meta.key(pod))
-        self._assumed.pop(meta.uid(pod), None)
+        self._place(pod, pod if new is not None and pod["spec"].get("nodeName") and not _finished(pod) else None)
         if new is None or _finished(new):
             self._retry()
+
+    def _place(self, pod: Obj, placed: Obj | None) -> None:
+        """Enters a pod as it now is, or strikes it out."""
+        before = self._placed.get(meta.uid(pod))
+        if before is not None and placed is not None and before["spec"] == placed["spec"]:
+            return
+        if before is not None:
+            self._accounts.remove(self._placed.pop(meta.uid(pod)))
+        if placed is not None:
+            self._placed[meta.uid(pod)] = placed
+            self._accounts.add(placed)
 
     def _retry(self) -> None:
         for key in self._waiting:
@@ -68,7 +83,7 @@ class Scheduler:
     async def _sync(self, key: str) -> None:
         namespace, name = meta.split_key(key)
         pod = self._pods.get(name, namespace)
-        if pod is None or not _unbound(pod) or meta.uid(pod) in self._assumed:
+        if pod is None or not _unbound(pod) or meta.uid(pod) in self._placed:
             self._waiting.discard(key)
             return
         claims = self._claims_of(pod)
@@ -103,16 +118,13 @@ class Scheduler:
         return found is not None and found.get("volumeBindingMode") == "WaitForFirstConsumer"
 
     def _cluster(self, claims: dict[str, Obj | None]) -> Cluster:
-        bound = [p for p in self._pods.list() if p["spec"].get("nodeName") and not _finished(p)]
-        taken = {meta.uid(p) for p in bound}
-        bound += [p for uid, p in self._assumed.items() if uid not in taken]
         volumes = {}
         for name, claim in claims.items():
             found = self._volumes.get((claim or {}).get("spec", {}).get("volumeName") or "")
             if found is not None:
                 volumes[name] = found
         nodes = [n for n in self._nodes.list() if meta.condition_true(n, "Ready")]
-        return Cluster(nodes, bound, volumes)
+        return Cluster(nodes, self._accounts, volumes)
 
     async def _select(self, pod: Obj, claims: list[Obj], choice: Choice) -> None:
         """Asks for volumes on the chosen node; the claims' binding brings the pod back."""
@@ -129,7 +141,7 @@ class Scheduler:
 
     async def _bind(self, pod: Obj, node: str) -> None:
         uid = meta.uid(pod)
-        self._assumed[uid] = {**pod, "spec": {**pod["spec"], "nodeName": node}}
+        self._place(pod, {**pod, "spec": {**pod["spec"], "nodeName": node}})
         binding = {
             "apiVersion": "v1",
             "kind": "Binding",
@@ -139,7 +151,9 @@ class Scheduler:
         try:
             await self._client.create(PODS, binding, meta.namespace(pod), subresource="binding", name=meta.name(pod))
         except BaseException:
-            self._assumed.pop(uid, None)
+            seen = self._pods.get(meta.name(pod), meta.namespace(pod))
+            if seen is None or meta.uid(seen) != uid or not seen["spec"].get("nodeName"):
+                self._place(pod, None)
             raise
         self._waiting.discard(meta.key(pod))
         text = f"Successfully assigned {meta.namespace(pod)}/{meta.name(pod)} to {node}"

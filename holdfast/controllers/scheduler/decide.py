@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import Any
@@ -27,11 +27,50 @@ class Choice:
     message: str = ""
 
 
+class Taken:
+    """What pods take of one node."""
+
+    def __init__(self) -> None:
+        self.amounts: Amounts = {}
+        self.ports: Counter[Port] = Counter()
+        self.pods = 0
+
+
+class Accounts:
+    """What is taken of each node by the pods that have it and are not finished; kept up as they come and go."""
+
+    def __init__(self, pods: Iterable[Obj] = ()) -> None:
+        self._nodes: dict[str, Taken] = {}
+        for pod in pods:
+            self.add(pod)
+
+    def of(self, node: str) -> Taken:
+        return self._nodes.get(node) or Taken()
+
+    def add(self, pod: Obj) -> None:
+        self._count(pod, 1)
+
+    def remove(self, pod: Obj) -> None:
+        """As it was when it was added."""
+        self._count(pod, -1)
+
+    def _count(self, pod: Obj, sign: int) -> None:
+        node = pod["spec"]["nodeName"]
+        taken = self._nodes.setdefault(node, Taken())
+        taken.pods += sign
+        for port in _host_ports(pod):
+            taken.ports[port] += sign
+        taken.ports = +taken.ports
+        for name, amount in requests(pod).items():
+            taken.amounts[name] = taken.amounts.get(name, Fraction(0)) + sign * amount
+        if not taken.pods:
+            del self._nodes[node]
+
+
 @dataclass
 class Cluster:
     nodes: list[Obj]
-    pods: list[Obj]
-    """Pods that have a node and are not finished."""
+    accounts: Accounts
     volumes: Mapping[str, Obj] = field(default_factory=dict)
     """Bound PersistentVolumes of the pod's claims, by claim name."""
 
@@ -73,25 +112,16 @@ def _largest(one: Amounts, other: Amounts) -> Amounts:
 
 
 def decide(pod: Obj, cluster: Cluster) -> Choice:
-    used: dict[str, Amounts] = {}
-    counts: Counter[str] = Counter()
-    ports: dict[str, set[Port]] = {}
-    for other in cluster.pods:
-        where = other["spec"]["nodeName"]
-        counts[where] += 1
-        ports.setdefault(where, set()).update(_host_ports(other))
-        for name, amount in requests(other).items():
-            table = used.setdefault(where, {})
-            table[name] = table.get(name, Fraction(0)) + amount
     reasons: Counter[str] = Counter()
     fitting: list[tuple[Fraction, int, str]] = []
     for node in cluster.nodes:
         name = meta.name(node)
-        why = _unfit(pod, node, cluster, used.get(name, {}), counts[name], ports.get(name, set()))
+        taken = cluster.accounts.of(name)
+        why = _unfit(pod, node, cluster, taken)
         if why:
             reasons.update(why)
         else:
-            fitting.append((_load(node, used.get(name, {})), counts[name], name))
+            fitting.append((_load(node, taken.amounts), taken.pods, name))
     if fitting:
         return Choice(min(fitting)[-1])
     if not cluster.nodes:
@@ -117,12 +147,12 @@ def _host_ports(pod: Obj) -> set[Port]:
     }
 
 
-def _clash(wanted: set[Port], taken: set[Port]) -> bool:
+def _clash(wanted: Iterable[Port], taken: Iterable[Port]) -> bool:
     """The same port on the same address, or on any."""
     return any(one[:2] == other[:2] and (one[2] == other[2] or _ANY in (one[2], other[2])) for one in wanted for other in taken)
 
 
-def _unfit(pod: Obj, node: Obj, cluster: Cluster, used: Amounts, count: int, ports: set[Port]) -> list[str]:
+def _unfit(pod: Obj, node: Obj, cluster: Cluster, taken: Taken) -> list[str]:
     """Reasons why the pod cannot go there; none when it can."""
     spec = pod["spec"]
     if (node.get("spec") or {}).get("unschedulable") and not _tolerates(
@@ -135,9 +165,9 @@ def _unfit(pod: Obj, node: Obj, cluster: Cluster, used: Amounts, count: int, por
     labels = meta.labels_of(node)
     if any(labels.get(k) != v for k, v in (spec.get("nodeSelector") or {}).items()) or not _affine(spec, node):
         return ["node(s) didn't match Pod's node affinity/selector"]
-    if _clash(_host_ports(pod), ports):
+    if _clash(_host_ports(pod), taken.ports):
         return ["node(s) didn't have free ports for the requested pod ports"]
-    if short := _short(pod, node, used, count):
+    if short := _short(pod, node, taken):
         return short
     for volume in cluster.volumes.values():
         required = ((volume["spec"].get("nodeAffinity") or {}).get("required") or {}).get("nodeSelectorTerms")
@@ -146,13 +176,13 @@ def _unfit(pod: Obj, node: Obj, cluster: Cluster, used: Amounts, count: int, por
     return []
 
 
-def _short(pod: Obj, node: Obj, used: Amounts, count: int) -> list[str]:
+def _short(pod: Obj, node: Obj, taken: Taken) -> list[str]:
     allocatable = (node.get("status") or {}).get("allocatable") or {}
     found = []
-    if "pods" in allocatable and count + 1 > quantity.parse(allocatable["pods"]):
+    if "pods" in allocatable and taken.pods + 1 > quantity.parse(allocatable["pods"]):
         found.append("Too many pods")
     for name, amount in sorted(requests(pod).items()):
-        if amount and used.get(name, Fraction(0)) + amount > quantity.parse(allocatable.get(name, "0")):
+        if amount and taken.amounts.get(name, Fraction(0)) + amount > quantity.parse(allocatable.get(name, "0")):
             found.append(f"Insufficient {name}")
     return found
 

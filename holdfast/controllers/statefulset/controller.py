@@ -11,7 +11,7 @@ from collections.abc import Callable
 
 from holdfast.client.api import Client
 from holdfast.client.events import EventRecorder
-from holdfast.client.informer import InformerSet
+from holdfast.client.informer import Informer, InformerSet
 from holdfast.client.reconciler import Reconciler
 from holdfast.controllers.statefulset import conditions, objects, options, revisions
 from holdfast.controllers.statefulset import decide as plans
@@ -22,6 +22,8 @@ from holdfast.machinery import meta, selectors
 from holdfast.machinery.errors import ApiError
 
 log = logging.getLogger("holdfast.controllers")
+
+OWNER = "controller"
 
 
 class StatefulSetController:
@@ -38,6 +40,8 @@ class StatefulSetController:
         self._written: dict[str, int] = {}
         self._deleted: dict[str, set[str]] = {}
         self._told: dict[str, tuple[str, ...]] = {}
+        for informer in (self._pods, self._revisions):
+            informer.add_index(OWNER, _owner_of)
         self._sets.on_change(lambda old, new: self._enqueue(new or old))
         self._pods.on_change(self._pod_changed)
         self._claims.on_change(self._claim_changed)
@@ -107,7 +111,8 @@ class StatefulSetController:
         if int(self._pods.revision or 0) < self._written.get(key, 0):
             return False
         gone = self._deleted.get(key, set())
-        gone &= {meta.uid(pod) for pod in self._pods.list(meta.split_key(key)[0]) if not meta.is_terminating(pod)}
+        if gone:
+            gone &= {meta.uid(pod) for pod in self._pods.list(meta.split_key(key)[0]) if not meta.is_terminating(pod)}
         return not gone
 
     def _wrote(self, key: str, answer: Obj) -> None:
@@ -214,11 +219,17 @@ class StatefulSetController:
 
     # Adoption and history
 
+    @staticmethod
+    def _concerning(informer: Informer, owner: Obj) -> list[Obj]:
+        """What is the set's, and what is nobody's."""
+        found = [*informer.by_index(OWNER, meta.uid(owner)), *informer.by_index(OWNER, f"/{meta.namespace(owner)}")]
+        return sorted(found, key=meta.key)
+
     async def _claimed_pods(self, owner: Obj) -> list[Obj]:
         """Members that are ours; orphans that fit are adopted, ours that no longer fit are let go."""
         wanted = selectors.from_object(owner["spec"].get("selector"))
         found = []
-        for pod in self._pods.list(meta.namespace(owner)):
+        for pod in self._concerning(self._pods, owner):
             if not objects.is_member(owner, pod):
                 continue
             reference = meta.controller_of(pod)
@@ -253,7 +264,7 @@ class StatefulSetController:
     async def _history(self, owner: Obj) -> dict[str, Obj]:
         wanted = selectors.from_object(owner["spec"].get("selector"))
         found = {}
-        for revision in self._revisions.list(meta.namespace(owner)):
+        for revision in self._concerning(self._revisions, owner):
             reference = meta.controller_of(revision)
             if reference is None and wanted.matches(meta.labels_of(revision)):
                 # A set that goes leaves its revisions to its heir: they count, but are nobody's.
@@ -287,3 +298,9 @@ class StatefulSetController:
             if revisions.equal(taken, wanted) and meta.is_controlled_by(taken, owner):
                 return taken, collisions
             collisions += 1
+
+
+def _owner_of(obj: Obj) -> list[str]:
+    """The uid of its controller; what has none is found by its namespace."""
+    owner = meta.controller_of(obj)
+    return [owner["uid"] if owner else f"/{meta.namespace(obj)}"]

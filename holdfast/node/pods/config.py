@@ -29,6 +29,8 @@ class Places:
     netns: str
     volumes: Mapping[str, str]
     fence_files: tuple[str, ...] = ()
+    has_files: bool = True
+    """Whether the pod gets files of its own, such as /etc/hosts: where nothing runs, nobody reads them."""
     target_pid: int = 0
     """Of the container whose processes an ephemeral one wants to see."""
 
@@ -138,6 +140,8 @@ def _mounts(
         mounts.append(Mount(source, item["mountPath"], bool(item.get("readOnly"))))
     for item in container.get("volumeDevices") or ():
         raise ConfigError(f'volumeDevices: volume "{item["name"]}": raw block volumes are not offered', "CreateContainerError")
+    if not places.has_files:
+        return tuple(mounts)
     taken = {mount.target.rstrip("/") for mount in mounts}
     own = files.write_pod_files(places.directory, pod, ip, cluster)
     read_only = bool((container.get("securityContext") or {}).get("readOnlyRootFilesystem"))

@@ -44,6 +44,8 @@ class PodServices:
     """Address of hostNetwork pods."""
     host_ip: str = "127.0.0.1"
     services: Callable[[], Iterable[Obj]] = tuple
+    has_files: bool = True
+    """As ``config.Places`` has it."""
     capacity: Callable[[], Mapping[str, Any]] = dict
     starting: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(4))
     """How many containers are started at once: more only make each slower."""

@@ -137,6 +137,7 @@ class Starter:
                 worker.network.netns,
                 worker.volumes,
                 services.volumes.fence_files(worker.uid),
+                services.has_files,
                 self._target_pid(container),
             )
             config = make_config(pod, container, attempt, image, environment, places, services.cluster, worker.network.ip)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from abc import ABC, abstractmethod
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Mapping
 from typing import Any
 
 from holdfast.kinds.kind import Obj
@@ -39,8 +39,8 @@ class PodState(ABC):
     def wake(self) -> None:
         self._wake.set()
 
-    def instances(self) -> dict[str, InstanceState]:
-        return {i.id: i for i in self.services.runtime.instances().values() if i.pod_uid == self.uid}
+    def instances(self) -> Mapping[str, InstanceState]:
+        return self.services.runtime.of_pod(self.uid)
 
     def stop_signal(self, id: str, container: Obj) -> str:
         """What asks this container to end: its own choice, its image's, else TERM."""

@@ -37,7 +37,10 @@ log = logging.getLogger("holdfast.node.pods")
 
 REFRESH_SECONDS = 15.0
 RETRY_SECONDS = 1.0
+PATIENCE_SECONDS = 0.1
+"""A step of the start that takes less is not worth a report: the next one says more."""
 _SETUP = (model.Confirm, model.PrepareVolumes, model.AddNetwork, model.StartContainer)
+_SETUP_KEYS = tuple(f"{kind.__name__}:" for kind in _SETUP)
 
 
 class PodWorker(PodState):
@@ -58,6 +61,7 @@ class PodWorker(PodState):
         self._announced: set[tuple[str, int]] = set()
         self._wanted_status: Obj = {}
         self._refused_status: Obj | None = None
+        self._starting_since: float | None = None
         self._killer = Killer(self)
         self._starter = Starter(self)
         self._probing = Probing(self)
@@ -150,7 +154,6 @@ class PodWorker(PodState):
         for id, state in self.instances().items():
             message = self._message(state) if state.phase == "exited" else ""
             instances[id] = dataclasses.replace(state, message=state.message or message)
-        names = tuple(f"{kind.__name__}:" for kind in _SETUP)
         return View(
             pod=self.pod,
             now=clock.now(),
@@ -161,7 +164,7 @@ class PodWorker(PodState):
             confirmed=self.confirmed,
             gone=self.gone,
             stopping=self.stopping,
-            busy=any(key.startswith(names) for key in self._tasks),
+            busy=self._setting_up(),
             released=self.released,
             reported=self._is_reported(),
             setup_failure=self.setup_failure,
@@ -193,14 +196,32 @@ class PodWorker(PodState):
         self._announce_back_off(decision.status)
         for intent in decision.intents:
             self._begin(intent)
+        wake_at = decision.wake_at
         if not self.gone and not self.missing and not self._is_reported():
-            self.spawn("report", self._report())
+            later = self._may_wait_until(view)
+            if later is None:
+                self.spawn("report", self._report())
+            else:
+                wake_at = min(later, wake_at or later)
         if self.volumes_ready and not self.stopping:
             self.spawn("refresh", self._refresh())
         alive = view.busy or any(i.phase == "running" for i in view.instances.values())
         if self.stopping and not alive and (self.gone or self._is_reported()):
             self.dead.set()
-        return decision.wake_at
+        return wake_at
+
+    def _may_wait_until(self, view: View) -> float | None:
+        """A status that says only that a start which is under way goes on: the pod may be Running in a moment."""
+        starting = self._wanted_status.get("phase") == "Pending" and self._setting_up()
+        if not starting or view.instances or self.pod["metadata"].get("deletionTimestamp"):
+            return None
+        if self._starting_since is None:
+            self._starting_since = view.now
+        until = self._starting_since + PATIENCE_SECONDS
+        return until if view.now < until else None
+
+    def _setting_up(self) -> bool:
+        return any(key.startswith(_SETUP_KEYS) for key in self._tasks)
 
     def _announce_back_off(self, status: Obj) -> None:
         for item in status.get("containerStatuses", []) + status.get("initContainerStatuses", []):

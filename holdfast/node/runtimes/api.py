@@ -120,6 +120,9 @@ class Runtime(Protocol):
     def instances(self) -> Mapping[str, InstanceState]:
         """All known instances by id, running or exited and not removed."""
 
+    def of_pod(self, uid: str) -> Mapping[str, InstanceState]:
+        """Those of one pod."""
+
     def on_exit(self, callback: Callable[[InstanceState], None]) -> None:
         """Called on the loop each time an instance exits."""
 

@@ -7,7 +7,7 @@ it is killed. Hooks let a test make them slow, sick or stubborn.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from urllib.parse import quote, unquote
@@ -82,11 +82,15 @@ class Machine:
         self.heeds: Callable[[InstanceConfig, str], bool] = lambda _config, _signal: True
         """Whether a signal has its effect."""
         self._pids = 100
+        self._of_pod: dict[str, dict[str, None]] = {}
         self._timers: dict[str, asyncio.TimerHandle] = {}
 
     @property
     def boot_id(self) -> str:
         return f"{self.name}-{self.boot}"
+
+    def of_pod(self, uid: str) -> Mapping[str, InstanceState]:
+        return {id: self.instances[id] for id in self._of_pod.get(uid, ())}
 
     def living(self) -> list[InstanceConfig]:
         return [self.configs[state.id] for state in self.instances.values() if state.phase == "running"]
@@ -107,6 +111,7 @@ class Machine:
             started_at=self.clock.now(),
         )
         self.instances[config.id], self.configs[config.id] = state, config
+        self._of_pod.setdefault(config.pod_uid, {})[config.id] = None
         for mount in config.mounts:
             handle = self.staged.get(mount.source)
             if handle is not None:
@@ -150,7 +155,10 @@ class Machine:
 
     def remove(self, id: str) -> None:
         if self.instances.get(id) is not None and self.instances[id].phase != "running":
-            del self.instances[id], self.configs[id]
+            uid = self.configs[id].pod_uid
+            del self.instances[id], self.configs[id], self._of_pod[uid][id]
+            if not self._of_pod[uid]:
+                del self._of_pod[uid]
 
     def power_off(self) -> None:
         """Every process is gone at once, and nobody is there to notice; what was mounted is not any more."""
@@ -160,6 +168,7 @@ class Machine:
         self._timers.clear()
         self.watchers.clear()
         self.instances.clear()
+        self._of_pod.clear()
         self.configs.clear()
         self.addresses.clear()
         self.staged.clear()

@@ -74,6 +74,7 @@ class SimulatedNode:
             directory / "node" / "logs",
             host_ip=ADDRESS,
             capacity=self._capacity,
+            has_files=False,
         )
         services.prober = SimulatedProber(machine)
         services.starting = asyncio.Semaphore(1000)

@@ -37,6 +37,7 @@ class SimulatedNetwork:
         self._machine = machine
         self._prefix = prefix
         self._last = 0
+        self._taken = set(machine.addresses.values())
 
     async def start(self) -> None:
         return
@@ -46,17 +47,17 @@ class SimulatedNetwork:
 
     async def add(self, uid: str, namespace: str, name: str) -> PodNetwork:
         if uid not in self._machine.addresses:
-            taken = set(self._machine.addresses.values())
             while True:
                 self._last = self._last % 65000 + 1
                 address = f"{self._prefix}.{self._last // 250}.{self._last % 250 + 2}"
-                if address not in taken:
+                if address not in self._taken:
                     break
             self._machine.addresses[uid] = address
+            self._taken.add(address)
         return PodNetwork(self._machine.addresses[uid], "")
 
     async def remove(self, uid: str) -> None:
-        self._machine.addresses.pop(uid, None)
+        self._taken.discard(self._machine.addresses.pop(uid, ""))
 
     def get(self, uid: str) -> PodNetwork | None:
         address = self._machine.addresses.get(uid)

@@ -29,6 +29,9 @@ class SimulatedRuntime:
     def instances(self) -> Mapping[str, InstanceState]:
         return self._machine.instances
 
+    def of_pod(self, uid: str) -> Mapping[str, InstanceState]:
+        return dict(self._machine.of_pod(uid))
+
     def on_exit(self, callback: Callable[[InstanceState], None]) -> None:
         self._followed.append(callback)
         self._machine.watchers.append(callback)

@@ -216,7 +216,8 @@ class NodeVolumes:
         with temporary.open("wb") as handle:
             handle.write(text)
             handle.flush()
-            os.fsync(handle.fileno())
+            if self._held[uid]:
+                os.fsync(handle.fileno())  # what a pod held must be known after a loss of power
         os.replace(temporary, file)
 
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from holdfast.controllers.scheduler.decide import Cluster, decide, requests
+from holdfast.controllers.scheduler.decide import Accounts, Cluster, decide, requests
 from holdfast.kinds.kind import Obj
 
 SELECTOR = "node(s) didn't match Pod's node affinity/selector"
@@ -36,7 +36,7 @@ def on(name: str, other: Obj) -> Obj:
 
 
 def refusal(wanted: Obj, *nodes: Obj, pods: list[Obj] | None = None, **more: Any) -> str:
-    choice = decide(wanted, Cluster(list(nodes), pods or [], **more))
+    choice = decide(wanted, Cluster(list(nodes), Accounts(pods or []), **more))
     assert bool(choice.node) is not bool(choice.message)
     return choice.message
 
@@ -47,8 +47,8 @@ def test_no_nodes_at_all() -> None:
 
 def test_the_emptiest_node_is_taken_and_ties_go_by_name() -> None:
     nodes = [node("b"), node("a"), node("c")]
-    assert decide(pod(), Cluster(nodes, [])).node == "a"
-    assert decide(pod(), Cluster(nodes, [on("a", pod("1")), on("b", pod(memory="1Gi"))])).node == "c"
+    assert decide(pod(), Cluster(nodes, Accounts())).node == "a"
+    assert decide(pod(), Cluster(nodes, Accounts([on("a", pod("1")), on("b", pod(memory="1Gi"))]))).node == "c"
 
 
 # Resources
@@ -115,7 +115,7 @@ def test_a_node_is_never_overcommitted(sizes: list[int], capacity: int) -> None:
     nodes = [node("a", cpu=f"{capacity}m"), node("b", cpu="1")]
     placed: list[Obj] = []
     for size in sizes:
-        chosen = decide(pod(f"{size}m"), Cluster(nodes, placed)).node
+        chosen = decide(pod(f"{size}m"), Cluster(nodes, Accounts(placed))).node
         if chosen:
             placed.append(on(chosen, pod(f"{size}m")))
         else:
@@ -242,7 +242,7 @@ def test_a_pod_follows_its_volume_to_the_node() -> None:
     terms = [expression("kubernetes.io/hostname", "In", "n2")]
     volumes = {"data": {"spec": {"nodeAffinity": {"required": {"nodeSelectorTerms": terms}}}}}
     first, second = (node(n, labels={"kubernetes.io/hostname": n}) for n in ("n1", "n2"))
-    assert decide(pod(), Cluster([first, second], [on("n2", pod("3"))], volumes)).node == "n2"
+    assert decide(pod(), Cluster([first, second], Accounts([on("n2", pod("3"))]), volumes)).node == "n2"
     text = "node(s) had volume node affinity conflict"
     assert refusal(pod(), first, volumes=volumes) == f"0/1 nodes are available: 1 {text}."
     assert refusal(pod("9"), first, volumes=volumes) == "0/1 nodes are available: 1 Insufficient cpu.", "upstream asks that first"

@@ -197,6 +197,9 @@ class OciRuntime:
     def instances(self) -> Mapping[str, InstanceState]:
         return MappingProxyType(self._states)
 
+    def of_pod(self, uid: str) -> Mapping[str, InstanceState]:
+        return {id: state for id, state in self._states.items() if state.pod_uid == uid}
+
     def on_exit(self, callback: Callable[[InstanceState], None]) -> None:
         self._callbacks.append(callback)
 
