@@ -48,17 +48,21 @@ class Live:
         return found
 
     def all(self, resource: Resource, query: str = "") -> dict[str, Obj]:
-        """By name; read once. Nothing where the user may not list them: then less can be said, and that is all."""
+        """By name; read once."""
         if resource not in self._lists:
-            try:
-                items = self._kube.request("GET", self.path(resource) + query)["items"]
-            except Refused as refusal:
-                if refusal.status.get("code") != 403 or resource.namespaced:
-                    raise
-                items = []
+            items = self._kube.request("GET", self.path(resource) + query)["items"]
             known = {"apiVersion": resource.api_version, "kind": resource.kind}
             self._lists[resource] = {meta.name(item): {**known, **item} for item in items}
         return self._lists[resource]
+
+    def allowed(self, resource: Resource, query: str = "") -> dict[str, Obj] | None:
+        """None where the user may not list them: then less can be said, and that is all."""
+        try:
+            return self.all(resource, query)
+        except Refused as refusal:
+            if refusal.status.get("code") != 403:
+                raise
+            return None
 
     def seen(self, owner: Obj) -> Seen:
         pods, claims, history = (self.all(r).values() for r in (PODS, PERSISTENTVOLUMECLAIMS, CONTROLLERREVISIONS))
@@ -71,11 +75,11 @@ class Live:
 
     def around(self) -> Around:
         found: dict[str, list[Obj]] = {}
-        events = self.all(EVENTS, "?fieldSelector=type%3DWarning").values()
-        for event in sorted(events, key=_stamp, reverse=True):
+        events = self.allowed(EVENTS, "?fieldSelector=type%3DWarning") or {}
+        for event in sorted(events.values(), key=_stamp, reverse=True):
             found.setdefault((event.get("involvedObject") or {}).get("uid") or "", []).append(event)
-        nodes, pods, claims = (self.all(r) for r in (NODES, PODS, PERSISTENTVOLUMECLAIMS))
-        return Around(nodes, pods, claims, self.all(PERSISTENTVOLUMES), self.all(STORAGECLASSES), found)
+        nodes, volumes, classes = (self.allowed(r) for r in (NODES, PERSISTENTVOLUMES, STORAGECLASSES))
+        return Around(nodes, self.all(PODS), self.all(PERSISTENTVOLUMECLAIMS), volumes, classes, found)
 
 
 def _stamp(event: Obj) -> str:

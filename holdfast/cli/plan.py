@@ -96,7 +96,7 @@ def _fate(volume: str, live: Live) -> str:
     """What the retention policy's deletion of a claim means for the data is the volume's business."""
     if not volume:
         return ", which has no volume yet"
-    found = live.all(PERSISTENTVOLUMES).get(volume)
+    found = (live.allowed(PERSISTENTVOLUMES) or {}).get(volume)
     policy = found["spec"].get("persistentVolumeReclaimPolicy") if found else None
     if policy == "Retain":
         return f"; its volume {volume} stays, to be bound again by hand (Retain)"

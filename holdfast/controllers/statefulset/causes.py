@@ -23,13 +23,13 @@ NO_PROVISIONER = "kubernetes.io/no-provisioner"
 
 @dataclass(frozen=True)
 class Around:
-    """The objects around, by name; ``events``: messages of what happened to the subject last, newest first, with their reasons."""
+    """The objects around, by name. None: they may not be listed, so their absence says nothing."""
 
-    nodes: Mapping[str, Obj] = field(default_factory=dict)
+    nodes: Mapping[str, Obj] | None = field(default_factory=dict)
     pods: Mapping[str, Obj] = field(default_factory=dict)
     claims: Mapping[str, Obj] = field(default_factory=dict)
-    volumes: Mapping[str, Obj] = field(default_factory=dict)
-    classes: Mapping[str, Obj] = field(default_factory=dict)
+    volumes: Mapping[str, Obj] | None = field(default_factory=dict)
+    classes: Mapping[str, Obj] | None = field(default_factory=dict)
     events: Mapping[str, list[Obj]] = field(default_factory=dict)
     """Warning events by the uid of the object they are about, newest first."""
 
@@ -38,6 +38,10 @@ class Around:
             if not reasons or event.get("reason") in reasons:
                 return str(event.get("message") or "").strip()
         return ""
+
+
+def _comma(said: str) -> str:
+    return f": {said}" if said else ""
 
 
 def of_pod(pod: Obj, around: Around) -> list[Wait]:
@@ -92,7 +96,7 @@ def _ending(pod: Obj, around: Around) -> Wait:
 
 def _lost_node(pod: Obj, around: Around) -> Wait | None:
     name = pod["spec"].get("nodeName")
-    if not name:
+    if not name or around.nodes is None:
         return None
     node = around.nodes.get(name)
     subject, where = f"pod/{meta.name(pod)}", f"-n {meta.namespace(pod)}"
@@ -173,7 +177,7 @@ def _container(pod: Obj, one: Obj, kind: str, around: Around) -> Wait:
         since = str((last or {}).get("finishedAt") or since)
         return Wait(subject, reason, f"{kind} {name} crashes: {end}", since, f"See its last words: {logs} --previous")
     said = str(waiting.get("message") or "") or around.last_event(pod)
-    text = f"{kind} {name} is not started yet: {reason}{': ' + said if said else ''}"
+    text = f"{kind} {name} is not started yet: {reason}{_comma(said)}"
     return Wait(subject, reason, text, since, f"See what the node says: kubectl describe pod {meta.name(pod)} {where}")
 
 
@@ -188,7 +192,7 @@ def _running(pod: Obj, one: Obj, kind: str, started: str, around: Around) -> Wai
         return Wait(subject, "Starting", f"{kind} {name} has just started", started, f"Wait; see what it does: {logs}")
     probe = "startup" if spec.get("startupProbe") and not one.get("started") else "readiness"
     said = around.last_event(pod, "Unhealthy")
-    text = f"{kind} {name} runs, but its {probe} probe does not pass{': ' + said if said else ''}"
+    text = f"{kind} {name} runs, but its {probe} probe does not pass{_comma(said)}"
     shown = _shown(spec.get(f"{probe}Probe") or {})
     return Wait(subject, f"{probe.capitalize()}ProbeFails", text, started, f"See what it does: {logs}; the probe is {shown}")
 
@@ -222,7 +226,7 @@ def _gates_or_start(pod: Obj, around: Around) -> Wait:
         remedy = "See to it that whoever owns the gate's condition sets it"
         return Wait(subject, "ReadinessGatesNotReady", text, str(ready.get("lastTransitionTime") or ""), remedy)
     said = around.last_event(pod)
-    text = f"node {pod['spec'].get('nodeName')} has not started {meta.name(pod)} yet{': ' + said if said else ''}"
+    text = f"node {pod['spec'].get('nodeName')} has not started {meta.name(pod)} yet{_comma(said)}"
     see = f"Wait; see what the node says: kubectl describe pod {meta.name(pod)} -n {meta.namespace(pod)}"
     return Wait(subject, "NotStarted", text, _since_started(pod), see)
 
@@ -261,7 +265,7 @@ def _users(claim: Obj, around: Around) -> list[str]:
 
 def _named_volume(claim: Obj, around: Around, created: str) -> Wait:
     name, wanted = meta.name(claim), claim["spec"]["volumeName"]
-    volume = around.volumes.get(wanted)
+    volume: Obj | None = {"spec": {}} if around.volumes is None else around.volumes.get(wanted)
     if volume is None:
         text = f"claim {name} names volume {wanted}, which does not exist"
         return Wait(f"pvc/{name}", "VolumeMissing", text, created, f"Create PersistentVolume {wanted}")
@@ -281,10 +285,16 @@ def _named_volume(claim: Obj, around: Around, created: str) -> Wait:
 def _provisioning(claim: Obj, around: Around, created: str) -> Wait:
     name, subject = meta.name(claim), f"pvc/{meta.name(claim)}"
     wanted = claim["spec"].get("storageClassName") or ""
-    found = around.classes.get(wanted)
+    if wanted and around.classes is None:
+        text = f"claim {name} waits for a volume of storage class {wanted}{_comma(around.last_event(claim))}"
+        return Wait(
+            subject, "NotBound", text, created, f"See what is said about it: kubectl describe {subject} -n {meta.namespace(claim)}"
+        )
+    classes = around.classes or {}
+    found = classes.get(wanted)
     annotations = meta.annotations_of(claim)
     if not wanted:
-        defaults = [n for n, c in around.classes.items() if meta.annotations_of(c).get(DEFAULT_CLASS) == "true"]
+        defaults = [n for n, c in classes.items() if meta.annotations_of(c).get(DEFAULT_CLASS) == "true"]
         why = "asks for no storage class" if defaults else "names no storage class, and there is no default one"
         text = f"claim {name} {why}: it waits for a volume made by hand that fits"
         return Wait(subject, "NoClass", text, created, "Create a PersistentVolume that fits; or name a class in volumeClaimTemplates")
@@ -300,7 +310,7 @@ def _provisioning(claim: Obj, around: Around, created: str) -> Wait:
         text = f"claim {name} waits for a PersistentVolume of class {wanted} that fits; that class makes none by itself"
         return Wait(subject, "NoVolumeFits", text, created, f"Create a PersistentVolume with storageClassName {wanted}")
     said = around.last_event(claim)
-    text = f"claim {name} waits for provisioner {found['provisioner']} to make its volume{': ' + said if said else ''}"
+    text = f"claim {name} waits for provisioner {found['provisioner']} to make its volume{_comma(said)}"
     asked = any(key in annotations for key in PROVISIONERS)
     remedy = f"See that provisioner {found['provisioner']} runs" if asked else "Wait for the volume controller to ask for it"
     return Wait(subject, "Provisioning", text, created, remedy)

@@ -13,7 +13,11 @@ import pytest
 import yaml
 from click.testing import CliRunner, Result
 
+from holdfast.cli.kube import Kube
+from holdfast.cli.kubeconfig import Access
+from holdfast.cli.live import Live
 from holdfast.cli.main import main
+from holdfast.cli.why import explain
 from holdfast.client.http import HttpClient
 from holdfast.client.informer import Informer
 from holdfast.controllers.statefulset import conditions, options
@@ -225,6 +229,21 @@ async def test_why_a_set_waits(cluster: Cluster) -> None:
     await cluster.api.call("DELETE", PODS.path("default", "web-1"))
     await cluster.settled("db:1")
     assert "sts/web waits for nothing. All 3 members are available" in (await cluster.command("why", "sts/web")).output
+
+
+async def test_why_for_somebody_who_may_only_look_into_the_namespace(cluster: Cluster) -> None:
+    cluster.broken = lambda pod: True
+    await cluster.write(make_set())
+    await cluster.until(PODS, "web-0", lambda pod: bool((pod.get("status") or {}).get("containerStatuses")))
+    role = {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "view"}
+    binding = {"metadata": {"name": "ann"}, "roleRef": role, "subjects": [{**role, "kind": "User", "name": "ann"}]}
+    path = "/apis/rbac.authorization.k8s.io/v1/namespaces/default/rolebindings"
+    assert (await cluster.api.post(path, binding)).status == 201
+    live = Live(Kube(Access(cluster.api.server.address, cluster.api.as_user("ann").tls)), "default")
+    said = "\n".join(await asyncio.to_thread(explain, live, "sts", "web", 1.8e9))
+    assert "container db has no image x: ImagePullBackOff" in said
+    assert "claim www-web-0 waits for a volume of storage class none-such" in said
+    assert "node n1" not in said
 
 
 @pytest.mark.parametrize(

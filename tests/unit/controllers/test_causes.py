@@ -98,6 +98,16 @@ def test_why_a_pod_is_not_ready(subject: Obj, nodes: dict[str, Obj], reason: str
     assert wait.remedy
 
 
+def test_what_may_not_be_seen_is_not_said_to_be_missing() -> None:
+    around = Around(nodes=None, volumes=None, classes=None)
+    (wait,) = causes.of_pod(pod(), around)
+    assert wait.reason == "NotStarted"
+    assert causes.of_pod(pod({"conditions": [{"type": "Ready", "status": "True"}]}), around) == []
+    for subject in (claim(), claim(volumeName="v")):
+        (wait,) = causes.of_claim(subject, around)
+        assert wait.reason == "NotBound"
+
+
 def test_a_ready_pod_waits_for_nothing() -> None:
     ready = pod({"conditions": [{"type": "Ready", "status": "True"}]})
     assert causes.of_pod(ready, Around(nodes={"n1": READY_NODE})) == []

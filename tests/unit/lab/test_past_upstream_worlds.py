@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any
 
 import pytest
@@ -11,8 +11,11 @@ import pytest
 from holdfast.controllers.statefulset import options
 from holdfast.kinds.kind import Obj
 from holdfast.kinds.resources import CONTROLLERREVISIONS, EVENTS, PODS, STATEFULSETS
+from holdfast.lab.faults import Faults, Storm
 from holdfast.lab.world import MISSING, World, run_world
 from holdfast.machinery import meta
+from holdfast.machinery.errors import ApiError, UnknownOutcomeError
+from holdfast.registry.local import LocalClient
 
 SPACE = "default"
 
@@ -24,29 +27,43 @@ def make_set(name: str = "web", image: str = "good", annotations: Obj | None = N
 
 
 class User:
+    """Asks again when the server is away or a request is refused for the moment."""
+
     def __init__(self, world: World) -> None:
         self.world = world
 
+    async def ask(self, work: Callable[[LocalClient], Awaitable[Obj]]) -> Obj:
+        for _ in range(200):
+            try:
+                return await work(await self.world.up())
+            except (ApiError, UnknownOutcomeError) as error:
+                if isinstance(error, ApiError) and error.reason == "AlreadyExists":
+                    return {}
+                await asyncio.sleep(0.2)
+        raise AssertionError("the server never answers")
+
     async def create(self, obj: Obj) -> None:
-        await (await self.world.up()).create(STATEFULSETS, obj, SPACE)
+        await self.ask(lambda client: client.create(STATEFULSETS, obj, SPACE))
 
     async def use(self, image: str) -> None:
         template = {"spec": {"template": {"spec": {"containers": [{"name": "c", "image": image}]}}}}
-        await (await self.world.up()).patch(STATEFULSETS, "web", SPACE, template)
+        await self.ask(lambda client: client.patch(STATEFULSETS, "web", SPACE, template))
 
     async def web(self) -> Obj:
-        return await (await self.world.up()).get(STATEFULSETS, "web", SPACE)
+        return await self.ask(lambda client: client.get(STATEFULSETS, "web", SPACE))
 
     async def images(self) -> dict[str, str]:
-        pods = (await (await self.world.up()).list(PODS, SPACE))["items"]
+        pods = (await self.ask(lambda client: client.list(PODS, SPACE)))["items"]
         return {meta.name(pod): pod["spec"]["containers"][0]["image"] for pod in pods}
 
     async def complete(self, image: str) -> None:
-        async with asyncio.timeout(600):
+        async with asyncio.timeout(1200):
             while True:
                 owner, images = await self.web(), await self.images()
-                done = (meta.condition(owner, "Progressing") or {}).get("reason") == "Complete"
-                if done and owner["status"].get("availableReplicas") == 3 and set(images.values()) == {image}:
+                wanted = owner["spec"]["template"]["spec"]["containers"][0]["image"] == image
+                seen = owner["status"].get("observedGeneration") == owner["metadata"]["generation"]
+                done = seen and (meta.condition(owner, "Progressing") or {}).get("reason") == "Complete"
+                if wanted and done and owner["status"].get("availableReplicas") == 3 and set(images.values()) == {image}:
                     return
                 await asyncio.sleep(1)
 
@@ -55,12 +72,12 @@ class User:
         return [event["message"] for event in events if event["reason"] == reason]
 
 
-def told(story: Callable[[User], Coroutine[Any, Any, None]], seed: int = 1) -> None:
+def told(story: Callable[[User], Coroutine[Any, Any, None]], seed: int = 1, faults: Faults | None = None) -> None:
     async def whole(world: World) -> None:
         await story(User(world))
         assert world.failures == []
 
-    run_world(seed, whole)
+    run_world(seed, whole, faults)
 
 
 BAD = f"{MISSING}:1"
@@ -146,3 +163,20 @@ def test_quiet_sets_are_not_written_about_even_when_the_controllers_restart(anno
         assert await versions() == before
 
     told(story)
+
+
+@pytest.mark.parametrize("seed", range(1, 5))
+@pytest.mark.parametrize("annotations", [OPTED, {options.UNSTICK: "true"}])
+def test_both_come_to_their_end_in_a_storm_of_faults(annotations: Obj, seed: int) -> None:
+    async def story(user: User) -> None:
+        await user.create(make_set(annotations=annotations))
+        await user.complete("good")
+        await user.use(BAD)
+        if options.UNSTICK in annotations:
+            await asyncio.sleep(user.world.loop.random.choice([0.1, 1, 5, 60]))
+            await user.use("good")
+        await user.complete("good")
+
+    faults = Storm.of(seed)
+    told(story, seed, faults)
+    assert faults.fired

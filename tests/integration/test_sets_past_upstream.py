@@ -1,0 +1,67 @@
+"""What a set has beyond upstream, as a user meets it: stock kubectl, the holdfast command, a real server and node without root."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+
+import pytest
+
+from tests.system import System
+
+CONTAINER = {"name": "db", "image": "busybox", "command": ["sleep", "inf"], "volumeMounts": [{"name": "data", "mountPath": "/data"}]}
+LABELS = {"app": "db"}
+
+
+def make_set(**changes: object) -> dict[str, object]:
+    claim = {
+        "metadata": {"name": "data"},
+        "spec": {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Mi"}}},
+    }
+    spec = {
+        "replicas": 3,
+        "serviceName": "db",
+        "selector": {"matchLabels": LABELS},
+        "template": {"metadata": {"labels": LABELS}, "spec": {"terminationGracePeriodSeconds": 0, "containers": [CONTAINER]}},
+        "volumeClaimTemplates": [claim],
+        **changes,
+    }
+    return {"apiVersion": "apps/v1", "kind": "StatefulSet", "metadata": {"name": "db"}, "spec": spec}
+
+
+@pytest.fixture(scope="module")
+def simulated(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
+    running = System(tmp_path_factory.mktemp("past") / "d")
+    running.up("--runtime", "simulated", "--listen", "127.0.0.1:0")
+    try:
+        yield running
+    finally:
+        running.reset()
+
+
+def test_f6_kubectl_waits_for_a_set_and_the_plan_names_what_is_lost(simulated: System) -> None:
+    simulated.create(make_set())
+    said = simulated.kubectl("wait", "--for=condition=Available", "sts/db", "--timeout=60s")
+    assert "statefulset.apps/db condition met" in said
+    simulated.kubectl("rollout", "status", "sts/db", "--timeout=60s")
+    kubeconfig = ("--kubeconfig", str(simulated.data / "kubeconfig"))
+    assert "sts/db waits for nothing" in simulated.holdfast("why", "sts/db", *kubeconfig).stdout
+
+    volume = simulated.get("pvc", "data-db-2")["spec"]["volumeName"]
+    smaller = make_set(replicas=2, persistentVolumeClaimRetentionPolicy={"whenScaled": "Delete", "whenDeleted": "Retain"})
+    file = simulated.data.parent / "smaller.json"
+    file.write_text(json.dumps(smaller))
+    planned = simulated.holdfast("plan", "-f", str(file), *kubeconfig).stdout
+    assert "delete pod/db-2: the set was scaled down" in planned
+    assert f"Lost: claim data-db-2 and the data of its volume {volume} (Delete)" in planned
+    assert simulated.get("sts", "db")["spec"]["replicas"] == 3, "nothing is written"
+    simulated.kubectl("apply", "-f", str(file))
+    simulated.kubectl("wait", "--for=delete", "pod/db-2", "pvc/data-db-2", f"pv/{volume}", "--timeout=60s")
+    assert "Nothing would be done" in simulated.holdfast("plan", "-f", str(file), *kubeconfig).stdout
+
+    simulated.kubectl("cordon", simulated.get("nodes")["items"][0]["metadata"]["name"])
+    simulated.kubectl("delete", "pod", "db-1", "--timeout=60s")
+    simulated.kubectl("wait", "--for=condition=PodScheduled=False", "pod/db-1", "--timeout=60s")
+    why = simulated.holdfast("why", "sts/db", *kubeconfig).stdout
+    assert "pod/db-1 (NotReady): db-1 is not Ready" in why
+    assert "because db-1 fits on no node: 0/1 nodes are available" in why
