@@ -24,6 +24,8 @@ from holdfast.machinery.errors import ApiError
 log = logging.getLogger("holdfast.controllers")
 
 OWNER = "controller"
+MANY, MANY_SECONDS = 250, 0.005
+"""Changes of members are gathered for so long for each so many members: looking at all takes a good part of that."""
 
 
 class StatefulSetController:
@@ -59,11 +61,17 @@ class StatefulSetController:
         for pod in (old, new):
             owner = meta.controller_of(pod) if pod else None
             if pod and owner and owner["kind"] == "StatefulSet":
-                self.reconciler.queue.add(f"{meta.namespace(pod)}/{owner['name']}")
+                self._member_changed(f"{meta.namespace(pod)}/{owner['name']}")
             elif pod and owner is None:
                 for candidate in self._sets.list(meta.namespace(pod)):
                     if objects.is_member(candidate, pod):
                         self._enqueue(candidate)
+
+    def _member_changed(self, key: str) -> None:
+        """A set of many members is not looked through at each change of one of them."""
+        owner = self._sets.get(*reversed(meta.split_key(key)))
+        members = int(owner["spec"].get("replicas") or 0) if owner else 0
+        self.reconciler.queue.add_after(key, members // MANY * MANY_SECONDS)
 
     def _claim_changed(self, old: Obj | None, new: Obj | None) -> None:
         claim = new or old
