@@ -7,19 +7,18 @@ frees an identity early: such uids are ``vouched`` for.
 from __future__ import annotations
 
 from collections import Counter
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Mapping
+from typing import Any
 
 import orjson
 
 from holdfast.controllers.statefulset import objects
 from holdfast.kinds.kind import Obj
+from holdfast.lab.loop import SeededLoop
 from holdfast.machinery import meta
 from holdfast.node.runtimes.api import InstanceConfig
 from holdfast.node.simulated.machine import Machine
 from holdfast.store.api import Change, Record
-
-if TYPE_CHECKING:
-    from holdfast.lab.world import World
 
 MOMENT = 1.0
 """Seconds: a decision and its request take time, in which the world goes on."""
@@ -32,8 +31,12 @@ POD, CLAIM, VOLUME, SET = (
 
 
 class Judge:
-    def __init__(self, world: World) -> None:
-        self._world = world
+    """``live``: the records of the store; ``machines``: by name."""
+
+    def __init__(self, loop: SeededLoop, live: Callable[[], Mapping[str, Record]], machines: Mapping[str, Machine]) -> None:
+        self._loop = loop
+        self._live = live
+        self._machines = machines
         self.violations: list[str] = []
         self.vouched: set[str] = set()
         self.created: Counter[str] = Counter()
@@ -47,18 +50,18 @@ class Judge:
         """Uid of each pod that is not available: since when."""
         self._bound: dict[str, str] = {}
         """Claim uid: the volume it is bound to, for life."""
-        self._revision = world.store.revision
+        self._revision = 0
 
     def says(self, promise: str, text: str) -> None:
-        self.violations.append(f"{promise} at {self._world.loop.time():.3f} s: {text}")
+        self.violations.append(f"{promise} at {self._loop.time():.3f} s: {text}")
 
     # The store
 
     def objects(self, prefix: str) -> list[Obj]:
-        return [self._decoded(record) for key, record in self._world.store.live().items() if key.startswith(prefix)]
+        return [self._decoded(record) for key, record in self._live().items() if key.startswith(prefix)]
 
     def object(self, key: str) -> Obj | None:
-        record = self._world.store.live().get(key)
+        record = self._live().get(key)
         return self._decoded(record) if record else None
 
     @staticmethod
@@ -68,8 +71,8 @@ class Judge:
         return found
 
     def committed(self, change: Change) -> None:
-        now = self._world.loop.time()
-        if change.revision != self._revision + 1:
+        now = self._loop.time()
+        if self._revision and change.revision != self._revision + 1:
             self.says("P-10", f"revision {change.revision} after {self._revision}")
         self._revision = change.revision
         key = change.record.key
@@ -146,7 +149,7 @@ class Judge:
 
     def _is_well(self, owner: Obj, number: int, patience: float) -> bool:
         pod = self.object(f"{POD}{meta.namespace(owner)}/{objects.pod_name(owner, number)}")
-        now = self._world.loop.time()
+        now = self._loop.time()
         if pod is None:
             return False
         return now - self._unready.get(meta.uid(pod), now) <= patience
@@ -194,7 +197,7 @@ class Judge:
         ):
             return  # it will be refused
         owners = found["metadata"].get("ownerReferences") or []
-        living = {meta.uid(self._decoded(record)): self._decoded(record) for record in self._world.store.live().values()}
+        living = {meta.uid(self._decoded(record)): self._decoded(record) for record in self._live().values()}
         alive = [living[r["uid"]] for r in owners if r["uid"] in living]
         if not owners or any("foregroundDeletion" not in (o["metadata"].get("finalizers") or []) for o in alive):
             owner = meta.name(alive[0]) if alive else "nobody"
@@ -203,12 +206,12 @@ class Judge:
     # Machines and disks
 
     def started(self, machine: Machine, config: InstanceConfig) -> None:
-        who, now = f"{config.namespace}/{config.pod_name}", self._world.loop.time()
+        who, now = f"{config.namespace}/{config.pod_name}", self._loop.time()
         record = self.object(f"{POD}{who}")
         live = meta.uid(record) if record else ""
         if live != config.pod_uid and config.pod_uid not in self.vouched and now - self._gone.get(config.pod_uid, -1e9) > MOMENT:
             self.says("P-1", f"{who} {config.pod_uid} starts on {machine.name}, but {live or 'nothing'} is the one of that name")
-        for other in self._world.machines.values():
+        for other in self._machines.values():
             for running in other.living():
                 if running.pod_uid == config.pod_uid and other is not machine:
                     self.says("P-1", f"{who} {config.pod_uid} runs on {machine.name} and {other.name}")
@@ -231,7 +234,7 @@ class Judge:
         volume = self.object(f"{VOLUME}{handle}")
         if volume is not None and volume["spec"].get("persistentVolumeReclaimPolicy") != "Delete":
             self.says("P-4", f"the data of {handle} is removed against its policy")
-        for machine in self._world.machines.values():
+        for machine in self._machines.values():
             for config in machine.living():
                 if handle in self._handles(machine, config):
                     self.says("P-4", f"the data of {handle} is removed under {config.pod_name}")

@@ -9,17 +9,17 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 from holdfast.client.api import MERGE_PATCH, WatchEvent
 from holdfast.kinds.kind import Obj, Resource
-from holdfast.lab.faults import Fault
+from holdfast.lab.faults import Fault, Faults
+from holdfast.lab.judge import Judge
+from holdfast.lab.loop import SeededLoop
 from holdfast.machinery.errors import ApiError, UnknownOutcomeError
 from holdfast.registry.local import LocalClient
+from holdfast.registry.registry import Registry
 from holdfast.registry.request import User
-
-if TYPE_CHECKING:
-    from holdfast.lab.world import Process, World
 
 LATENCY = 0.0005
 Work = Callable[[LocalClient], Awaitable[Obj]]
@@ -31,10 +31,41 @@ _REFUSALS = {
 }
 
 
+class Component(Protocol):
+    """The process a client belongs to."""
+
+    name: str
+
+    async def crash(self) -> None:
+        """It dies here and now: never returns."""
+
+    def crash_soon(self) -> None:
+        """It dies before anything else of it runs."""
+
+
+class Wire(Protocol):
+    """The world, as far as a client needs it."""
+
+    loop: SeededLoop
+    faults: Faults
+    judge: Judge
+    registry: Registry
+
+    def reaches(self, process: str, *, reply: bool = False) -> bool:
+        """Whether requests of a process arrive now (or replies come back)."""
+
+    def crash_server(self) -> None: ...
+
+    async def serve(self, work: Callable[[Registry], Awaitable[Obj]], *, write: bool) -> Obj:
+        """A request in the server's process. Raises OSError or UnknownOutcomeError when that dies under it."""
+
+    def connected(self, process: str, events: AsyncIterator[WatchEvent]) -> Stream: ...
+
+
 class LabClient:
     """One identity of one process."""
 
-    def __init__(self, world: World, process: Process, user: User, agent: str) -> None:
+    def __init__(self, world: Wire, process: Component, user: User, agent: str) -> None:
         self._world = world
         self._process = process
         self._user = user

@@ -212,12 +212,12 @@ class World:
         self.faults = faults or Faults()
         self.scratch = scratch
         self.store = TruthStore(base)
-        self.judge = Judge(self)
+        self.machines: dict[str, WatchedMachine] = {}
+        self.judge = Judge(loop, self.store.live, self.machines)
         self.store.told = self.judge.committed
         self.registry: Registry
         self.disk = Disk(WatchedVolumes(self.judge))
         """Storage that every node reaches."""
-        self.machines: dict[str, WatchedMachine] = {}
         self.processes: dict[str, Process] = {}
         self.clocks = {"server": SkewedClock(loop)}
         """Of the server's machine, where the controllers run too, and of each node."""

@@ -22,14 +22,15 @@ _CONDITIONS = ("Ready", "MemoryPressure", "DiskPressure", "PIDPressure")
 
 @dataclass(frozen=True)
 class Heartbeat:
-    """What a node last said (its Lease's renewTime and Ready heartbeat) and when we saw that it said something new."""
+    """What a node last said (its Lease's renewTime and Ready heartbeat) and when we saw that it said something new,
+    by a clock that never jumps: or a corrected clock would silence all nodes at once."""
 
     said: str
     seen: float
 
 
-def is_silent(heartbeat: Heartbeat, now: float) -> bool:
-    return now - heartbeat.seen > GRACE_SECONDS
+def is_silent(heartbeat: Heartbeat, moment: float) -> bool:
+    return moment - heartbeat.seen > GRACE_SECONDS
 
 
 def silent_conditions(node: Obj, stamp: str) -> list[Obj]:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 from holdfast.client.api import Client
 from holdfast.client.events import EventRecorder
 from holdfast.client.informer import InformerSet
@@ -12,7 +10,7 @@ from holdfast.controllers.nodes import decide
 from holdfast.controllers.nodes.decide import GRACE_SECONDS, Heartbeat
 from holdfast.kinds.kind import Obj
 from holdfast.kinds.resources import LEASES, NODES, PODS
-from holdfast.lib.clock import parse_rfc3339, rfc3339
+from holdfast.lib.clock import Clock, parse_rfc3339, rfc3339
 from holdfast.machinery import meta
 from holdfast.machinery.errors import ApiError
 
@@ -20,10 +18,11 @@ LEASE_NAMESPACE = "kube-node-lease"
 
 
 class NodeLifecycle:
-    def __init__(self, client: Client, informers: InformerSet, recorder: EventRecorder, now: Callable[[], float]) -> None:
+    def __init__(self, client: Client, informers: InformerSet, recorder: EventRecorder, clock: Clock) -> None:
         self._client = client
         self._recorder = recorder
-        self._now = now
+        self._now = clock.now
+        self._moment = clock.monotonic
         self._nodes, self._leases, self._pods = informers[NODES], informers[LEASES], informers[PODS]
         self._heartbeats: dict[str, Heartbeat] = {}
         self.reconciler = Reconciler("nodes", (self._nodes, self._leases, self._pods), self._sync, workers=1)
@@ -46,22 +45,22 @@ class NodeLifecycle:
         if node is None:
             self._heartbeats.pop(name, None)
             return
-        now = self._now()
-        heartbeat = self._listen(node, now)
-        if decide.is_silent(heartbeat, now):
+        moment = self._moment()
+        heartbeat = self._listen(node, moment)
+        if decide.is_silent(heartbeat, moment):
             node = await self._fallen_silent(node)
         else:
-            self.reconciler.queue.add_after(name, heartbeat.seen + GRACE_SECONDS - now + 0.1)
+            self.reconciler.queue.add_after(name, heartbeat.seen + GRACE_SECONDS - moment + 0.1)
         node = await self._taint(node)
-        await self._pods_follow(node, now)
+        await self._pods_follow(node, self._now())
 
-    def _listen(self, node: Obj, now: float) -> Heartbeat:
+    def _listen(self, node: Obj, moment: float) -> Heartbeat:
         lease = self._leases.get(meta.name(node), LEASE_NAMESPACE) or {}
         beat = (meta.condition(node, "Ready") or {}).get("lastHeartbeatTime") or ""
         said = f"{(lease.get('spec') or {}).get('renewTime')} {beat}"
         known = self._heartbeats.get(meta.name(node))
         if known is None or known.said != said:
-            known = self._heartbeats[meta.name(node)] = Heartbeat(said, now)
+            known = self._heartbeats[meta.name(node)] = Heartbeat(said, moment)
         return known
 
     async def _fallen_silent(self, node: Obj) -> Obj:

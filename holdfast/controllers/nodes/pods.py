@@ -21,9 +21,10 @@ QUARANTINE_SECONDS = 40.0
 
 
 class PodGarbageCollector:
-    def __init__(self, client: Client, informers: InformerSet, now: Callable[[], float]) -> None:
+    def __init__(self, client: Client, informers: InformerSet, moment: Callable[[], float]) -> None:
+        """``moment``: a clock that never jumps."""
         self._client = client
-        self._now = now
+        self._moment = moment
         self._pods, self._nodes = informers[PODS], informers[NODES]
         self._missing: dict[str, float] = {}
         self.reconciler = Reconciler("pod-garbage", (self._pods, self._nodes), self._sync, workers=1)
@@ -59,8 +60,8 @@ class PodGarbageCollector:
             if meta.is_terminating(pod) and decide.is_out_of_service(pod, node):
                 await self._remove(pod, "node is out of service")
             return
-        gone_since = self._missing.setdefault(node_name, self._now())
-        left = gone_since + QUARANTINE_SECONDS - self._now()
+        gone_since = self._missing.setdefault(node_name, self._moment())
+        left = gone_since + QUARANTINE_SECONDS - self._moment()
         if left > 0:
             self.reconciler.queue.add_after(key, left + 0.1)
         elif not await self._node_lives(node_name):
