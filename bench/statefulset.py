@@ -33,7 +33,7 @@ UPSTREAM = {
     "100 to 0": (8.6, 1.2),
 }
 """Seconds of kube-controller-manager 1.36 with a fake kubelet: client limits as they come, and lifted."""
-OTHER_IMAGE = {"spec": {"template": {"spec": {"containers": [{"name": "c", "image": "two"}]}}}}
+OTHER_IMAGE = {"spec": {"template": {"spec": {"containers": [{"name": "c", "image": "two:1"}]}}}}
 QUIET_SETS, QUIET_SECONDS = 1000, 60
 ROUNDS = 3
 
@@ -64,7 +64,7 @@ async def _bare(directory: Path) -> Bare:
     return Bare((middle - begun) / 300, (ended - middle) / 3200)
 
 
-def manifest(name: str, replicas: int, policy: str, image: str = "one") -> dict[str, Any]:
+def manifest(name: str, replicas: int, policy: str, image: str = "one:1") -> dict[str, Any]:
     labels = {"app": name}
     pod = {"metadata": {"labels": labels}, "spec": {"containers": [{"name": "c", "image": image}]}}
     spec = {

@@ -14,6 +14,7 @@ import logging
 import os
 import signal
 import ssl
+import sys
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from typing import Any
@@ -45,6 +46,8 @@ from holdfast.system.settings import Settings
 log = logging.getLogger("holdfast.server")
 
 DEFAULT_PORT = 6443
+SWITCH_SECONDS = 0.0005
+"""How long the store's thread waits for the interpreter's lock while the loop is busy: it needs it twice a commit."""
 HOSTS = ("localhost", "127.0.0.1", "::1", "10.96.0.1", "10.244.0.1", "kubernetes", "kubernetes.default", "kubernetes.default.svc")
 
 
@@ -77,6 +80,7 @@ async def run_server(settings: Settings) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
     gc.disable()
+    sys.setswitchinterval(SWITCH_SECONDS)
     async with serving(settings, on_synced=_settle) as server:
         failing, stopped = asyncio.create_task(server.join()), asyncio.create_task(stop.wait())
         try:

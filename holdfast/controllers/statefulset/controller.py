@@ -6,8 +6,10 @@ the server itself; every delete carries the uid that was decided about.
 
 from __future__ import annotations
 
+import asyncio
+import itertools
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 
 from holdfast.client.api import Client
 from holdfast.client.events import EventRecorder
@@ -24,6 +26,9 @@ from holdfast.machinery.errors import ApiError
 log = logging.getLogger("holdfast.controllers")
 
 OWNER = "controller"
+LARGEST_BATCH = 128
+MANY, MANY_SECONDS = 250, 0.005
+"""Changes of members are gathered for so long for each so many members: looking at all takes a good part of that."""
 
 
 class StatefulSetController:
@@ -59,11 +64,17 @@ class StatefulSetController:
         for pod in (old, new):
             owner = meta.controller_of(pod) if pod else None
             if pod and owner and owner["kind"] == "StatefulSet":
-                self.reconciler.queue.add(f"{meta.namespace(pod)}/{owner['name']}")
+                self._member_changed(f"{meta.namespace(pod)}/{owner['name']}")
             elif pod and owner is None:
                 for candidate in self._sets.list(meta.namespace(pod)):
                     if objects.is_member(candidate, pod):
                         self._enqueue(candidate)
+
+    def _member_changed(self, key: str) -> None:
+        """A set of many members is not looked through at each change of one of them."""
+        owner = self._sets.get(*reversed(meta.split_key(key)))
+        members = int(owner["spec"].get("replicas") or 0) if owner else 0
+        self.reconciler.queue.add_after(key, members // MANY * MANY_SECONDS)
 
     def _claim_changed(self, old: Obj | None, new: Obj | None) -> None:
         claim = new or old
@@ -121,26 +132,32 @@ class StatefulSetController:
             self._written[key] = max(self._written.get(key, 0), int(version))
 
     async def _act(self, key: str, owner: Obj, plan: Plan) -> None:
-        """One request after another; the first that fails ends the sync, and the key comes back."""
-        for intent in plan.intents:
-            match intent:
-                case plans.CreateMember(pod, claims, after):
-                    await self._create_claims(owner, pod, claims)
-                    await self._confirm(owner, after)
-                    await self._create_pod(key, owner, pod)
-                case plans.CreateClaims(pod, claims):
-                    await self._create_claims(owner, pod, claims)
-                case plans.DeleteMember(pod, why, after):
-                    await self._confirm(owner, after)
-                    await self._delete_pod(key, owner, pod, why)
-                case plans.RepairMember(pod, patch):
-                    answer = await self._client.patch(PODS, meta.name(pod), meta.namespace(pod), patch)
-                    self._wrote(key, answer)
-                case plans.RollBack():
-                    await self._roll_back(owner, intent)
-                case plans.OwnClaim(claim, owners):
-                    patch = {"metadata": {"resourceVersion": claim["metadata"]["resourceVersion"], "ownerReferences": owners}}
-                    await self._client.patch(PERSISTENTVOLUMECLAIMS, meta.name(claim), meta.namespace(claim), patch)
+        """One batch after another; the first with a failure in it ends the sync, and the key comes back."""
+        for batch in _batches(owner, plan.intents):
+            outcomes = await asyncio.gather(*(self._carry_out(key, owner, intent) for intent in batch), return_exceptions=True)
+            for outcome in outcomes:
+                if outcome is not None:
+                    raise outcome
+
+    async def _carry_out(self, key: str, owner: Obj, intent: plans.Intent) -> None:
+        match intent:
+            case plans.CreateMember(pod, claims, after):
+                await self._create_claims(owner, pod, claims)
+                await self._confirm(owner, after)
+                await self._create_pod(key, owner, pod)
+            case plans.CreateClaims(pod, claims):
+                await self._create_claims(owner, pod, claims)
+            case plans.DeleteMember(pod, why, after):
+                await self._confirm(owner, after)
+                await self._delete_pod(key, owner, pod, why)
+            case plans.RepairMember(pod, patch):
+                answer = await self._client.patch(PODS, meta.name(pod), meta.namespace(pod), patch)
+                self._wrote(key, answer)
+            case plans.RollBack():
+                await self._roll_back(owner, intent)
+            case plans.OwnClaim(claim, owners):
+                patch = {"metadata": {"resourceVersion": claim["metadata"]["resourceVersion"], "ownerReferences": owners}}
+                await self._client.patch(PERSISTENTVOLUMECLAIMS, meta.name(claim), meta.namespace(claim), patch)
 
     async def _confirm(self, owner: Obj, member: Obj | None) -> None:
         """The member a step rests on is well by a live read too: the picture may be late, and order is a promise (SCEN-18)."""
@@ -304,3 +321,15 @@ def _owner_of(obj: Obj) -> list[str]:
     """The uid of its controller; what has none is found by its namespace."""
     owner = meta.controller_of(obj)
     return [owner["uid"] if owner else f"/{meta.namespace(obj)}"]
+
+
+def _batches(owner: Obj, intents: Sequence[plans.Intent]) -> Iterator[Sequence[plans.Intent]]:
+    """What is carried out side by side: under Parallel the same for ever more members, so that what fails for all fails for few."""
+    if owner["spec"].get("podManagementPolicy") != "Parallel":
+        yield from ([intent] for intent in intents)
+        return
+    for _, same in itertools.groupby(intents, type):
+        left, size = [*same], 1
+        while left:
+            yield left[:size]
+            left, size = left[size:], min(2 * size, LARGEST_BATCH)

@@ -44,6 +44,8 @@ class PodServices:
     """Address of hostNetwork pods."""
     host_ip: str = "127.0.0.1"
     services: Callable[[], Iterable[Obj]] = tuple
+    refresh_seconds: float = 15.0
+    """How often the files of volumes are made to follow their sources; 0: there are none."""
     has_files: bool = True
     """As ``config.Places`` has it."""
     capacity: Callable[[], Mapping[str, Any]] = dict

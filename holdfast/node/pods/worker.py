@@ -35,7 +35,6 @@ from holdfast.node.runtimes.api import InstanceState
 
 log = logging.getLogger("holdfast.node.pods")
 
-REFRESH_SECONDS = 15.0
 RETRY_SECONDS = 1.0
 PATIENCE_SECONDS = 0.1
 """A step of the start that takes less is not worth a report: the next one says more."""
@@ -203,7 +202,7 @@ class PodWorker(PodState):
                 self.spawn("report", self._report())
             else:
                 wake_at = min(later, wake_at or later)
-        if self.volumes_ready and not self.stopping:
+        if self.volumes_ready and not self.stopping and self.services.refresh_seconds:
             self.spawn("refresh", self._refresh())
         alive = view.busy or any(i.phase == "running" for i in view.instances.values())
         if self.stopping and not alive and (self.gone or self._is_reported()):
@@ -308,7 +307,7 @@ class PodWorker(PodState):
         self._settled()
 
     async def _refresh(self) -> None:
-        await asyncio.sleep(REFRESH_SECONDS)
+        await asyncio.sleep(self.services.refresh_seconds)
         if self.volumes_ready:
             try:
                 await self.services.volumes.refresh(self.pod)

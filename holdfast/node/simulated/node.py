@@ -75,6 +75,7 @@ class SimulatedNode:
             host_ip=ADDRESS,
             capacity=self._capacity,
             has_files=False,
+            refresh_seconds=0,
         )
         services.prober = SimulatedProber(machine)
         services.starting = asyncio.Semaphore(1000)
