@@ -35,7 +35,7 @@ UPSTREAM = {
 """Seconds of kube-controller-manager 1.36 with a fake kubelet: client limits as they come, and lifted."""
 OTHER_IMAGE = {"spec": {"template": {"spec": {"containers": [{"name": "c", "image": "two:1"}]}}}}
 QUIET_SETS, QUIET_SECONDS = 1000, 60
-ROUNDS = 3
+ROUNDS = 2
 
 
 @dataclass(frozen=True)

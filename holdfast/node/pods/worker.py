@@ -196,6 +196,8 @@ class PodWorker(PodState):
         for intent in decision.intents:
             self._begin(intent)
         wake_at = decision.wake_at
+        if self._is_reported() != view.reported:
+            self.wake()  # what was decided rests on whether the status before this one had been reported
         if not self.gone and not self.missing and not self._is_reported():
             later = self._may_wait_until(view)
             if later is None:
@@ -215,9 +217,9 @@ class PodWorker(PodState):
         if not starting or view.instances or self.pod["metadata"].get("deletionTimestamp"):
             return None
         if self._starting_since is None:
-            self._starting_since = view.now
+            self._starting_since = view.moment
         until = self._starting_since + PATIENCE_SECONDS
-        return until if view.now < until else None
+        return until if view.moment < until else None
 
     def _setting_up(self) -> bool:
         return any(key.startswith(_SETUP_KEYS) for key in self._tasks)
