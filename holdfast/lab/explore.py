@@ -124,11 +124,11 @@ def calm(story: str) -> Result:
 
 
 def plans(stories: Iterable[str], kinds: Iterable[Fault] = (*CRASHES, *SERVER, *REFUSALS)) -> Iterator[Case]:
-    """Each write of each undisturbed story, with each kind of fault; of every site the first before any second."""
+    """Each write of each undisturbed story, with each kind of fault; every site once, in whichever story, before any twice."""
     kinds = tuple(kinds)
     turns: dict[int, list[Case]] = {}
+    seen: Counter[tuple[str, str]] = Counter()
     for story in stories:
-        seen: Counter[tuple[str, str]] = Counter()
         for number, site in enumerate(calm(story).writes):
             turns.setdefault(seen[site], []).extend(Case(story, fault=kind, number=number) for kind in kinds)
             seen[site] += 1

@@ -97,8 +97,8 @@ class Judge:
         well = change.type != "delete" and objects.is_ready(pod) and not meta.is_terminating(pod)
         if well:
             self._unready.pop(uid, None)
-        else:
-            self._unready.setdefault(uid, now)
+        else:  # one that never was well has no moment of grace
+            self._unready.setdefault(uid, float("-inf") if change.type == "create" else now)
 
     def _binding(self, key: str, change: Change, obj: Obj) -> None:
         """P-3: a claim and a volume belong to each other by uid, for life."""

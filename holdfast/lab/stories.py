@@ -97,7 +97,7 @@ class Stage:
 
     async def delete(self, *, propagation: str = "Background") -> None:
         await self.do(lambda: self.world.user.delete(STATEFULSETS, "web", NAMESPACE, propagation=propagation))
-        await self._until(lambda: "the set is still there" if self.judge.object(f"{SET}{NAMESPACE}/web") else "")
+        await self.until(lambda: "the set is still there" if self.judge.object(f"{SET}{NAMESPACE}/web") else "")
         await self.rest()
 
     async def delete_pod(self, number: int, *, force: bool = False) -> None:
@@ -124,6 +124,15 @@ class Stage:
         await self.do(lambda: self.world.user.delete(NODES, name))
         await self.rest()
 
+    def images(self) -> set[str]:
+        return {container["image"] for pod in self.judge.objects(POD) for container in pod["spec"]["containers"]}
+
+    async def unsettled(self, step: Callable[[], Awaitable[None]]) -> None:
+        """A step after which nothing comes to rest."""
+        hasty, self.hasty = self.hasty, True
+        await step()
+        self.hasty = hasty
+
     # Rest
 
     async def rest(self) -> None:
@@ -133,9 +142,9 @@ class Stage:
         await self._until_right()
 
     async def _until_right(self) -> None:
-        await self._until(lambda: unlike(self.world))
+        await self.until(lambda: unlike(self.world))
 
-    async def _until(self, what_is_wrong: Callable[[], str]) -> None:
+    async def until(self, what_is_wrong: Callable[[], str]) -> None:
         until = self.world.loop.time() + PATIENCE
         while why := what_is_wrong():
             if self.world.loop.time() > until:
@@ -262,9 +271,9 @@ async def parallel(stage: Stage) -> None:
 async def broken_image(stage: Stage) -> None:
     """Under Parallel a bad revision mends itself after a revert (#67250 is about OrderedReady)."""
     await stage.begin(a_set(podManagementPolicy="Parallel", claims=False))
-    hasty, stage.hasty = stage.hasty, True
-    await stage.update(MISSING, claims=False)
-    stage.hasty = hasty
+    await stage.unsettled(lambda: stage.update(MISSING, claims=False))
+    if not stage.hasty:
+        await stage.until(lambda: "" if stage.images() & {MISSING} else "nobody has the broken image yet")
     await stage.update("one", claims=False)
 
 
@@ -278,9 +287,7 @@ async def replace(stage: Stage) -> None:
 async def orphans(stage: Stage) -> None:
     """A set deleted without its pods, and made again, takes them up."""
     await stage.begin(a_set(2))
-    hasty, stage.hasty = stage.hasty, True
-    await stage.delete(propagation="Orphan")
-    stage.hasty = hasty
+    await stage.unsettled(lambda: stage.delete(propagation="Orphan"))
     await stage.begin(a_set(2))
 
 
