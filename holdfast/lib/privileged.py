@@ -22,7 +22,7 @@ from pathlib import Path
 MS_RDONLY, MS_NOSUID, MS_NODEV, MS_NOEXEC, MS_REMOUNT, MS_BIND, MS_REC, MS_PRIVATE = 1, 2, 4, 8, 32, 4096, 16384, 1 << 18
 _UMOUNT_NOFOLLOW = 8
 _LOOP_SET_FD_FREE, _LOOP_CONFIGURE, _LOOP_GET_STATUS64, _LOOP_SET_CAPACITY = 0x4C82, 0x4C0A, 0x4C05, 0x4C07
-_LO_READ_ONLY, _LO_AUTOCLEAR = 1, 4
+_LO_READ_ONLY, _LO_AUTOCLEAR, _LO_DIRECT_IO = 1, 4, 16
 _INFO = struct.Struct("=5Q4I64s64s32s2Q")
 _CONFIG = struct.Struct(f"=2I{_INFO.size}s64x")
 _BUSY_SECONDS = 2.0
@@ -158,6 +158,16 @@ def loops_of(file: str | Path) -> list[str]:
     return found
 
 
+def wait_without_loop(file: str | Path, seconds: float) -> bool:
+    """Blocking. Whether within that time no loop device stands on the file any more."""
+    deadline = time.monotonic() + seconds
+    while loops_of(file):
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.02)
+    return True
+
+
 def refresh_loop(device: str) -> None:
     """Makes a loop device see that its file has grown."""
     handle = os.open(device, os.O_RDWR | os.O_CLOEXEC)
@@ -188,11 +198,15 @@ def _configure(backing: int, name: str, flags: int, block_size: int) -> tuple[in
 
 
 @contextmanager
-def loop_device(file: str | Path, *, block_size: int = 4096) -> Iterator[str]:
-    """The loop device of a file, an existing one or a new one. What is not mounted inside the block is detached at its end."""
+def loop_device(file: str | Path, *, block_size: int = 4096, read_only: bool = False, direct: bool = False) -> Iterator[str]:
+    """The loop device of a file, an existing one or a new one. What is not mounted inside the block is detached at its end.
+
+    ``direct``: past the page cache, for files that are a cache of their own (FUSE).
+    """
+    access = (os.O_RDONLY if read_only else os.O_RDWR) | os.O_CLOEXEC
     for path in loops_of(file):
         try:
-            handle = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+            handle = os.open(path, access)
         except OSError:
             continue
         try:
@@ -202,9 +216,10 @@ def loop_device(file: str | Path, *, block_size: int = 4096) -> Iterator[str]:
                 return
         finally:
             os.close(handle)
-    backing = os.open(file, os.O_RDWR | os.O_CLOEXEC)
+    backing = os.open(file, access)
     try:
-        handle, path = _configure(backing, str(file), _LO_AUTOCLEAR, block_size)
+        flags = _LO_AUTOCLEAR | (_LO_READ_ONLY if read_only else 0) | (_LO_DIRECT_IO if direct else 0)
+        handle, path = _configure(backing, str(file), flags, block_size)
     finally:
         os.close(backing)
     try:

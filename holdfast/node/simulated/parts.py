@@ -74,6 +74,7 @@ class SimulatedEngine:
     """Volumes on the machine's disk. A volume is never in reach of processes before it is staged."""
 
     network = False
+    provisioner_secret = node_secret = ("", "")
 
     def __init__(self, name: str, machine: Machine) -> None:
         self.name = name
@@ -101,6 +102,12 @@ class SimulatedEngine:
 
     async def unstage(self, handle: str, target: str) -> None:
         self._machine.staged.pop(target, None)
+
+    def holding(self, target: str) -> Mapping[str, str]:
+        return {}
+
+    def on_lost(self, told: Callable[[str, str], None]) -> None:
+        return
 
     async def close(self) -> None:
         self._machine.staged.clear()

@@ -37,6 +37,7 @@ class BuiltinEngine:
 
     name = "builtin.holdfast.io"
     network = False
+    provisioner_secret = node_secret = ("", "")
 
     def __init__(self, root: Path) -> None:
         self._root = root
@@ -65,6 +66,12 @@ class BuiltinEngine:
 
     async def unstage(self, handle: str, target: str) -> None:
         await self._locked(lambda: mount.detach(Path(target)))
+
+    def holding(self, target: str) -> Mapping[str, str]:
+        return {}
+
+    def on_lost(self, told: Callable[[str, str], None]) -> None:
+        return
 
     async def close(self) -> None:
         """Lets go of the pool. Raises VolumeError while a volume of it is staged."""
