@@ -11,7 +11,7 @@ import os
 import random
 import signal
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +36,7 @@ def sql(system: System, member: str, text: str) -> str:
 
 
 @pytest.fixture(scope="module")
-def postgres(system: System) -> Iterator[System]:
+def postgres(system: System) -> System:
     system.holdfast("image", "build", str(EXAMPLE / "postgres.image.yaml"), "--data", str(system.data))
     system.kubectl("create", "-f", str(EXAMPLE / "postgres.yaml"))
     system.wait_ready(*MEMBERS)
@@ -47,7 +47,7 @@ def postgres(system: System) -> Iterator[System]:
     spec = {"containers": [container], "terminationGracePeriodSeconds": 0}
     system.create({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "load"}, "spec": spec})
     system.wait_ready("load")
-    yield system
+    return system
 
 
 class Kills:
@@ -223,7 +223,7 @@ def test_every_acknowledged_row_is_read_back_from_each_member(postgres: System) 
             if hit:
                 break
         assert hit, f"{told}: never struck inside"
-        postgres.until(lambda: len(acknowledged(postgres)) > written, f"rows are written again: {told}", 60)
+        postgres.until(lambda before=written: len(acknowledged(postgres)) > before, f"rows are written again: {told}", 60)
     _read_back(postgres)
 
 
