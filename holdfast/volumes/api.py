@@ -11,6 +11,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
+BLOCK = {"volumeMode": "Block"}
+FS_TYPE = "csi.storage.k8s.io/fstype"
+"""The StorageClass parameter that names the file system."""
+
 
 class VolumeError(Exception):
     """An engine's refusal; the text names the volume, the cause and the remedy."""
@@ -18,6 +22,10 @@ class VolumeError(Exception):
 
 class VolumeLost(VolumeError):
     """What is mounted has stopped to work by itself (its daemon was killed): what uses it must end before it is mounted anew."""
+
+
+class NeedsRemount(VolumeError):
+    """Not while it is mounted: it is done when the volume is next mounted."""
 
 
 @dataclass(frozen=True)
@@ -28,9 +36,12 @@ class Volume:
     capacity: int
     attributes: Mapping[str, str] = field(default_factory=dict)
     """How it is reached, kept in its PersistentVolume (rbd: monitors, pool, image, user)."""
-    fs_type: str = ""
     admin: Mapping[str, str] = field(default_factory=dict)
     """Attributes that are others for who expands and deletes it."""
+    fs_type: str = ""
+    """The file system on it; "" for none (volumeMode Block), or when the engine leaves that to its first mount."""
+    caveat: str = ""
+    """What it does not keep of what was asked for, in words for the claim's owner."""
 
 
 @dataclass(frozen=True)
@@ -41,6 +52,8 @@ class Source:
     attributes: Mapping[str, str] = field(default_factory=dict)
     secrets: Mapping[str, str] = field(default_factory=dict, repr=False)
     """Decoded data of the Secret that its source names: never kept, never logged."""
+    record: str = ""
+    """Of one to be deleted: its PersistentVolume as JSON, for an engine that keeps removed volumes for a while."""
 
 
 @dataclass(frozen=True)
@@ -73,7 +86,10 @@ class Engine(Protocol):
     """Likewise the Secret with which nodes mount."""
 
     async def create(self, handle: str, capacity: int, parameters: Mapping[str, str], secrets: Mapping[str, str]) -> Volume:
-        """Idempotent by handle. Raises VolumeError for parameters it does not know, or without room."""
+        """Idempotent by handle. Raises VolumeError for parameters it does not know, or without room.
+
+        ``parameters`` are those of the StorageClass, and ``BLOCK`` when a bare device is asked for.
+        """
 
     async def delete(self, source: Source) -> None:
         """Removes the data. Idempotent. Raises VolumeError while it is staged."""
@@ -88,7 +104,7 @@ class Engine(Protocol):
         """Mounts it (verifying its identity) and returns the path members get: a directory, or with ``block`` a device. Idempotent."""
 
     async def grow(self, handle: str, target: str) -> None:
-        """The file system staged at ``target`` takes up what ``expand`` gave. Idempotent. Raises VolumeError."""
+        """What is staged at ``target`` takes up what ``expand`` gave. Idempotent. Raises VolumeError, NeedsRemount."""
 
     async def unstage(self, handle: str, target: str) -> None:
         """Idempotent. Raises VolumeError while something uses it."""

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import asyncio
 
+import orjson
+
 from holdfast.client.api import Client
 from holdfast.client.events import EventRecorder
 from holdfast.client.informer import Informer
@@ -16,13 +18,14 @@ from holdfast.kinds.kind import Obj
 from holdfast.kinds.resources import PERSISTENTVOLUMECLAIMS, PERSISTENTVOLUMES, STORAGECLASSES
 from holdfast.machinery import meta, quantity
 from holdfast.machinery.errors import ApiError
-from holdfast.volumes.api import Engine, Source, VolumeError
+from holdfast.volumes.api import BLOCK, Engine, Source, Volume, VolumeError
 
 SELECTED_NODE = "volume.kubernetes.io/selected-node"
 PROVISIONED_BY = "pv.kubernetes.io/provisioned-by"
 FINALIZER = "external-provisioner.volume.kubernetes.io/finalizer"
 HOSTNAME = "kubernetes.io/hostname"
 _MODES = {"ReadWriteOnce", "ReadWriteOncePod"}
+_AT_ONCE = 8
 
 
 class Provisioner:
@@ -33,8 +36,8 @@ class Provisioner:
         self._events = events
         self._claim_cache = Informer(client, PERSISTENTVOLUMECLAIMS)
         self._volume_cache = Informer(client, PERSISTENTVOLUMES)
-        self._claims = Reconciler("provisioner", (self._claim_cache, self._volume_cache), self._sync_claim, workers=1)
-        self._volumes = Reconciler("remover", (self._claim_cache, self._volume_cache), self._sync_volume, workers=1)
+        self._claims = Reconciler("provisioner", (self._claim_cache, self._volume_cache), self._sync_claim, workers=_AT_ONCE)
+        self._volumes = Reconciler("remover", (self._claim_cache, self._volume_cache), self._sync_volume, workers=_AT_ONCE)
         self._claim_cache.on_change(self._claim_changed)
         self._volume_cache.on_change(lambda _old, new: self._consider(new))
 
@@ -101,20 +104,22 @@ class Provisioner:
             raise VolumeError(f"selector: not offered by {self._engine.name}")
         if spec.get("dataSource") or spec.get("dataSourceRef"):
             raise VolumeError(f"dataSource: not offered by {self._engine.name}")
-        if (spec.get("volumeMode") or "Filesystem") != "Filesystem":
-            raise VolumeError(f"volumeMode: Block is not offered by {self._engine.name}")
         wanted = quantity.to_int(spec["resources"]["requests"]["storage"])
         name = f"pvc-{meta.uid(claim)}"
-        made = await self._engine.create(name, wanted, found.get("parameters") or {}, {})
+        parameters = {**(found.get("parameters") or {}), **(BLOCK if spec.get("volumeMode") == "Block" else {})}
+        made = await self._engine.create(name, wanted, parameters, {})
         size = spec["resources"]["requests"]["storage"] if made.capacity == wanted else quantity.format_bytes(made.capacity)
         try:
-            await self._client.create(PERSISTENTVOLUMES, self._volume(name, claim, found, size))
+            await self._client.create(PERSISTENTVOLUMES, self._volume(made, claim, found, size))
         except ApiError as error:
             if error.reason != "AlreadyExists":
                 raise
         self._events.event(claim, "Normal", "ProvisioningSucceeded", f"Successfully provisioned volume {name}")
+        if made.caveat:
+            for about in (claim, found):
+                self._events.event(about, "Warning", "CapacityNotEnforced", f"volume {name}: {made.caveat}")
 
-    def _volume(self, name: str, claim: Obj, found: Obj, size: str) -> Obj:
+    def _volume(self, made: Volume, claim: Obj, found: Obj, size: str) -> Obj:
         policy = found.get("reclaimPolicy") or "Delete"
         reference = {
             "apiVersion": "v1",
@@ -125,7 +130,13 @@ class Provisioner:
             "resourceVersion": claim["metadata"]["resourceVersion"],
         }
         here = {"matchExpressions": [{"key": HOSTNAME, "operator": "In", "values": [self._node]}]}
-        metadata: Obj = {"name": name, "annotations": {PROVISIONED_BY: self._engine.name}}
+        metadata: Obj = {"name": made.handle, "annotations": {PROVISIONED_BY: self._engine.name}}
+        source: Obj = {"driver": self._engine.name, "volumeHandle": made.handle}
+        if made.fs_type:
+            source["fsType"] = made.fs_type
+        if made.attributes:
+            source["volumeAttributes"] = dict(made.attributes)
+        options = {"mountOptions": found["mountOptions"]} if found.get("mountOptions") else {}
         if policy == "Delete":
             metadata["finalizers"] = [FINALIZER]
         return {
@@ -135,9 +146,10 @@ class Provisioner:
                 "accessModes": claim["spec"]["accessModes"],
                 "persistentVolumeReclaimPolicy": policy,
                 "storageClassName": meta.name(found),
-                "volumeMode": "Filesystem",
+                "volumeMode": claim["spec"].get("volumeMode") or "Filesystem",
                 "claimRef": reference,
-                "csi": {"driver": self._engine.name, "volumeHandle": name, "fsType": "xfs"},
+                "csi": source,
+                **options,
                 "nodeAffinity": {"required": {"nodeSelectorTerms": [here]}},
             },
         }
@@ -169,7 +181,7 @@ class Provisioner:
         if not released and not (meta.is_terminating(volume) and not _protected(volume)):
             return
         try:
-            await self._engine.delete(Source(volume["spec"]["csi"]["volumeHandle"]))
+            await self._engine.delete(Source(volume["spec"]["csi"]["volumeHandle"], record=orjson.dumps(volume).decode()))
         except VolumeError as error:
             self._events.event(volume, "Warning", "VolumeFailedDelete", str(error))
             raise OSError(str(error)) from error
