@@ -14,9 +14,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from holdfast.lib.process import start_time
 from holdfast.cli import processes
 from holdfast.cli.kube import Kube
+from holdfast.lib.process import start_time
 
 ROOT = Path(__file__).resolve().parents[1]
 TUTORIAL = ROOT / "examples" / "tutorial"

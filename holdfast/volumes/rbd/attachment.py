@@ -17,8 +17,9 @@ from pathlib import Path
 
 from holdfast.lib import privileged
 from holdfast.lib.process import start_time
+from holdfast.volumes import filesystems
 from holdfast.volumes.api import VolumeError, VolumeLost
-from holdfast.volumes.rbd import cluster, daemon, kernel, mount
+from holdfast.volumes.rbd import cluster, daemon, kernel
 from holdfast.volumes.rbd.cluster import Access, Image, Papers
 
 RECORD = "record.json"
@@ -45,6 +46,9 @@ class Attachment:
     handle: str = ""
     """Of a volume that was made here; "" for an image of somebody's."""
     targets: list[str] = field(default_factory=list)
+    """Where it is mounted or being mounted."""
+    ready: list[str] = field(default_factory=list)
+    """Those of them where members may be."""
 
     @property
     def name(self) -> str:
@@ -214,4 +218,4 @@ def grow(place: Path, attached: Attachment, target: str) -> None:
     present = privileged.find_mount(target)
     if present is None:
         raise VolumeError(f"nothing is mounted at {target}")
-    mount.grow(present.source, Path(target), present.fstype)
+    filesystems.grow(present.source, target)

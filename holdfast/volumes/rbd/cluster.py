@@ -10,7 +10,6 @@ import contextlib
 import json
 import os
 import re
-import shutil
 import socket
 import subprocess
 from collections.abc import Iterator, Mapping
@@ -18,9 +17,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from holdfast.volumes import filesystems
 from holdfast.volumes.api import Source, VolumeError
+from holdfast.volumes.filesystems import SYSTEM_PATH
 
-SYSTEM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 KEYRING = "/etc/ceph/keyring"
 _PATIENCE = 5
 """Seconds that a monitor may take to answer a command."""
@@ -97,13 +97,6 @@ def _keyring_key(path: str, user: str) -> str:
     raise VolumeError(f"keyring: {path} on this node holds no key of client.{user}; `ceph auth get client.{user}` prints it")
 
 
-def tool(name: str, package: str) -> str:
-    found = shutil.which(name, path=os.pathsep.join([os.environ.get("PATH", ""), SYSTEM_PATH]))
-    if found is None:
-        raise VolumeError(f"volumes of Ceph RBD need {name}, and it is not installed here: apt-get install {package}")
-    return found
-
-
 @dataclass(frozen=True)
 class Papers:
     """Open files with the configuration and the key; ``of`` tells the process in which they are open."""
@@ -139,7 +132,8 @@ def run(reached: Access, name: str, *arguments: str, held: Papers | None = None)
     """stdout of ``rbd`` or ``ceph``. ``held``: papers of a process that is running. Raises CephError, VolumeError."""
     with contextlib.ExitStack() as stack:
         mine = held or stack.enter_context(papers(reached))
-        command = [tool(name, "ceph-common"), "-c", mine.path(mine.conf), "--keyring", mine.path(mine.key), "--id", reached.user]
+        command = [filesystems.tool(name, "ceph-common"), "-c", mine.path(mine.conf)]
+        command += ["--keyring", mine.path(mine.key), "--id", reached.user]
         try:
             done = subprocess.run(
                 [*command, *_TIMEOUTS, *arguments],

@@ -22,7 +22,8 @@ from typing import Any
 from holdfast.lib import privileged
 from holdfast.lib.process import start_time
 from holdfast.volumes.api import VolumeError
-from holdfast.volumes.rbd.cluster import SYSTEM_PATH, Access, Papers, papers, tool
+from holdfast.volumes.filesystems import SYSTEM_PATH, tool
+from holdfast.volumes.rbd.cluster import Access, Papers, papers
 
 IMAGE, SOCKET, PID, LOG = "image", "qmp", "pid", "log"
 _START_SECONDS = 30.0

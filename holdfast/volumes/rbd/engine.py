@@ -18,8 +18,9 @@ from typing import TypeVar
 
 from holdfast.lib import privileged
 from holdfast.lib.threads import run_apart
-from holdfast.volumes.api import Source, Staging, Volume, VolumeError
-from holdfast.volumes.builtin.mount import DATA, MARKER, mark, verify
+from holdfast.volumes import filesystems, mounting
+from holdfast.volumes.api import FS_TYPE, Source, Staging, Volume, VolumeError
+from holdfast.volumes.marker import DATA, mark, verify
 from holdfast.volumes.rbd import attachment, cluster, daemon, mount
 from holdfast.volumes.rbd.attachment import Attachment
 from holdfast.volumes.rbd.cluster import Access, CephError, Image
@@ -31,7 +32,7 @@ OURS, FORMATTED = "holdfast.io/volume", "holdfast.io/formatted"
 _FEATURES = {"layering", "exclusive-lock", "object-map", "fast-diff", "deep-flatten"}
 _PARAMETERS = {
     *("monitors", "adminId", "adminSecretName", "adminSecretNamespace", "userId", "userSecretName", "userSecretNamespace"),
-    *("pool", "fsType", "imageFormat", "imageFeatures"),
+    *("pool", "fsType", FS_TYPE, "imageFormat", "imageFeatures"),
 }
 _BEGUN = "formatting"
 _PATIENCE = 120.0
@@ -120,8 +121,7 @@ class RbdEngine:
         if staging.block:
             raise VolumeError(f"volumeMode: Block is not offered by {self.name}")
         there = attachment.by_target(self._root, staging.target)
-        if there is not None and there[1].works and _is_mounted(staging.target):
-            return _members(there[1], staging.target), there[0]
+        XX            return _members(there[1], staging.target), there[0]
         reached = cluster.access(source)
         if not reached.image:
             raise VolumeError("image: required, the image's name in its pool")
@@ -158,21 +158,21 @@ class RbdEngine:
     def _forget(self, place: Path, attached: Attachment, target: str) -> None:
         """Takes back a stage that failed; what cannot be taken back now is found again by its record."""
         with contextlib.suppress(VolumeError, OSError):
-            mount.detach(Path(target))
-            attached.targets.remove(target)
-            attachment.save(place, attached)
-            if not attached.targets:
-                attachment.detach(place, attached)
+            self._give_back(place, attached, target)
+
+    def _give_back(self, place: Path, attached: Attachment, target: str) -> None:
+        mounting.detach(Path(target))
+        attached.targets.remove(target)
+        attached.ready = [name for name in attached.ready if name != target]
+        attachment.save(place, attached)
+        if not attached.targets:
+            attachment.detach(place, attached)
 
     def _unstage(self, target: str) -> None:
         def act(place: Path, attached: Attachment) -> None:
             self._leaving.add(place)
             try:
-                mount.detach(Path(target))
-                attached.targets.remove(target)
-                attachment.save(place, attached)
-                if not attached.targets:
-                    attachment.detach(place, attached)
+                self._give_back(place, attached, target)
             finally:
                 self._leaving.discard(place)
 
@@ -233,55 +233,59 @@ def _mount(place: Path, attached: Attachment, reached: Access, staging: Staging)
     attached.handle = said.get(OURS, "")
     attachment.save(place, attached)
     target = Path(staging.target)
+    fresh = bool(attached.handle) and said.get(FORMATTED) != attached.handle
     with attachment.device(place, attached) as path:
-        fresh = bool(attached.handle) and said.get(FORMATTED) != attached.handle and not _is_marked(path, target)
-        half = fresh or (place / _BEGUN).exists()
-        present = "" if half else mount.signature(path)
-        fs_type = staging.fs_type or present or "ext4"
-        if present and present != fs_type:
-            raise VolumeError(f"rbd image {reached.name} holds {present}, and fsType asks for {fs_type}; it is left as it is")
-        if not present:
-            _format(place, attached, path, mount.known(fs_type), half=half)
-        elif not attached.read_only and not _is_used(path):
-            mount.check(path, fs_type)
-        mount.attach(path, target, fs_type, read_only=attached.read_only, options=staging.options)
-        if fresh:
-            mark(target, attached.handle)
-        if attached.handle and said.get(FORMATTED) != attached.handle:
-            cluster.run(reached, "rbd", "image-meta", "set", *cluster.place(reached), FORMATTED, attached.handle)
-        (place / _BEGUN).unlink(missing_ok=True)
+        kind = _file_system(place, attached, path, staging.fs_type, fresh=fresh)
+        mount.attach(path, target, kind, read_only=attached.read_only, options=staging.options)
+    if fresh:
+        mark(target, attached.handle)
+        cluster.run(reached, "rbd", "image-meta", "set", *cluster.place(reached), FORMATTED, attached.handle)
+    (place / _BEGUN).unlink(missing_ok=True)
     if attached.handle:
         verify(target, attached.handle)
     if staging.read_only and not attached.read_only:
         privileged.make_read_only(target)
+    attached.ready = sorted({*attached.ready, staging.target})
+    attachment.save(place, attached)
     return _members(attached, staging.target)
 
 
-def _is_marked(device: str, target: Path) -> bool:
-    """Whether a file system is there that was made whole, and only the cluster was not told."""
+def _file_system(place: Path, attached: Attachment, device: str, wanted: str, *, fresh: bool) -> str:
+    """The file system that is there now: found, or made where there is none. Raises VolumeError."""
     present = mount.signature(device)
-    if present not in mount.OFFERED:
-        return False
-    with contextlib.suppress(VolumeError):
-        mount.attach(device, target, present, read_only=False, options=())
-        marked = (target / MARKER).exists()
-        mount.detach(target)
-        return marked
-    return False
-
-
-def _is_used(device: str) -> bool:
-    return any(found.source == device for found in privileged.mount_points())
-
-
-def _format(place: Path, attached: Attachment, device: str, fs_type: str, *, half: bool) -> None:
+    half = fresh or (place / _BEGUN).exists()
+    if present and not (half and not _is_used(device) and not _mounts(device, present, place / "look")):
+        if wanted not in ("", present):
+            raise VolumeError(f"rbd image {attached.name} holds {present}, and fsType asks for {wanted}; it is left as it is")
+        if not attached.read_only and not _is_used(device):
+            mount.check(device, present)
+        return present
     if attached.read_only:
         raise VolumeError(f"rbd image {attached.name} has no file system, and it is only to be read; use it once for writing")
     if not half and not mount.is_blank(device):
         held = f"rbd image {attached.name} has no file system that is known here and is not empty; it is left as it is"
         raise VolumeError(f"{held} (blkdiscard empties it)")
+    kind = wanted or mount.DEFAULT
+    filesystems.kind_of(kind)
     (place / _BEGUN).touch()
-    mount.make(device, fs_type)
+    filesystems.make(device, kind)
+    return kind
+
+
+def _mounts(device: str, kind: str, target: Path) -> bool:
+    """Whether a file system that was being made is whole."""
+    if kind not in filesystems.KINDS:
+        return False
+    try:
+        mount.attach(device, target, kind, read_only=False, options=())
+    except VolumeError:
+        return False
+    mounting.detach(target)
+    return True
+
+
+def _is_used(device: str) -> bool:
+    return any(found.source == device for found in privileged.mount_points())
 
 
 def _metadata(reached: Access) -> dict[str, str]:
@@ -308,8 +312,11 @@ def _check_parameters(parameters: Mapping[str, str]) -> None:
     strange = sorted(set(_list(parameters, "imageFeatures")) - _FEATURES)
     if strange:
         raise VolumeError(f"parameters.imageFeatures: {strange[0]} is not one of {', '.join(sorted(_FEATURES))}")
-    if parameters.get("fsType"):
-        mount.known(parameters["fsType"])
+    filesystems.kind_of(_fs_type(parameters))
+
+
+def _fs_type(parameters: Mapping[str, str]) -> str:
+    return parameters.get("fsType") or parameters.get(FS_TYPE) or mount.DEFAULT
 
 
 def _create(handle: str, capacity: int, parameters: Mapping[str, str], secrets: Mapping[str, str]) -> Volume:
@@ -329,7 +336,7 @@ def _create(handle: str, capacity: int, parameters: Mapping[str, str], secrets: 
     if _metadata(reached).get(OURS) != handle:
         cluster.run(reached, "rbd", "image-meta", "set", *cluster.place(reached), OURS, handle)
     attributes = {**common, "user": parameters.get("userId") or admin}
-    return Volume(handle, max(size, capacity), attributes, parameters.get("fsType") or "ext4", {"user": admin})
+    return Volume(handle, max(size, capacity), attributes, {"user": admin}, _fs_type(parameters))
 
 
 def _delete(source: Source) -> None:

@@ -9,8 +9,10 @@ from __future__ import annotations
 import subprocess
 from pathlib import Path
 
+from holdfast.volumes import filesystems
+from holdfast.volumes.filesystems import SYSTEM_PATH
 from holdfast.volumes.rbd import cluster
-from holdfast.volumes.rbd.cluster import SYSTEM_PATH, Access, Image
+from holdfast.volumes.rbd.cluster import Access, Image
 
 _BUS = Path("/sys/bus/rbd")
 
@@ -40,7 +42,7 @@ def detach(device: str) -> None:
     """Idempotent. Raises VolumeError while it is used."""
     if not Path(device).exists():
         return
-    command = [cluster.tool("rbd", "ceph-common"), "unmap", device]
+    command = [filesystems.tool("rbd", "ceph-common"), "unmap", device]
     done = subprocess.run(command, capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL, env={"PATH": SYSTEM_PATH})
     if done.returncode:
         raise cluster.CephError(done.returncode, f"rbd unmap {device}: {done.stderr.strip()}")

@@ -1,4 +1,4 @@
-"""File systems on images: looked at, made where there provably is none, mounted, grown. Blocking.
+"""What is on an image: looked at, and made where there provably is nothing. Blocking.
 
 An image is formatted only when no signature is on it and it is ours, or was being formatted by us, or its first MiB is
 zero: what an administrator keeps on an image is never written over.
@@ -10,31 +10,18 @@ import subprocess
 from pathlib import Path
 
 from holdfast.lib import privileged
+from holdfast.volumes import filesystems, mounting
 from holdfast.volumes.api import VolumeError
-from holdfast.volumes.rbd.cluster import SYSTEM_PATH, tool
 
 MIB = 1024 * 1024
-_PACKAGES = {"blkid": "util-linux", "mount": "mount", "xfs": "xfsprogs", "ext4": "e2fsprogs"}
-_MAKE = {"ext4": ("mkfs.ext4", "-q", "-F", "-m0"), "xfs": ("mkfs.xfs", "-q", "-f", "-K")}
-OFFERED = tuple(_MAKE)
-
-
-def _run(name: str, package: str, *arguments: str) -> subprocess.CompletedProcess[str]:
-    command = [tool(name, package), *arguments]
-    environment = {"PATH": SYSTEM_PATH, "LC_ALL": "C"}
-    return subprocess.run(command, capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL, env=environment)
-
-
-def known(fs_type: str) -> str:
-    """Raises VolumeError for a file system that cannot be made."""
-    if fs_type not in _MAKE:
-        raise VolumeError(f"fsType: {fs_type} is not offered; choose one of {', '.join(_MAKE)}")
-    return fs_type
+DEFAULT = "ext4"
+"""As the in-tree type had it."""
 
 
 def signature(device: str) -> str:
     """The file system (or partition table, RAID, ...) on a device; "" for none. Raises VolumeError when it is not clear."""
-    done = _run("blkid", _PACKAGES["blkid"], "-p", "-s", "TYPE", "-s", "PTTYPE", "-o", "export", device)
+    command = [filesystems.tool("blkid", "util-linux"), "-p", "-s", "TYPE", "-s", "PTTYPE", "-o", "export", device]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL)
     if done.returncode == 2:
         return ""
     found = dict(line.split("=", 1) for line in done.stdout.splitlines() if "=" in line)
@@ -48,54 +35,24 @@ def is_blank(device: str) -> bool:
         return not any(file.read(MIB))
 
 
-def make(device: str, fs_type: str) -> None:
-    name, *options = _MAKE[fs_type]
-    done = _run(name, _PACKAGES[fs_type], *options, device)
-    if done.returncode:
-        raise VolumeError(f"{name}: {done.stderr.strip()}")
+def check(device: str, kind: str) -> None:
+    """Before a mount for writing: ext4 mends what it can mend by itself. Raises VolumeError when a person has to look."""
+    if kind == "ext4":
+        filesystems.run("e2fsprogs", "e2fsck", "-p", device, good=(0, 1))
+        with open(device, "rb") as file:
+            filesystems.prepare(device, file.seek(0, 2))
 
 
-def check(device: str, fs_type: str) -> None:
-    """Lets ext4 mend what it can mend by itself. Raises VolumeError when a person has to look."""
-    if fs_type.startswith("ext"):
-        done = _run("e2fsck", _PACKAGES["ext4"], "-p", device)
-        if done.returncode & 4:
-            raise VolumeError(f"its file system has errors that are not mended by themselves: {done.stdout.strip()}; run e2fsck on it")
-
-
-def attach(device: str, target: Path, fs_type: str, *, read_only: bool, options: tuple[str, ...]) -> None:
+def attach(device: str, target: Path, kind: str, *, read_only: bool, options: tuple[str, ...]) -> None:
     """Mounts; idempotent. Raises VolumeError when something else is mounted there."""
     present = privileged.find_mount(target)
     if present is not None:
         if present.source == device:
             return
         raise VolumeError(f"{target} is in use by {present.source}; {device} cannot be mounted there")
-    target.mkdir(parents=True, exist_ok=True)
-    # One machine may be several nodes, and xfs mounts no two file systems of one id.
-    own = ("nouuid",) if fs_type == "xfs" else ()
-    chosen = ",".join(("ro" if read_only else "rw", *own, *options))
-    done = _run("mount", _PACKAGES["mount"], "--internal-only", "-t", fs_type, "-o", chosen, device, str(target))
-    if done.returncode:
-        hint = " (was it unmounted cleanly? mounting it once for writing mends that)" if read_only else ""
-        raise VolumeError(f"mount -t {fs_type} -o {chosen}: {done.stderr.strip().splitlines()[0]}{hint}")
-    privileged.make_private(target)
-
-
-def detach(target: Path, patience: float = 10.0) -> None:
-    """Unmounts; idempotent. Raises VolumeError while something uses it."""
     try:
-        privileged.unmount(target, patience=patience)
+        mounting.empty_directory(target)
+        mounting.mount(device, target, kind, options=options, read_only=read_only)
     except OSError as error:
-        raise VolumeError(f"{target} is still in use and stays mounted: {error.strerror or error}") from error
-    if target.exists():
-        target.rmdir()
-
-
-def grow(device: str, target: Path, fs_type: str) -> None:
-    """The mounted file system takes up all of its device; idempotent."""
-    name, what = ("xfs_growfs", str(target)) if fs_type == "xfs" else ("resize2fs", device)
-    done = _run(name, _PACKAGES[fs_type], what)
-    if done.returncode:
-        why = (done.stderr.strip() or done.stdout.strip()).splitlines()[-1]
-        hint = " (ext4 grows in use only for a node with CAP_SYS_RESOURCE; xfs always does)" if "Permission" in why else ""
-        raise VolumeError(f"the file system at {target} does not grow: {why}{hint}")
+        hint = " (was it unmounted cleanly? mounting it once for writing mends that)" if read_only else ""
+        raise VolumeError(f"{kind} on {device} cannot be mounted: {error.strerror or error}{hint}") from error
