@@ -121,7 +121,8 @@ class RbdEngine:
         if staging.block:
             raise VolumeError(f"volumeMode: Block is not offered by {self.name}")
         there = attachment.by_target(self._root, staging.target)
-        XX            return _members(there[1], staging.target), there[0]
+        if there is not None and there[1].works and staging.target in there[1].ready and _is_mounted(staging.target):
+            return _members(there[1], staging.target), there[0]
         reached = cluster.access(source)
         if not reached.image:
             raise VolumeError("image: required, the image's name in its pool")
