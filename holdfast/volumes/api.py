@@ -69,9 +69,7 @@ class Staging:
     block: bool = False
     """The device itself is wanted, not a file system on it (volumeMode Block)."""
     former: Mapping[str, str] = field(default_factory=dict)
-    """What ``holding`` said when it was last used, on whatever node."""
-    takeover: bool = False
-    """The former holder never gave it back, and its end has been vouched for: it is cut off from the data first."""
+    """What ``holding`` said when it was last used, by one who may not use it any more: a client that still does is cut off first."""
 
 
 class Engine(Protocol):

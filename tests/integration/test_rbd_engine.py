@@ -151,11 +151,11 @@ async def test_the_former_holder_is_cut_off_before_the_next_one_writes(
     holding = dict(lost.holding(str(path)))
     assert holding["client"] == ceph.watchers("taken")[0]
     with pytest.raises(VolumeError, match="still being used"):
-        await heir.stage(source(ceph, "taken"), at(tmp_path, "b", former=holding))
+        await heir.stage(source(ceph, "taken"), at(tmp_path, "b", former={"image": holding["image"]}))
     weak = source(ceph, "taken", "weak")
     with pytest.raises(VolumeError, match=r"an administrator can: ceph osd blocklist add 127\.0\.0\.1"):
-        await heir.stage(weak, at(tmp_path, "b", former=holding, takeover=True))
-    new = Path(await heir.stage(source(ceph, "taken"), at(tmp_path, "b", former=holding, takeover=True)))
+        await heir.stage(weak, at(tmp_path, "b", former=holding))
+    new = Path(await heir.stage(source(ceph, "taken"), at(tmp_path, "b", former=holding)))
     assert (new / "f").read_text() == "before"
     (new / "f").write_text("after")
     with pytest.raises(OSError, match=r"Input/output error|Read-only"):

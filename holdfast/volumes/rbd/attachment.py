@@ -153,9 +153,12 @@ def _used(reached: Access, others: set[str]) -> str:
 
 def bury(place: Path, lost: Attachment) -> None:
     """Clears away one whose daemon has ended by itself. Raises VolumeLost while something still has it mounted."""
+    points = privileged.mount_points()
+    devices = {point.source for point in points if point.target in lost.targets}
     try:
-        for target in lost.targets:
-            privileged.unmount(target)
+        for point in reversed(points):
+            if point.source in devices:
+                privileged.unmount(point.target)
         daemon.clear(place)
     except OSError as error:
         raise VolumeLost(f"{lost_text(lost)}: {error.strerror or error}") from None

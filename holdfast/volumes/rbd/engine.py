@@ -136,13 +136,11 @@ class RbdEngine:
             return self._stage_alone(place, reached, image, staging), place
 
     def _stage_alone(self, place: Path, reached: Access, image: Image, staging: Staging) -> str:
-        attached, ended = attachment.load(place), set[str]()
+        attached, ended = attachment.load(place), {staging.former.get("client", "")}
         if attached is not None and not attached.works:
             attachment.bury(place, attached)
             ended.add(attached.client)
             attached = None
-        if staging.takeover:
-            ended.add(staging.former.get("client", ""))
         if attached is None:
             attached = attachment.attach(place, reached, image, read_only=staging.read_only, ended=ended - {""})
         elif attached.read_only and not staging.read_only:
