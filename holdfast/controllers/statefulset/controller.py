@@ -108,7 +108,14 @@ class StatefulSetController:
         seen = Seen(owner, pods, claims, meta.name(current), meta.name(update), templates, collisions)
         plan = decide(seen, self._now())
         self._tell_mistakes(owner)
-        fresh = await self._write_status(owner, plan.status)
+        refused: ApiError | None = None
+        fresh = owner
+        try:
+            fresh = await self._write_status(owner, plan.status)
+        except ApiError as error:
+            if error.reason not in ("Invalid", "Forbidden"):
+                raise
+            refused = error  # members matter more than their count (R-38)
         if plan.recreating:
             self._recorder.event(owner, "Normal", "RecreateStarted", "Deleting all pods for Recreate update")
         if plan.alone:
@@ -120,6 +127,8 @@ class StatefulSetController:
             await self._client.delete(CONTROLLERREVISIONS, meta.name(old), namespace, uid=meta.uid(old))
         if plan.again_after:
             self.reconciler.queue.add_after(key, plan.again_after)
+        if refused is not None:
+            raise refused
 
     def _caught_up(self, key: str) -> bool:
         """Whether the picture shows every pod write we made for this set."""
