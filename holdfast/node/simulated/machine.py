@@ -34,11 +34,12 @@ class Disk:
         return self.sizes.setdefault(handle, capacity)
 
     def expand(self, handle: str, capacity: int) -> int:
-        self.sizes[handle] = max(self.sizes[handle], capacity)
+        self.sizes[handle] = max(self.sizes.get(handle, 0), capacity)
         return self.sizes[handle]
 
     def delete(self, handle: str) -> None:
         self.volumes.pop(handle, None)
+        self.sizes.pop(handle, None)
 
 
 class KeptDisk(Disk):
