@@ -13,8 +13,8 @@ from holdfast.client.api import Client
 from holdfast.client.events import EventRecorder
 from holdfast.client.informer import Informer
 from holdfast.client.reconciler import Reconciler
-from holdfast.controllers.provisioner import growth
 from holdfast.controllers.provisioner.make import size_text
+from holdfast.kinds.core import growth
 from holdfast.kinds.kind import Obj
 from holdfast.kinds.resources import PERSISTENTVOLUMECLAIMS, PERSISTENTVOLUMES
 from holdfast.lib.clock import rfc3339

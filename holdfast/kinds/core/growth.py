@@ -1,7 +1,9 @@
 """A claim that asks for more than it has (KEP-1790): what is to be done next, and how its status says so. Pure.
 
-The engine makes the volume larger (``allocatedResourceStatuses``: ControllerResize...), then the node its file system
-(NodeResize...), which at last says so in ``status.capacity``. Whoever asked for too much asks for less again, but not less than he has.
+First the engine makes the volume larger (stages ControllerResize...), in ``controllers.provisioner.resizer``: the volume's capacity
+is the new one, and the claim waits for the node. Then the node lets what is on the volume take it up (stages NodeResize...), at once
+where it is mounted or else with the next mount, and says so in ``status.capacity``. Whoever asked for too much asks for less again,
+but not for less than he has.
 """
 
 from __future__ import annotations
@@ -20,6 +22,9 @@ CONTROLLER_ERROR, NODE_ERROR = "ControllerResizeError", "NodeResizeError"
 CONDITIONS = (RESIZING, FS_PENDING, CONTROLLER_ERROR, NODE_ERROR)
 _ON_THE_NODE = (NODE_PENDING, NODE_IN_PROGRESS)
 WAITS_FOR_POD = "Waiting for user to (re-)start a pod to finish file system resize of volume on node."
+
+
+# The engine's half
 
 
 @dataclass(frozen=True)
@@ -66,9 +71,6 @@ def _next(asked: str, allocated: str, stage: str, capacity: Fraction) -> str:
     return asked
 
 
-# What the status says
-
-
 def _conditions(claim: Obj, new: Iterable[Obj], *, keep: bool) -> list[Obj]:
     """Others' stay; those of a growth only with ``keep``."""
     fresh = {entry["type"]: entry for entry in new}
@@ -105,3 +107,30 @@ def on_the_node(claim: Obj, stamp: str) -> Obj:
     left = {**claim, "status": {**(claim.get("status") or {})}}
     left["status"]["conditions"] = [c for c in left["status"].get("conditions") or [] if c["type"] != CONTROLLER_ERROR]
     return {"conditions": _conditions(left, [entry], keep=True), "allocatedResourceStatuses": {"storage": NODE_PENDING}}
+
+
+# The node's half
+
+
+def due_on_node(claim: Obj, volume: Obj) -> str:
+    """The capacity that what is on a volume is to have, when it has less; "" when there is nothing to do."""
+    has, lies = _storage((claim.get("status") or {}).get("capacity")), _storage(volume["spec"].get("capacity"))
+    if stage_of(claim) not in (*_ON_THE_NODE, NODE_INFEASIBLE) or not has or not lies:
+        return ""
+    return lies if quantity.parse(lies) > quantity.parse(has) else ""
+
+
+def node_begun(claim: Obj) -> Obj:
+    return {"allocatedResourceStatuses": {"storage": NODE_IN_PROGRESS}}
+
+
+def grown(claim: Obj, capacity: str) -> Obj:
+    """It has its new size, and all is over; ``allocatedResources`` stays as the last size that was given."""
+    return {"capacity": {"storage": capacity}, "conditions": _conditions(claim, [], keep=False), "allocatedResourceStatuses": None}
+
+
+def node_failed(claim: Obj, why: str, stamp: str, *, final: bool) -> Obj:
+    """``final``: trying again does not help."""
+    entry = _condition(NODE_ERROR, stamp, f"failed to expand pvc with {why}")
+    stage = NODE_INFEASIBLE if final else NODE_IN_PROGRESS
+    return {"conditions": _conditions(claim, [entry], keep=True), "allocatedResourceStatuses": {"storage": stage}}
