@@ -7,6 +7,7 @@ only counts. Pool ``kube``, user ``client.kube`` with the rights a user of RBD s
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import shutil
 import signal
@@ -15,7 +16,7 @@ import subprocess
 import time
 import uuid
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 POOL, USER = "kube", "kube"
@@ -55,6 +56,7 @@ def _free_port() -> int:
 class Ceph:
     root: Path
     port: int
+    _keys: dict[str, str] = field(default_factory=dict)
 
     @property
     def monitor(self) -> str:
@@ -74,7 +76,9 @@ class Ceph:
         return self.run("ceph", *arguments)
 
     def key(self, user: str) -> str:
-        return self.ceph("auth", "get-key", f"client.{user}").strip()
+        if user not in self._keys:
+            self._keys[user] = self.ceph("auth", "get-key", f"client.{user}").strip()
+        return self._keys[user]
 
     def keyring(self, user: str) -> str:
         """Path of a file with the user's key, as /etc/ceph/keyring is one."""
@@ -88,8 +92,6 @@ class Ceph:
         self.rbd("create", "--pool", POOL, "--image", name, "--size", size, *given)
 
     def watchers(self, name: str) -> list[str]:
-        import json
-
         found = json.loads(self.rbd("status", "--format", "json", "--pool", POOL, "--image", name))
         return [entry["address"] for entry in found["watchers"]]
 
