@@ -325,17 +325,18 @@ class StatefulSetController:
         collisions = int((owner.get("status") or {}).get("collisionCount") or 0)
         ordered = revisions.in_order([*history.values()])
         newest = ordered[-1]["revision"] if ordered else 0
-        data = revisions.data_of(owner)
-        same = [r for r in ordered if r["data"] == data]
-        if same and same[-1] is ordered[-1]:
-            return same[-1], collisions
+        if ordered and ordered[-1]["data"] == revisions.data_of(owner):
+            return ordered[-1], collisions  # nearly always, and without a hash
         while True:
             wanted = revisions.build(owner, newest + 1, collisions)
+            same = revisions.find(ordered, wanted)
+            if same is not None and same is ordered[-1]:
+                return same, collisions
             if meta.is_terminating(owner):
-                return (same[-1] if same else wanted), collisions  # it makes nothing any more
-            if same:
+                return same or wanted, collisions  # it makes nothing any more
+            if same is not None:
                 patch = {"revision": newest + 1}
-                return await self._client.patch(CONTROLLERREVISIONS, meta.name(same[-1]), meta.namespace(owner), patch), collisions
+                return await self._client.patch(CONTROLLERREVISIONS, meta.name(same), meta.namespace(owner), patch), collisions
             try:
                 return await self._client.create(CONTROLLERREVISIONS, wanted, meta.namespace(owner)), collisions
             except ApiError as error:
