@@ -11,6 +11,7 @@ import asyncio
 import logging
 import os
 import signal
+import time
 from urllib.parse import urlsplit
 
 from holdfast.client.events import EventRecorder
@@ -164,7 +165,7 @@ class _Node:
         streams = StreamServer(
             self._runtime, agent, self._network, tls=lifecycle.stream_tls(settings), host=ADDRESS, port=lifecycle.kept_port(settings)
         )
-        provisioner = Provisioner(client, self._engine, settings.node_name, provisioner_events)
+        provisioner = Provisioner(client, self._engine, settings.node_name, provisioner_events, time.time)
         await streams.start()
         lifecycle.keep_port(settings, streams.port)
         log.info("node %s: streams at https://%s:%d", settings.node_name, ADDRESS, streams.port)

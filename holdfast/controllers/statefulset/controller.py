@@ -111,13 +111,15 @@ class StatefulSetController:
         seen = Seen(owner, roster, self._claims.space(namespace), meta.name(current), meta.name(update), templates, collisions)
         plan = decide(seen, self._now())
         self._tell_mistakes(owner)
-        await self._carry(key, owner, plan)
+        refused = await self._carry(key, owner, plan)
         live = {meta.name(current), meta.name(update), complete, *roster.revisions()}
         limit = int(owner["spec"].get("revisionHistoryLimit", 10))
         for old in revisions.surplus([*history.values()], live, limit) if not meta.is_terminating(owner) else ():
             await self._client.delete(CONTROLLERREVISIONS, meta.name(old), namespace, uid=meta.uid(old))
         if plan.again_after:
             self.reconciler.queue.add_after(key, plan.again_after)
+        if refused is not None:
+            raise refused
 
     def _newest(self, key: str) -> Obj | None:
         """The set as the picture shows it, or as our own last status left it."""
@@ -146,12 +148,22 @@ class StatefulSetController:
         if version:
             self._written[key] = max(self._written.get(key, 0), int(version))
 
-    async def _carry(self, key: str, owner: Obj, plan: Plan) -> None:
-        """Status and intents. As upstream the status comes behind a single step: the event of it brings us back, and says more."""
+    async def _carry(self, key: str, owner: Obj, plan: Plan) -> ApiError | None:
+        """Status and intents; the server's refusal of the status, which holds no member up (R-38).
+
+        As upstream the status comes behind a single step: the event of that brings us back, and there is more to say then.
+        """
         single = len(plan.intents) == 1 and isinstance(plan.intents[0], plans.CreateMember | plans.DeleteMember)
-        told = (owner.get("status") or {}).get("observedGeneration") == plan.status["observedGeneration"]
-        later = single and told
-        fresh = owner if later else await self._write_status(key, owner, plan.status)
+        later = single and (owner.get("status") or {}).get("observedGeneration") == plan.status["observedGeneration"]
+        refused: ApiError | None = None
+        fresh = owner
+        if not later:
+            try:
+                fresh = await self._write_status(key, owner, plan.status)
+            except ApiError as error:
+                if error.reason not in ("Invalid", "Forbidden"):
+                    raise
+                refused = error
         if plan.recreating:
             self._recorder.event(owner, "Normal", "RecreateStarted", "Deleting all pods for Recreate update")
         try:
@@ -162,6 +174,7 @@ class StatefulSetController:
             if later:
                 await self._write_status(key, owner, plan.status)
             raise
+        return refused
 
     async def _act(self, key: str, owner: Obj, plan: Plan) -> None:
         """One batch after another; the first with a failure in it ends the sync, and the key comes back."""
