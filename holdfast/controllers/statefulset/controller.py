@@ -118,7 +118,7 @@ class StatefulSetController:
             await self._client.delete(CONTROLLERREVISIONS, meta.name(old), namespace, uid=meta.uid(old))
         if plan.again_after:
             self.reconciler.queue.add_after(key, plan.again_after)
-        if refused is not None:
+        if refused is not None and not plan.intents:  # what was done brings us back, and there is no need to wait ever longer
             raise refused
 
     def _newest(self, key: str) -> Obj | None:
