@@ -7,7 +7,7 @@ store: they are clients, here in the server's process, and would be the same aga
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 
 from holdfast.client.api import Client
 from holdfast.client.events import EventRecorder
@@ -23,7 +23,10 @@ from holdfast.controllers.nodes.lifecycle import NodeLifecycle
 from holdfast.controllers.nodes.pods import PodGarbageCollector
 from holdfast.controllers.scheduler.controller import Scheduler
 from holdfast.controllers.statefulset.controller import StatefulSetController
+from holdfast.controllers.volumes.controller import COMPONENT as BINDER
 from holdfast.controllers.volumes.controller import VolumeBinder
+from holdfast.controllers.volumes.ephemeral import COMPONENT as EPHEMERAL
+from holdfast.controllers.volumes.ephemeral import EphemeralVolumes
 from holdfast.controllers.volumes.protection import ClaimProtection, ClassProtection, VolumeProtection
 from holdfast.kinds.builtin import BUILTIN
 from holdfast.kinds.kind import Resource
@@ -41,9 +44,11 @@ async def run_all(
     clock: Clock,
     on_synced: Callable[[], None] = lambda: None,
     collects: Callable[[Resource], bool] = lambda resource: True,
+    local: Collection[str] = (),
+    served: Collection[str] = (),
 ) -> None:
     """Until cancelled. ``make_client`` gives a client that acts as the named controller; ``on_synced`` is called once all see;
-    ``collects`` says which kinds the garbage collector minds."""
+    ``collects`` says which kinds the garbage collector minds; ``local`` and ``served`` are provisioners (``VolumeBinder``)."""
     informers = InformerSet(make_client("kube-controller-manager"))
     recorders: list[EventRecorder] = []
 
@@ -56,12 +61,14 @@ async def run_all(
         return client, recorder(client, name)
 
     sets, set_events = own("statefulset-controller")
-    binder, binder_events = own("persistent-volume-binder")
+    binder = make_client("persistent-volume-binder")
+    binder_events = recorder(binder, BINDER)
+    ephemeral = make_client("ephemeral-volume-controller")
     lifecycle, lifecycle_events = own("node-lifecycle-controller")
     scheduler = make_client("kube-scheduler")
     budgets, budget_events = own("disruption-controller")
     disruption = DisruptionController(budgets, informers, budget_events, clock.now)
-    volumes = VolumeBinder(binder, informers, binder_events, clock.now)
+    volumes = VolumeBinder(binder, informers, binder_events, clock.now, local=local, served=served)
     reconcilers: list[Reconciler] = [
         ServiceAccountController(make_client("service-account-controller"), informers).reconciler,
         RootCaPublisher(make_client("root-ca-cert-publisher"), informers, ca_pem).reconciler,
@@ -76,6 +83,7 @@ async def run_all(
         disruption.marks,
         volumes.claims,
         volumes.volumes,
+        EphemeralVolumes(ephemeral, informers, recorder(ephemeral, EPHEMERAL)).reconciler,
         ClaimProtection(make_client("pvc-protection-controller"), informers).reconciler,
         VolumeProtection(make_client("pv-protection-controller"), informers).reconciler,
         ClassProtection(make_client("volumeattributesclass-protection-controller"), informers).reconciler,

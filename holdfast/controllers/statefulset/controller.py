@@ -108,7 +108,14 @@ class StatefulSetController:
         seen = Seen(owner, pods, claims, meta.name(current), meta.name(update), templates, collisions)
         plan = decide(seen, self._now())
         self._tell_mistakes(owner)
-        fresh = await self._write_status(owner, plan.status)
+        refused: ApiError | None = None
+        fresh = owner
+        try:
+            fresh = await self._write_status(owner, plan.status)
+        except ApiError as error:
+            if error.reason not in ("Invalid", "Forbidden"):
+                raise
+            refused = error  # members matter more than their count (R-38)
         if plan.recreating:
             self._recorder.event(owner, "Normal", "RecreateStarted", "Deleting all pods for Recreate update")
         if plan.alone:
@@ -120,6 +127,8 @@ class StatefulSetController:
             await self._client.delete(CONTROLLERREVISIONS, meta.name(old), namespace, uid=meta.uid(old))
         if plan.again_after:
             self.reconciler.queue.add_after(key, plan.again_after)
+        if refused is not None:
+            raise refused
 
     def _caught_up(self, key: str) -> bool:
         """Whether the picture shows every pod write we made for this set."""
@@ -310,14 +319,14 @@ class StatefulSetController:
         newest = ordered[-1]["revision"] if ordered else 0
         while True:
             wanted = revisions.build(owner, newest + 1, collisions)
-            same = [r for r in ordered if revisions.equal(r, wanted)]
-            if same and same[-1] is ordered[-1]:
-                return same[-1], collisions
+            same = revisions.find(ordered, wanted)
+            if same is not None and same is ordered[-1]:
+                return same, collisions
             if meta.is_terminating(owner):
-                return (same[-1] if same else wanted), collisions  # it makes nothing any more
-            if same:
+                return same or wanted, collisions  # it makes nothing any more
+            if same is not None:
                 patch = {"revision": newest + 1}
-                return await self._client.patch(CONTROLLERREVISIONS, meta.name(same[-1]), meta.namespace(owner), patch), collisions
+                return await self._client.patch(CONTROLLERREVISIONS, meta.name(same), meta.namespace(owner), patch), collisions
             try:
                 return await self._client.create(CONTROLLERREVISIONS, wanted, meta.namespace(owner)), collisions
             except ApiError as error:
