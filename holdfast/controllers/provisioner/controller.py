@@ -56,14 +56,14 @@ class Provisioner:
         self._events = events
         self._now = now
         self._own: list[Informer] = []
-        self._claim_cache, self._volume_cache = self._caches(informers)
-        caches = (self._claim_cache, self._volume_cache)
+        self.claims, self.volumes = self._caches(informers)
+        caches = (self.claims, self.volumes)
         self._claims = Reconciler("provisioner", caches, self._sync_claim, workers=AT_ONCE)
         self._volumes = Reconciler("remover", caches, self._sync_volume, workers=AT_ONCE)
         self._resizer = Resizer(client, engine, events, now, *caches, self._is_ours, self._source)
         self.reconcilers = (self._claims, self._volumes, self._resizer.reconciler)
-        self._claim_cache.on_change(self._claim_changed)
-        self._volume_cache.on_change(lambda _old, new: self._consider(new))
+        self.claims.on_change(self._claim_changed)
+        self.volumes.on_change(lambda _old, new: self._consider(new))
 
     def _caches(self, informers: InformerSet | None) -> tuple[Informer, Informer]:
         if informers is not None:
