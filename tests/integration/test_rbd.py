@@ -117,6 +117,7 @@ def test_a_stateful_set_over_the_class(system: System, cluster: Ceph) -> None:
     system.wait_ready("web-0", "web-1")
     for name in ("web-0", "web-1"):
         assert system.kubectl("exec", name, "--", "cat", "/usr/share/nginx/html/index.html") == f"hello {name}\n"
+    grown(system)
     killed_daemon(system)
     system.kubectl("delete", "statefulset", "web")
     system.kubectl("delete", "service", "nginx")
@@ -126,7 +127,7 @@ def test_a_stateful_set_over_the_class(system: System, cluster: Ceph) -> None:
     assert "pvc-" not in cluster.rbd("ls", POOL)
 
 
-def _grown(system: System, cluster: Ceph) -> None:
+def grown(system: System) -> None:
     """In use, by a pod that goes on running."""
     started = system.get("pod", "web-0")["status"]["containerStatuses"][0]["containerID"]
     system.kubectl("patch", "pvc", "www-web-0", "-p", '{"spec":{"resources":{"requests":{"storage":"600Mi"}}}}')
