@@ -170,7 +170,9 @@ class _Node:
         lifecycle.keep_port(settings, streams.port)
         log.info("node %s: streams at https://%s:%d", settings.node_name, ADDRESS, streams.port)
         try:
-            async with lifecycle.background(agent.run(), provisioner.run(), events.run(), provisioner_events.run()) as failed:
+            async with lifecycle.background(
+                agent.run(), provisioner.run(), self._engine.run(), events.run(), provisioner_events.run()
+            ) as failed:
                 write_pid(settings.pid_file("node"), os.getpid(), serves=True)
                 await lifecycle.until(stop, failed)
                 if stop.is_set() and lifecycle.is_down(self._settings):

@@ -9,6 +9,9 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from dataclasses import replace
+
+import orjson
 
 from holdfast.client.api import Client
 from holdfast.client.events import EventRecorder
@@ -23,11 +26,12 @@ from holdfast.kinds.resources import PERSISTENTVOLUMECLAIMS, PERSISTENTVOLUMES, 
 from holdfast.lib.clock import rfc3339
 from holdfast.machinery import meta, quantity
 from holdfast.machinery.errors import ApiError
-from holdfast.volumes.api import Engine, Source, VolumeError
+from holdfast.volumes.api import BLOCK, FS_TYPE, Engine, Source, VolumeError
 
 SELECTED_NODE = "volume.kubernetes.io/selected-node"
 ASKED = "volume.kubernetes.io/storage-provisioner"
-FS_TYPE = "csi.storage.k8s.io/fstype"
+AT_ONCE = 8
+"""Volumes that are made, or removed, side by side."""
 
 
 class Provisioner:
@@ -41,8 +45,8 @@ class Provisioner:
         self._now = now
         self._claim_cache = Informer(client, PERSISTENTVOLUMECLAIMS)
         self._volume_cache = Informer(client, PERSISTENTVOLUMES)
-        self._claims = Reconciler("provisioner", (self._claim_cache, self._volume_cache), self._sync_claim, workers=1)
-        self._volumes = Reconciler("remover", (self._claim_cache, self._volume_cache), self._sync_volume, workers=1)
+        self._claims = Reconciler("provisioner", (self._claim_cache, self._volume_cache), self._sync_claim, workers=AT_ONCE)
+        self._volumes = Reconciler("remover", (self._claim_cache, self._volume_cache), self._sync_volume, workers=AT_ONCE)
         self._resizer = Resizer(client, engine, events, now, self._claim_cache, self._volume_cache, self._is_ours, self._source)
         self._claim_cache.on_change(self._claim_changed)
         self._volume_cache.on_change(lambda _old, new: self._consider(new))
@@ -106,18 +110,21 @@ class Provisioner:
     async def _provision(self, claim: Obj, found: Obj) -> None:
         if why := make.refusal(claim, self._engine.name, network=self._engine.network):
             raise VolumeError(why)
-        if (claim["spec"].get("volumeMode") or "Filesystem") != "Filesystem":
-            raise VolumeError(f"volumeMode: Block is not offered by {self._engine.name}")
-        name, parameters = make.name_of(claim), found.get("parameters") or {}
+        block = claim["spec"].get("volumeMode") == "Block"
+        name, parameters = make.name_of(claim), {**(found.get("parameters") or {}), **(BLOCK if block else {})}
         wanted = quantity.to_int(claim["spec"]["resources"]["requests"]["storage"])
         made = await self._engine.create(name, wanted, parameters, {})
-        volume = make.volume(claim, found, made, self._engine.name, self._node, parameters.get(FS_TYPE) or "xfs")
+        fs_type = "" if block else made.fs_type or parameters.get(FS_TYPE) or "xfs"
+        volume = make.volume(claim, found, made, self._engine.name, self._node, fs_type)
         try:
             await self._client.create(PERSISTENTVOLUMES, volume)
         except ApiError as error:
             if error.reason != "AlreadyExists":
                 raise
         self._events.event(claim, "Normal", "ProvisioningSucceeded", f"Successfully provisioned volume {name}")
+        if made.caveat:
+            for about in (claim, found):
+                self._events.event(about, "Warning", "CapacityNotEnforced", f"volume {name}: {made.caveat}")
 
     # Removing
 
@@ -136,7 +143,8 @@ class Provisioner:
         if phase not in ("Released", "Failed") and not (going and PROVISIONED_BY in meta.annotations_of(volume)):
             return
         try:
-            await self._engine.delete(await self._source(volume))
+            source = await self._source(volume)
+            await self._engine.delete(replace(source, record=orjson.dumps(volume).decode()))
         except VolumeError as error:
             await self._failed(volume, str(error))
             raise OSError(str(error)) from error
