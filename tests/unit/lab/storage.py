@@ -175,15 +175,15 @@ class Storage:
         await asyncio.sleep(seconds)
 
 
-def tell(story: Callable[[Storage], Coroutine[Any, Any, None]], faults: Faults | None = None, *, seed: int = 1) -> World:
+def tell(story: Callable[[Storage], Coroutine[Any, Any, None]], faults: Faults | None = None, *, seed: int = 7) -> World:
     """The story in a world of two nodes, node-0 and node-1, whose judge has nothing to say in the end."""
     worlds = []
 
     async def whole(world: World) -> None:
         worlds.append(world)
         await story(Storage(world))
-        assert world.failures == []
-        assert world.judge.violations == []
+        assert not world.failures, world.failures
+        assert not world.judge.violations, world.judge.violations
 
     run_world(seed, whole, faults)
     return worlds[0]
