@@ -280,3 +280,22 @@ def test_r47_an_ended_member_that_lingers_is_deleted_once() -> None:
         assert {name for name in before if before[name] != after[name]} == {"web-1"}
 
     tell(story)
+
+
+def test_a_parted_node_loses_no_member() -> None:
+    """Upstream: should not reschedule stateful pods if there is a network partition; then all come back by themselves."""
+
+    async def story(web: Set) -> None:
+        await web.create()
+        await web.rest()
+        before = await web.uids()
+        web.world.partition("node-0")
+        web.world.partition("node-1")
+        await asyncio.sleep(600)
+        assert await web.uids() == before, "whoever is not heard of may still run"
+        web.world.join("node-0")
+        web.world.join("node-1")
+        await web.rest()
+        assert all(map(objects.is_ready, (await web.list(PODS)).values()))
+
+    tell(story)
