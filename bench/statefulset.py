@@ -214,7 +214,7 @@ def _newest(kube: Kube, path: str) -> int:
 
 
 def main() -> None:
-    chosen = sys.argv[2:] or ["ordered", "parallel", "growth", "quiet"]
+    chosen = (sys.argv[2:] if sys.argv[1:2] == ["statefulset"] else []) or ["ordered", "parallel", "growth", "quiet"]
     with tempfile.TemporaryDirectory(prefix="holdfast-bench-") as directory:
         bare = asyncio.run(_bare(Path(directory)))
     print(f"bare store: {bare.serial * 1e3:.2f} ms a commit by one writer, {bare.grouped * 1e3:.3f} ms a write by 64", flush=True)
