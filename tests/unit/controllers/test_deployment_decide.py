@@ -48,14 +48,14 @@ def replica_set(image: str, size: int, available: int | None = None, revision: i
     count = there if available is None else available
     owner = deployment(image=image)
     made = objects.build(owner)
-    annotations = {objects.REVISION: str(revision), objects.DESIRED: str(more.get("desired", 3)), objects.MAXIMUM: str(more.get("most", 4))}
+    sizes = {objects.DESIRED: str(more.get("desired", 3)), objects.MAXIMUM: str(more.get("most", 4))}
     stamp = rfc3339(NOW - more.get("age", 1000 - revision))
     made["metadata"] |= {
         "uid": f"uid-{image}",
         "resourceVersion": "7",
         "generation": 1,
         "creationTimestamp": stamp,
-        "annotations": annotations,
+        "annotations": {objects.REVISION: str(revision), **sizes},
     }
     made["spec"]["replicas"] = size
     made["status"] = {"replicas": there, "readyReplicas": count, "availableReplicas": count, "observedGeneration": 1}

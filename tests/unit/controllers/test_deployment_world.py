@@ -1,4 +1,4 @@
-"""Deployment and ReplicaSets in a small world where pods become ready, fail and linger at random: both bounds hold, and it comes to rest.
+"""Deployment and ReplicaSets in a small world where pods get ready, fail and linger at random: both bounds hold, it comes to rest.
 
 The pictures are late: a Deployment is decided by the last written statuses of its ReplicaSets, which count pods as they were.
 """
