@@ -92,7 +92,7 @@ class ReplicaSetController:
             self._writes.forget(key)
             self._names.pop(key, None)
             return
-        if not self._writes.shown(key, owned(self._pods, meta.uid(owner))):
+        if not self._writes.shown(key):
             self.reconciler.queue.add_after(key, 1.0)  # the event of our own write will wake it sooner
             return
         pods = await self._members.take(owner, self._family.selector(owner))
@@ -163,7 +163,7 @@ class ReplicaSetController:
                 return  # it is gone, or another one has its name: the event of that brings us back
             self._recorder.event(owner, "Warning", "FailedDelete", f"Error deleting: {error.message}")
             raise
-        self._writes.deleted(key, meta.uid(pod))
+        self._writes.deleted(key, pod)
         self._recorder.event(owner, "Normal", "SuccessfulDelete", f"Deleted pod: {meta.name(pod)}")
 
     async def _write_status(self, owner: Obj, pods: Sequence[Obj], failure: str) -> None:

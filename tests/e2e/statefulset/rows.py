@@ -86,6 +86,15 @@ class Rows:
         """The very bytes of an answer."""
         return self.system.api.raw("GET", self.path(plural, name))[1]
 
+    def revision(self) -> str:
+        """Of the whole store, now: where a trace begins."""
+        return str(self.api("GET", self.path("pods"))["metadata"]["resourceVersion"])
+
+    def trace(self, since: str) -> list[tuple[str, Obj]]:
+        """Every event of the pods after that revision, in order: type and pod."""
+        events = self.system.api.watch(self.path("pods"), resourceVersion=since, timeoutSeconds="1")
+        return [(event["type"], event["object"]) for event in events]
+
     # Doing
 
     def create(self, obj: Obj) -> Obj:
@@ -104,9 +113,13 @@ class Rows:
         """Lets gated members become Ready, or (``status`` False) unready again."""
         for name in names:
             self.until(lambda name=name: name in self.pods(), f"{name} is there")  # type: ignore[misc]
-            body = {"status": {"conditions": [{"type": GATE, "status": status}]}}
-            self.api("PATCH", self.path("pods", name, "status"), body, content="application/strategic-merge-patch+json")
+            self.gate(name, status)
             self.until(lambda name=name: self.is_ready(name) == (status == "True"), f"{name} is Ready: {status}")  # type: ignore[misc]
+
+    def gate(self, name: str, status: str) -> None:
+        """Without waiting for what follows."""
+        body = {"status": {"conditions": [{"type": GATE, "status": status}]}}
+        self.api("PATCH", self.path("pods", name, "status"), body, content="application/strategic-merge-patch+json")
 
     def shut(self, *names: str) -> None:
         self.open(*names, status="False")
@@ -141,6 +154,18 @@ class Rows:
 
 def rounds(pods: dict[str, Obj]) -> dict[str, str]:
     return {name: (pod["metadata"].get("annotations") or {}).get("round", "") for name, pod in pods.items()}
+
+
+def revisions_at_once(trace: list[tuple[str, Obj]]) -> int:
+    """Of how many revisions there were pods at one instant, at most."""
+    there: dict[str, str] = {}
+    most = 0
+    for kind, pod in trace:
+        there[pod["metadata"]["uid"]] = pod["metadata"]["labels"]["controller-revision-hash"]
+        if kind == "DELETED":
+            del there[pod["metadata"]["uid"]]
+        most = max(most, len(set(there.values())))
+    return most
 
 
 def uids(objects: dict[str, Obj]) -> dict[str, str]:

@@ -1,0 +1,202 @@
+"""The provisioner of an engine: claims get a volume, released volumes lose their data by policy, claims that ask for more get it.
+
+An engine of one node's disk runs it there and minds what chose that node; a network engine runs it once, in the server, with no node.
+Data is removed only when the policy is Delete, the claim's uid is gone by a live read, and the engine says that nothing uses
+the volume (P-4); in whatever order claim and volume were deleted (KEP-2644).
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import replace
+
+import orjson
+
+from holdfast.client.api import Client
+from holdfast.client.events import EventRecorder
+from holdfast.client.informer import Informer
+from holdfast.client.reconciler import Reconciler
+from holdfast.controllers.provisioner import make
+from holdfast.controllers.provisioner.make import FINALIZER, PROVISIONED_BY
+from holdfast.controllers.provisioner.resizer import Resizer
+from holdfast.kinds.core.claims import class_of, pinned_to
+from holdfast.kinds.kind import Obj, Resource
+from holdfast.kinds.resources import PERSISTENTVOLUMECLAIMS, PERSISTENTVOLUMES, STORAGECLASSES
+from holdfast.lib.clock import rfc3339
+from holdfast.machinery import meta, quantity
+from holdfast.machinery.errors import ApiError
+from holdfast.volumes.api import BLOCK, FS_TYPE, Engine, Source, VolumeError
+
+SELECTED_NODE = "volume.kubernetes.io/selected-node"
+ASKED = "volume.kubernetes.io/storage-provisioner"
+AT_ONCE = 8
+"""Volumes that are made, or removed, side by side."""
+
+
+class Provisioner:
+    """``node``: whose disk the engine's volumes lie on; "" for a network engine."""
+
+    def __init__(self, client: Client, engine: Engine, node: str, events: EventRecorder, now: Callable[[], float]) -> None:
+        self._client = client
+        self._engine = engine
+        self._node = node
+        self._events = events
+        self._now = now
+        self._claim_cache = Informer(client, PERSISTENTVOLUMECLAIMS)
+        self._volume_cache = Informer(client, PERSISTENTVOLUMES)
+        self._claims = Reconciler("provisioner", (self._claim_cache, self._volume_cache), self._sync_claim, workers=AT_ONCE)
+        self._volumes = Reconciler("remover", (self._claim_cache, self._volume_cache), self._sync_volume, workers=AT_ONCE)
+        self._resizer = Resizer(client, engine, events, now, self._claim_cache, self._volume_cache, self._is_ours, self._source)
+        self._claim_cache.on_change(self._claim_changed)
+        self._volume_cache.on_change(lambda _old, new: self._consider(new))
+
+    async def run(self) -> None:
+        async with asyncio.TaskGroup() as tasks:
+            for work in (self._claim_cache, self._volume_cache, self._claims, self._volumes, self._resizer.reconciler):
+                tasks.create_task(work.run())
+
+    def _claim_changed(self, _old: Obj | None, new: Obj | None) -> None:
+        if new is not None and not new["spec"].get("volumeName") and self._is_asked(new):
+            self._claims.queue.add(meta.key(new))
+
+    def _is_asked(self, claim: Obj) -> bool:
+        """By the node that was chosen, which is known first; without nodes, by the binder's word."""
+        annotations = meta.annotations_of(claim)
+        return annotations.get(SELECTED_NODE) == self._node if self._node else annotations.get(ASKED) == self._engine.name
+
+    def _consider(self, volume: Obj | None) -> None:
+        if volume is not None and self._is_ours(volume):
+            self._volumes.queue.add(meta.name(volume))
+
+    def _is_ours(self, volume: Obj) -> bool:
+        source = volume["spec"].get("csi") or {}
+        return source.get("driver") == self._engine.name and (not self._node or pinned_to(volume) == self._node)
+
+    async def _source(self, volume: Obj) -> Source:
+        source = volume["spec"]["csi"]
+        return Source(source["volumeHandle"], source.get("volumeAttributes") or {})
+
+    async def _live(self, resource: Resource, name: str, namespace: str = "") -> Obj | None:
+        try:
+            return await self._client.get(resource, name or "-", namespace)
+        except ApiError as error:
+            if error.code == 404:
+                return None
+            raise
+
+    # Making
+
+    async def _sync_claim(self, key: str) -> None:
+        namespace, name = meta.split_key(key)
+        claim = await self._live(PERSISTENTVOLUMECLAIMS, name, namespace)
+        if claim is None or meta.is_terminating(claim) or claim["spec"].get("volumeName") or not self._is_asked(claim):
+            return
+        found = await self._live(STORAGECLASSES, class_of(claim))
+        if found is None or found["provisioner"] != self._engine.name:
+            return
+        if await self._live(PERSISTENTVOLUMES, make.name_of(claim)) is not None:
+            return  # it only waits for the binder
+        self._events.event(
+            claim, "Normal", "Provisioning", f'External provisioner is provisioning volume for claim "{meta.key(claim)}"'
+        )
+        try:
+            await self._provision(claim, found)
+        except VolumeError as error:
+            text = f'failed to provision volume with StorageClass "{meta.name(found)}": {error}'
+            self._events.event(claim, "Warning", "ProvisioningFailed", text)
+            raise OSError(text) from error
+
+    async def _provision(self, claim: Obj, found: Obj) -> None:
+        if why := make.refusal(claim, self._engine.name, network=self._engine.network):
+            raise VolumeError(why)
+        block = claim["spec"].get("volumeMode") == "Block"
+        name, parameters = make.name_of(claim), {**(found.get("parameters") or {}), **(BLOCK if block else {})}
+        wanted = quantity.to_int(claim["spec"]["resources"]["requests"]["storage"])
+        made = await self._engine.create(name, wanted, parameters, {})
+        fs_type = "" if block else made.fs_type or parameters.get(FS_TYPE) or "xfs"
+        volume = make.volume(claim, found, made, self._engine.name, self._node, fs_type)
+        try:
+            await self._client.create(PERSISTENTVOLUMES, volume)
+        except ApiError as error:
+            if error.reason != "AlreadyExists":
+                raise
+        self._events.event(claim, "Normal", "ProvisioningSucceeded", f"Successfully provisioned volume {name}")
+        if made.caveat:
+            for about in (claim, found):
+                self._events.event(about, "Warning", "CapacityNotEnforced", f"volume {name}: {made.caveat}")
+
+    # Removing
+
+    async def _sync_volume(self, name: str) -> None:
+        volume = await self._live(PERSISTENTVOLUMES, name)
+        if volume is None or not self._is_ours(volume):
+            return
+        if await self._guard(volume) or volume["spec"].get("persistentVolumeReclaimPolicy") != "Delete":
+            return
+        reference = volume["spec"].get("claimRef") or {}
+        claim = await self._live(PERSISTENTVOLUMECLAIMS, reference["name"], reference["namespace"]) if reference else None
+        if claim is not None and meta.uid(claim) == reference.get("uid"):
+            return
+        phase = (volume.get("status") or {}).get("phase")
+        going = meta.is_terminating(volume) and FINALIZER in _finalizers(volume) and not _protected(volume)
+        if phase not in ("Released", "Failed") and not (going and PROVISIONED_BY in meta.annotations_of(volume)):
+            return
+        try:
+            source = await self._source(volume)
+            await self._engine.delete(replace(source, record=orjson.dumps(volume).decode()))
+        except VolumeError as error:
+            await self._failed(volume, str(error))
+            raise OSError(str(error)) from error
+        await self._remove_record(volume)
+
+    async def _guard(self, volume: Obj) -> bool:
+        """The finalizer that keeps a volume's record until its data is gone: on bound ones whose policy is Delete, made by
+        whomever; not under any other policy. True when it was changed: that comes here again.
+        """
+        held, deletes = FINALIZER in _finalizers(volume), volume["spec"].get("persistentVolumeReclaimPolicy") == "Delete"
+        bound = (volume.get("status") or {}).get("phase") == "Bound"
+        if held and not deletes:
+            await self._set_finalizers(volume, [f for f in _finalizers(volume) if f != FINALIZER])
+        elif not held and deletes and bound and not meta.is_terminating(volume):
+            await self._set_finalizers(volume, [*_finalizers(volume), FINALIZER])
+        else:
+            return False
+        return True
+
+    async def _set_finalizers(self, volume: Obj, finalizers: list[str]) -> None:
+        metadata = {"uid": meta.uid(volume), "resourceVersion": volume["metadata"]["resourceVersion"]}
+        await self._client.patch(PERSISTENTVOLUMES, meta.name(volume), "", {"metadata": {**metadata, "finalizers": finalizers or None}})
+
+    async def _failed(self, volume: Obj, why: str) -> None:
+        """Tried again, as often as it takes; until then the volume says what stands in the way."""
+        self._events.event(volume, "Warning", "VolumeFailedDelete", why)
+        status: Obj = {"phase": "Failed", "message": why}
+        present = volume.get("status") or {}
+        if all(present.get(k) == v for k, v in status.items()):
+            return
+        if present.get("phase") != "Failed":
+            status["lastPhaseTransitionTime"] = rfc3339(self._now())
+        patch = {"metadata": {"uid": meta.uid(volume)}, "status": status}
+        await self._client.patch(PERSISTENTVOLUMES, meta.name(volume), "", patch, subresource="status")
+
+    async def _remove_record(self, volume: Obj) -> None:
+        name, uid = meta.name(volume), meta.uid(volume)
+        try:
+            if not meta.is_terminating(volume):
+                await self._client.delete(PERSISTENTVOLUMES, name, uid=uid)
+            # Read again: others take their finalizers off at the same time.
+            volume = await self._client.get(PERSISTENTVOLUMES, name)
+            if FINALIZER in _finalizers(volume) and meta.uid(volume) == uid:
+                await self._set_finalizers(volume, [f for f in _finalizers(volume) if f != FINALIZER])
+        except ApiError as error:
+            if error.code != 404:
+                raise
+
+
+def _finalizers(volume: Obj) -> list[str]:
+    return volume["metadata"].get("finalizers") or []
+
+
+def _protected(volume: Obj) -> bool:
+    return any(f != FINALIZER for f in _finalizers(volume))
