@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable
+from dataclasses import replace
 
 import click
 
@@ -85,7 +86,9 @@ def _pod(live: Live, name: str, now: float) -> list[str]:
         raise UserError(f'there is no Pod "{name}" in namespace "{live.namespace}", and no StatefulSet would have it')
     if pod is not None:
         found = causes.of_pod(pod, live.around())
-        found += [w for w in plan.waits if w.subject == f"pod/{name}" and (not found or w.reason not in ("NotReady", "Terminating"))]
+        ours = [w for w in plan.waits if w.subject == f"pod/{name}" and (not found or w.reason not in ("NotReady", "Terminating"))]
+        # What its set would have one ask is what is being asked.
+        found += [replace(w, remedy="") if f"why pod/{name} " in w.remedy else w for w in ours]
         if not found:
             since = (meta.condition(pod, "Ready") or {}).get("lastTransitionTime")
             return [f"pod/{name} waits for nothing: it is Ready since {since}."]

@@ -65,3 +65,36 @@ def test_f6_kubectl_waits_for_a_set_and_the_plan_names_what_is_lost(simulated: S
     why = simulated.holdfast("why", "sts/db", *kubeconfig).stdout
     assert "pod/db-1 (NotReady): db-1 is not Ready" in why
     assert "because db-1 fits on no node: 0/1 nodes are available" in why
+
+
+def test_the_plan_names_the_revision_that_kubectl_apply_makes(simulated: System) -> None:
+    """Defaults that the server filled in once stay (imagePullPolicy follows no new tag), lists merge by their keys, in their order."""
+    kubeconfig = ("--kubeconfig", str(simulated.data / "kubeconfig"))
+    file = simulated.data.parent / "applied.json"
+    sidecar = {"name": "side", "image": "busybox", "env": [{"name": "A", "value": "1"}, {"name": "B", "value": "2"}]}
+    main = {"name": "main", "image": "busybox"}
+    lists: list[list[dict[str, object]]] = [
+        [main],
+        [{**main, "image": "busybox:1.36"}],
+        [sidecar, {**main, "image": "busybox:1.36", "ports": [{"containerPort": 80}, {"containerPort": 81}]}],
+        [{**main, "ports": [{"containerPort": 81}], "command": ["sleep", "inf"]}, {**sidecar, "env": [{"name": "B", "value": "3"}]}],
+        [sidecar],
+    ]
+    for number, containers in enumerate(lists):
+        volume: dict[str, object] = {"name": "v", "emptyDir": {}} if number % 2 else {"name": "v", "configMap": {"name": "c"}}
+        labels = {"app": "applied"}
+        pod = {"terminationGracePeriodSeconds": 0, "containers": containers, "volumes": [volume]}
+        spec = {"replicas": 1, "selector": {"matchLabels": labels}, "template": {"metadata": {"labels": labels}, "spec": pod}}
+        manifest = {"apiVersion": "apps/v1", "kind": "StatefulSet", "metadata": {"name": "applied"}, "spec": spec}
+        file.write_text(json.dumps(manifest))
+        planned = simulated.holdfast("plan", "-f", str(file), *kubeconfig).stdout.splitlines()[0]
+        applied = json.loads(simulated.kubectl("apply", "-f", str(file), "-o", "json"))
+
+        def observed(generation: int = applied["metadata"]["generation"]) -> bool:
+            return bool(simulated.get("sts", "applied")["status"].get("observedGeneration") == generation)
+
+        simulated.until(observed, "the change is seen")
+        assert planned.endswith(f"1 members of revision {simulated.get('sts', 'applied')['status']['updateRevision']}")
+        again = simulated.holdfast("plan", "-f", str(file), *kubeconfig).stdout
+        assert "sts/applied in namespace default stays as it is" in again
+    simulated.kubectl("delete", "sts", "applied")
