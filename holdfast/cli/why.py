@@ -15,7 +15,7 @@ from holdfast.cli.errors import UserError
 from holdfast.cli.kube import Kube
 from holdfast.cli.kubeconfig import Access
 from holdfast.cli.live import Live
-from holdfast.controllers.statefulset import causes, objects
+from holdfast.controllers.statefulset import causes, objects, options
 from holdfast.controllers.statefulset.causes import Around
 from holdfast.controllers.statefulset.decide import Plan, decide
 from holdfast.controllers.statefulset.waits import Wait
@@ -55,13 +55,16 @@ def explain(live: Live, kind: str, name: str, now: float) -> list[str]:
 def _set(live: Live, owner: Obj, now: float) -> list[str]:
     plan, around = decide(live.seen(owner), now), live.around()
     subject = f"sts/{meta.name(owner)}"
+    # What its annotations ask for and does not happen is told too: who set them supposes that it does.
+    ignored = [f"  {subject} (InvalidAnnotation): {mistake}." for mistake in options.of(owner).mistakes]
     if not plan.waits:
-        return [f"{subject} waits for nothing. {(meta.condition({'status': plan.status}, 'Progressing') or {}).get('message')}."]
+        said = (meta.condition({"status": plan.status}, "Progressing") or {}).get("message")
+        return [f"{subject} waits for nothing. {said}.", *ignored]
     things = {wait.subject: wait for wait in reversed(plan.waits)}
     lines = [f"{subject} waits for {len(things)} thing{'s' if len(things) > 1 else ''}:"]
     for wait in reversed(things.values()):
         lines += _told(wait, _behind(wait, owner, around), now)
-    return lines
+    return lines + ignored
 
 
 def _behind(wait: Wait, owner: Obj, around: Around) -> list[Wait]:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from collections.abc import Iterator
 
 import pytest
@@ -98,3 +100,17 @@ def test_the_plan_names_the_revision_that_kubectl_apply_makes(simulated: System)
         again = simulated.holdfast("plan", "-f", str(file), *kubeconfig).stdout
         assert "sts/applied in namespace default stays as it is" in again
     simulated.kubectl("delete", "sts", "applied")
+
+
+def test_why_takes_two_words_tells_of_mistakes_and_minds_no_closed_pipe(simulated: System) -> None:
+    made = make_set(replicas=0)
+    made["metadata"] = {"name": "odd", "annotations": {"holdfast.dev/unstik": "true", "holdfast.dev/progress-deadline": "soon"}}
+    simulated.create(made)
+    kubeconfig = ("--kubeconfig", str(simulated.data / "kubeconfig"))
+    one, two = (simulated.holdfast("why", *words, *kubeconfig).stdout for words in (("sts/odd",), ("statefulset", "odd")))
+    assert one == two
+    assert "(InvalidAnnotation): holdfast.dev/unstik means nothing; holdfast.dev/unstick does." in one
+    assert '(InvalidAnnotation): holdfast.dev/progress-deadline: "soon" is no duration' in one
+    command = f"{sys.executable} -m holdfast.cli.main why sts/odd --kubeconfig {simulated.data}/kubeconfig | true"
+    assert subprocess.run(["sh", "-c", command], capture_output=True, text=True, check=True).stderr == ""
+    simulated.kubectl("delete", "sts", "odd")
