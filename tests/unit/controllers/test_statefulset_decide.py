@@ -534,6 +534,7 @@ def test_r44_scaling_down_over_members_that_are_not_available_does_not_hang(poli
     assert 20 <= early.again_after <= 21
     assert told(late)[0] == "delete web-2"
 
+
 def test_unavailable_members_are_ready_but_not_available() -> None:
     owner = make_set(minReadySeconds=30)
     status = run(owner, members(owner, "0 1"), now=parse_rfc3339(STAMP) + 5).status
