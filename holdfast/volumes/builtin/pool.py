@@ -104,7 +104,7 @@ class Pool:
         for item in self.trash.items():
             if size <= free:
                 break
-            if item.has_data:
+            if item.has_data and item.handle != handle:
                 self.trash.purge(item.handle)
                 free = self._after_discard(free + item.size)
         if size > free:
