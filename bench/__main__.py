@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 import sys
 
-NAMES = ("startup", "memory", "pod_start", "api", "scale", "statefulset")
+NAMES = ("startup", "memory", "pod_start", "api", "scale", "statefulset", "volumes")
 
 for name in sys.argv[1:] or NAMES:
     if name not in NAMES:

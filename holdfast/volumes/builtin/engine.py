@@ -131,6 +131,7 @@ class BuiltinEngine:
                 filesystems.make_sparse(image, size)
             if wanted.fs:
                 filesystems.make(image, wanted.fs)
+                self.pool.back(image)
             missing = 0 if known or not wanted.fs else wanted.capacity + _MARGIN - self._room(image, wanted)
             if missing <= 0:
                 self._sizes[kind] = size
