@@ -51,6 +51,18 @@ async def engine(disk: Path) -> AsyncIterator[BuiltinEngine]:
     await made.close()
 
 
+def occupy(disk: Path, *, but: int = 0) -> None:
+    """Somebody else takes the disk, but for so many bytes."""
+    subprocess.run(["fallocate", "-l", str(mounting.room(disk) - but - 16 * MIB), str(disk / "ballast")], check=True)
+    if not but:
+        fill(disk / "rest")
+
+
+def free(disk: Path) -> None:
+    for name in ("ballast", "rest"):
+        (disk / name).unlink(missing_ok=True)
+
+
 def write(path: Path, size: int) -> bool:
     """Whether it was written, down to the disk."""
     command = ["dd", "if=/dev/zero", f"of={path}", "bs=1M", f"count={size // MIB}", "conv=fsync"]
@@ -65,12 +77,12 @@ async def test_a_full_disk_refuses_new_volumes_and_leaves_those_in_use(engine: B
     await engine.create("v", 256 * MIB, {}, {})
     path = Path(await engine.stage(Source("v"), staging(disk, "v")))
     (path / "f").write_bytes(b"x" * MIB)
-    fill(disk / "ballast")
+    occupy(disk)
     for refused in (engine.create("w", 256 * MIB, {}, {}), engine.expand(Source("v"), 400 * MIB)):
         with pytest.raises(VolumeError, match=r"needs \d+ MiB and the disk under .* has 0 MiB that no other volume was promised"):
             await refused
     assert (path / "f").read_bytes() == b"x" * MIB
-    (disk / "ballast").unlink()
+    free(disk)
     (path / "g").write_bytes(b"y" * MIB)
     await engine.create("w", 256 * MIB, EXT4, {})
     assert await engine.expand(Source("v"), 320 * MIB) == 320 * MIB
@@ -86,10 +98,10 @@ async def test_a_volume_that_others_left_no_room_for_lives_and_goes_on(engine: B
     path = Path(await engine.stage(Source("v"), staging(disk, "v")))
     (path / "f").write_bytes(b"x" * MIB)
     assert write(path / "early", MIB)
-    fill(disk / "ballast")
+    occupy(disk)
     assert not write(path / "big", 64 * MIB), "a write without room beneath it must not succeed"
     assert (path / "f").read_bytes() == b"x" * MIB
-    (disk / "ballast").unlink()
+    free(disk)
     assert write(path / "big", 64 * MIB)
     assert (path / "f").read_bytes() == b"x" * MIB
 
@@ -97,15 +109,17 @@ async def test_a_volume_that_others_left_no_room_for_lives_and_goes_on(engine: B
 async def test_what_is_needed_comes_out_of_the_trash_oldest_first(disk: Path) -> None:
     clock = [1_000_000.0]
     engine = BuiltinEngine(disk / "volumes", now=lambda: clock[0])
+    await engine.create("first", 20 * MIB, EXT4, {})  # the pool is there
+    occupy(disk, but=500 * MIB)
     for handle in ("a", "b"):
-        await engine.create(handle, 280 * MIB, EXT4, {})
+        await engine.create(handle, 100 * MIB, EXT4, {})
         path = Path(await engine.stage(Source(handle), staging(disk, handle)))
-        (path / "f").write_bytes(b"x" * 250 * MIB)
+        (path / "f").write_bytes(b"x" * 90 * MIB)
         await engine.unstage(handle, staging(disk, handle).target)
         await engine.delete(Source(handle))
         clock[0] += 1
     assert [item.handle for item in engine.pool.trash.items()] == ["a", "b"]
-    await engine.create("c", 560 * MIB, EXT4, {})
+    await engine.create("c", 120 * MIB, EXT4, {})
     assert [item.handle for item in engine.pool.trash.items()] == ["b"]
     await engine.close()
 
@@ -119,16 +133,13 @@ def test_a_full_node_tells_and_recovers(tmp_path: Path) -> None:
             running.create(pod("member", "echo kept > /v/f; sleep 3600", [uses("v")], MOUNT, restartPolicy="Always"))
             running.wait_ready("member")
             uid = running.get("pod", "member")["metadata"]["uid"]
-            # All but what the server needs for its own records.
-            free = mounting.room(disk)
-            ballast = disk / "ballast"
-            subprocess.run(["fallocate", "-l", str(free - 40 * MIB), str(ballast)], check=True)
+            occupy(disk, but=40 * MIB)  # the server needs some for its own records
             running.create(claim("late"))
             running.create(pod("late", "true", [uses("late")], MOUNT))
             told = "that no other volume was promised; free some space or ask for less"
             running.until(lambda: told in " ".join(running.kubectl("describe", "pvc", "late").split()), "the claim is told", 30)
             assert running.kubectl("exec", "member", "--", "cat", "/v/f") == "kept\n"
-            ballast.unlink()
+            free(disk)
             running.until(lambda: running.get("pod", "late")["status"].get("phase") == "Succeeded", "the late one runs", 60)
             assert running.get("pod", "member")["metadata"]["uid"] == uid
             running.kubectl("delete", "pod", "late", "member")

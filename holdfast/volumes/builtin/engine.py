@@ -141,7 +141,7 @@ class BuiltinEngine:
     def _room(self, image: Path, wanted: Label) -> int:
         scratch = self._root / "making" / wanted.volume
         mounting.detach(scratch)  # of a creation that was killed
-        mounting.attach(image, scratch, kind=wanted.fs)
+        mounting.attach(image, scratch, kind=wanted.fs, direct=True)
         try:
             return mounting.room(scratch)
         finally:
@@ -189,7 +189,8 @@ class BuiltinEngine:
             return privileged.attach_loop(image, read_only=staging.read_only)
         if staging.fs_type not in ("", found.fs):
             raise VolumeError(f"volume {handle} has an {found.fs} file system, and {staging.fs_type} is asked for (fsType)")
-        mounting.attach(image, target, kind=found.fs, options=staging.options, read_only=staging.read_only and not found.fresh)
+        read_only = staging.read_only and not found.fresh
+        mounting.attach(image, target, kind=found.fs, options=staging.options, read_only=read_only, direct=True)
         if found.fresh:
             marker.mark(target, handle)
             labels.write(image, replace(found, fresh=False))
