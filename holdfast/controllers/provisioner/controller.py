@@ -140,7 +140,8 @@ class Provisioner:
             return
         phase = (volume.get("status") or {}).get("phase")
         going = meta.is_terminating(volume) and FINALIZER in _finalizers(volume) and not _protected(volume)
-        if phase not in ("Released", "Failed") and not (going and PROVISIONED_BY in meta.annotations_of(volume)):
+        released = phase in ("Released", "Failed") and reference.get("uid")
+        if not released and not (going and PROVISIONED_BY in meta.annotations_of(volume)):
             return
         try:
             source = await self._source(volume)

@@ -15,21 +15,19 @@ from holdfast.client.api import Client
 from holdfast.client.events import EventRecorder
 from holdfast.client.informer import InformerSet
 from holdfast.client.reconciler import Reconciler
+from holdfast.controllers.ownership import OWNER, Claims, concerning, controller_index
 from holdfast.controllers.statefulset import conditions, objects, options, revisions
 from holdfast.controllers.statefulset import decide as plans
 from holdfast.controllers.statefulset.decide import Plan, Seen, decide
 from holdfast.controllers.statefulset.roster import Roster
-from holdfast.controllers.statefulset.rosters import OWNER, Rosters, owner_of
+from holdfast.controllers.statefulset.rosters import Rosters
+from holdfast.controllers.writes import OwnWrites, gathering, growing
 from holdfast.kinds.kind import Obj
 from holdfast.kinds.resources import CONTROLLERREVISIONS, PERSISTENTVOLUMECLAIMS, PODS, STATEFULSETS
 from holdfast.machinery import meta, selectors
 from holdfast.machinery.errors import ApiError
 
 log = logging.getLogger("holdfast.controllers")
-
-LARGEST_BATCH = 128
-MANY, MANY_SECONDS = 250, 0.005
-"""Changes of members are gathered for so long for each so many members: looking at all takes a good part of that."""
 
 
 class StatefulSetController:
@@ -44,13 +42,13 @@ class StatefulSetController:
         watched = (self._sets, self._pods, self._claims, self._revisions)
         self.reconciler = Reconciler("statefulset", watched, self._sync)
         self._rosters = Rosters(self._sets, self._pods)
-        self._written: dict[str, int] = {}
-        self._deleted: dict[str, dict[str, str]] = {}
-        """Of each set the uids of pods that were deleted and not yet seen to be, with their names."""
+        self._writes = OwnWrites(self._pods)
+        self._members = Claims(client, STATEFULSETS, self._pods)
+        self._records = Claims(client, STATEFULSETS, self._revisions)
         self._stated: dict[str, Obj] = {}
         """Each set as it was after the last status we wrote: the picture may show it later."""
         self._told: dict[str, tuple[str, ...]] = {}
-        self._revisions.add_index(OWNER, owner_of)
+        self._revisions.add_index(OWNER, controller_index)
         self._sets.on_change(self._set_changed)
         self._pods.on_change(self._pod_changed)
         self._claims.on_change(self._claim_changed)
@@ -79,7 +77,7 @@ class StatefulSetController:
         """A set of many members is not looked through at each change of one of them."""
         owner = self._sets.get(*reversed(meta.split_key(key)))
         members = int(owner["spec"].get("replicas") or 0) if owner else 0
-        self.reconciler.queue.add_after(key, members // MANY * MANY_SECONDS)
+        self.reconciler.queue.add_after(key, gathering(members))
 
     def _claim_changed(self, old: Obj | None, new: Obj | None) -> None:
         claim = new or old
@@ -95,10 +93,11 @@ class StatefulSetController:
         namespace, _ = meta.split_key(key)
         owner = self._newest(key)
         if owner is None:
-            for known in (self._written, self._deleted, self._stated, self._told):
-                known.pop(key, None)
+            self._writes.forget(key)
+            self._stated.pop(key, None)
+            self._told.pop(key, None)
             return
-        if not self._caught_up(key):
+        if not self._writes.shown(key):
             self.reconciler.queue.add_after(key, 1.0)  # the event of our own write will wake it sooner
             return
         roster = await self._claimed_pods(owner)
@@ -128,25 +127,6 @@ class StatefulSetController:
         if seen is None or stated is None or meta.uid(seen) != meta.uid(stated):
             return seen
         return max(seen, stated, key=meta.revision)
-
-    def _caught_up(self, key: str) -> bool:
-        """Whether the picture shows every pod write we made for this set."""
-        if int(self._pods.revision or 0) < self._written.get(key, 0):
-            return False
-        gone = self._deleted.get(key)
-        if not gone:
-            return True
-        namespace, _ = meta.split_key(key)
-        for uid, name in [*gone.items()]:
-            pod = self._pods.get(name, namespace)
-            if pod is None or meta.uid(pod) != uid or meta.is_terminating(pod):
-                del gone[uid]
-        return not gone
-
-    def _wrote(self, key: str, answer: Obj) -> None:
-        version = (answer.get("metadata") or {}).get("resourceVersion")
-        if version:
-            self._written[key] = max(self._written.get(key, 0), int(version))
 
     async def _carry(self, key: str, owner: Obj, plan: Plan) -> ApiError | None:
         """Status and intents; the server's refusal of the status, which holds no member up (R-38).
@@ -197,7 +177,7 @@ class StatefulSetController:
                 await self._delete_pod(key, owner, pod, why)
             case plans.RepairMember(pod, patch):
                 answer = await self._client.patch(PODS, meta.name(pod), meta.namespace(pod), patch)
-                self._wrote(key, answer)
+                self._writes.wrote(key, answer)
             case plans.RollBack():
                 await self._roll_back(owner, intent)
             case plans.OwnClaim(claim, owners):
@@ -237,7 +217,7 @@ class StatefulSetController:
     async def _create_pod(self, key: str, owner: Obj, pod: Obj) -> None:
         what = f"create Pod {meta.name(pod)} in StatefulSet {meta.name(owner)}"
         try:
-            self._wrote(key, await self._client.create(PODS, pod, meta.namespace(owner)))
+            self._writes.wrote(key, await self._client.create(PODS, pod, meta.namespace(owner)))
         except ApiError as error:
             text = f"{what} failed error: {error.message}"
             foreign = self._pods.get(meta.name(pod), meta.namespace(pod))
@@ -256,7 +236,7 @@ class StatefulSetController:
                 return  # it is gone, or another one has its name: the event of that brings us back
             self._recorder.event(owner, "Warning", "FailedDelete", f"{what} failed error: {error.message}")
             raise
-        self._deleted.setdefault(key, {})[meta.uid(pod)] = meta.name(pod)
+        self._writes.deleted(key, pod)
         self._recorder.event(owner, "Normal", "SuccessfulDelete", f"{what} successful")
 
     async def _roll_back(self, owner: Obj, to: plans.RollBack) -> None:
@@ -298,37 +278,20 @@ class StatefulSetController:
         kept = self._rosters.of(owner)
         if not meta.is_terminating(owner):
             for pod in [*kept.strangers.values()]:
-                await self._release(pod, owner)
+                await self._members.release(pod, owner)
             for pod in self._rosters.orphans(owner):
-                kept.put(await self._adopt(PODS, pod, owner))
+                kept.put(await self._members.adopt(pod, owner))
         return kept.roster
-
-    async def _adopt(self, resource: object, obj: Obj, owner: Obj) -> Obj:
-        """After a live look at the set: a cached one may be deleted already (upstream: recheck before adopting)."""
-        live = await self._client.get(STATEFULSETS, meta.name(owner), meta.namespace(owner))
-        if meta.uid(live) != meta.uid(owner) or meta.is_terminating(live):
-            raise ApiError(409, "Conflict", f"{meta.name(owner)} is not what it was: nothing is adopted")
-        owners = [*(obj["metadata"].get("ownerReferences") or []), meta.owner_reference(owner)]
-        patch = {"metadata": {"uid": meta.uid(obj), "ownerReferences": owners}}
-        assert resource in (PODS, CONTROLLERREVISIONS)
-        target = PODS if resource == PODS else CONTROLLERREVISIONS
-        return await self._client.patch(target, meta.name(obj), meta.namespace(obj), patch)
-
-    async def _release(self, pod: Obj, owner: Obj) -> None:
-        owners = [r for r in pod["metadata"]["ownerReferences"] if r["uid"] != meta.uid(owner)]
-        patch = {"metadata": {"uid": meta.uid(pod), "ownerReferences": owners or None}}
-        await self._client.patch(PODS, meta.name(pod), meta.namespace(pod), patch)
 
     async def _history(self, owner: Obj) -> dict[str, Obj]:
         wanted = selectors.from_object(owner["spec"].get("selector"))
         found = {}
-        concerning = (meta.uid(owner), f"/{meta.namespace(owner)}")
-        for revision in sorted((r for key in concerning for r in self._revisions.by_index(OWNER, key)), key=meta.key):
+        for revision in concerning(self._revisions, owner):
             reference = meta.controller_of(revision)
             if reference is None and wanted.matches(meta.labels_of(revision)):
                 # A set that goes leaves its revisions to its heir: they count, but are nobody's.
                 adopted = not meta.is_terminating(owner)
-                found[meta.name(revision)] = await self._adopt(CONTROLLERREVISIONS, revision, owner) if adopted else revision
+                found[meta.name(revision)] = await self._records.adopt(revision, owner) if adopted else revision
             elif reference is not None and reference["uid"] == meta.uid(owner):
                 found[meta.name(revision)] = revision
         return found
@@ -376,7 +339,4 @@ def _batches(owner: Obj, intents: Sequence[plans.Intent]) -> Iterator[Sequence[p
         yield from ([intent] for intent in intents)
         return
     for _, same in itertools.groupby(intents, type):
-        left, size = [*same], 1
-        while left:
-            yield left[:size]
-            left, size = left[size:], min(2 * size, LARGEST_BATCH)
+        yield from growing([*same])

@@ -8,18 +8,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from holdfast.client.informer import Informer
+from holdfast.controllers.ownership import OWNER, controller_index, owned
 from holdfast.controllers.statefulset import objects
 from holdfast.controllers.statefulset.roster import Roster
 from holdfast.kinds.kind import Obj
 from holdfast.machinery import meta, selectors
-
-OWNER = "controller"
-
-
-def owner_of(obj: Obj) -> list[str]:
-    """An index: the uid of its controller; what has none is found by its namespace."""
-    owner = meta.controller_of(obj)
-    return [owner["uid"] if owner else f"/{meta.namespace(obj)}"]
 
 
 class Kept:
@@ -55,20 +48,20 @@ class Rosters:
     def __init__(self, sets: Informer, pods: Informer) -> None:
         self._sets, self._pods = sets, pods
         self._kept: dict[str, Kept] = {}
-        pods.add_index(OWNER, owner_of)
+        pods.add_index(OWNER, controller_index)
 
     def of(self, owner: Obj) -> Kept:
         kept = self._kept.get(meta.uid(owner))
         if kept is None:
             kept = self._kept[meta.uid(owner)] = Kept(owner)
-            for pod in self._pods.by_index(OWNER, meta.uid(owner)):
+            for pod in owned(self._pods, meta.uid(owner)):
                 kept.put(pod)
         return kept
 
     def orphans(self, owner: Obj) -> list[Obj]:
         """Pods of nobody that would be members."""
         kept = self.of(owner)
-        nobodys = self._pods.by_index(OWNER, f"/{meta.namespace(owner)}")
+        nobodys = owned(self._pods, f"/{meta.namespace(owner)}")
         return [pod for pod in nobodys if objects.is_member(owner, pod) and kept.fits(pod) and not meta.is_terminating(pod)]
 
     def forget(self, owner: Obj) -> None:
