@@ -238,7 +238,7 @@ def _configure(backing: int, name: str, flags: int, block_size: int) -> tuple[in
 def loop_device(file: str | Path, *, block_size: int = 4096, read_only: bool = False, direct: bool = False) -> Iterator[str]:
     """The loop device of a file, an existing one or a new one. What is not mounted inside the block is detached at its end.
 
-    ``direct``: past the page cache, for files that are a cache of their own (FUSE).
+    ``direct``: past the page cache of the file, so that a write that fails is told to who wrote it, and to nobody after.
     """
     access = (os.O_RDONLY if read_only else os.O_RDWR) | os.O_CLOEXEC
     for path in loops_of(file):
@@ -285,7 +285,7 @@ def attach_loop(file: str | Path, *, block_size: int = 512, read_only: bool = Fa
             os.close(handle)
     backing = os.open(file, (os.O_RDONLY if read_only else os.O_RDWR) | os.O_CLOEXEC)
     try:
-        handle, path = _configure(backing, str(file), _LO_READ_ONLY if read_only else 0, block_size)
+        handle, path = _configure(backing, str(file), _LO_DIRECT_IO | (_LO_READ_ONLY if read_only else 0), block_size)
     finally:
         os.close(backing)
     os.close(handle)

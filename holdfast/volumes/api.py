@@ -115,3 +115,15 @@ class Engine(Protocol):
 
     async def close(self) -> None:
         """Lets go of pool mounts, daemons and loop devices; data stays."""
+
+
+class Plain:
+    """What an engine adds that mounts without Secrets, whose storage knows no clients, and that has nothing which could end by itself."""
+
+    provisioner_secret = node_secret = ("", "")
+
+    def holding(self, target: str) -> Mapping[str, str]:
+        return {}
+
+    def on_lost(self, told: Callable[[str, str], None]) -> None:
+        return

@@ -10,7 +10,7 @@ from holdfast.kinds.kind import Obj
 from holdfast.node.api import Image, PodNetwork
 from holdfast.node.simulated.machine import Machine
 from holdfast.node.volumes.manager import NodeVolumes
-from holdfast.volumes.api import Source, Staging, Volume, VolumeError
+from holdfast.volumes.api import Plain, Source, Staging, Volume, VolumeError
 
 
 class SimulatedImages:
@@ -70,11 +70,10 @@ class SimulatedNetwork:
         raise OSError(f"{host}:{port}: nothing listens on a simulated node")
 
 
-class SimulatedEngine:
+class SimulatedEngine(Plain):
     """Volumes on the machine's disk. A volume is never in reach of processes before it is staged."""
 
     network = False
-    provisioner_secret = node_secret = ("", "")
 
     def __init__(self, name: str, machine: Machine) -> None:
         self.name = name
@@ -103,12 +102,6 @@ class SimulatedEngine:
 
     async def unstage(self, handle: str, target: str) -> None:
         self._machine.staged.pop(target, None)
-
-    def holding(self, target: str) -> Mapping[str, str]:
-        return {}
-
-    def on_lost(self, told: Callable[[str, str], None]) -> None:
-        return
 
     async def close(self) -> None:
         self._machine.staged.clear()
