@@ -118,7 +118,7 @@ class Engine(Protocol):
 
 
 class Plain:
-    """What an engine adds that mounts without Secrets, whose storage knows no clients, and that has nothing which could end by itself."""
+    """What an engine adds that mounts without Secrets, whose storage knows no clients, and of which no part ends by itself."""
 
     provisioner_secret = node_secret = ("", "")
 
