@@ -18,6 +18,9 @@ from holdfast.controllers.aggregation.controller import ClusterRoleAggregator
 from holdfast.controllers.disruption.controller import DisruptionController
 from holdfast.controllers.endpoints.controller import EndpointsController, EndpointSliceController
 from holdfast.controllers.garbage.controller import GarbageCollector
+from holdfast.controllers.job.controller import JobController
+from holdfast.controllers.job.leftovers import JobLeftovers
+from holdfast.controllers.job.ttl import FinishedJobs
 from holdfast.controllers.namespace.controller import NamespaceController
 from holdfast.controllers.nodes.lifecycle import NodeLifecycle
 from holdfast.controllers.nodes.pods import PodGarbageCollector
@@ -56,6 +59,7 @@ async def run_all(
         return client, recorder(client, name)
 
     sets, set_events = own("statefulset-controller")
+    jobs, job_events = own("job-controller")
     binder, binder_events = own("persistent-volume-binder")
     lifecycle, lifecycle_events = own("node-lifecycle-controller")
     scheduler = make_client("kube-scheduler")
@@ -72,6 +76,9 @@ async def run_all(
         PodGarbageCollector(make_client("pod-garbage-collector"), informers, clock.monotonic).reconciler,
         Scheduler(scheduler, informers, recorder(scheduler, "default-scheduler"), clock.now).reconciler,
         StatefulSetController(sets, informers, set_events, clock.now).reconciler,
+        JobController(jobs, informers, job_events, clock).reconciler,
+        JobLeftovers(jobs, informers).reconciler,
+        FinishedJobs(make_client("ttl-after-finished-controller"), informers, clock.now).reconciler,
         disruption.reconciler,
         disruption.marks,
         volumes.claims,

@@ -15,6 +15,7 @@ from holdfast.client.api import Client
 from holdfast.client.events import EventRecorder
 from holdfast.client.informer import Informer, InformerSet
 from holdfast.client.reconciler import Reconciler
+from holdfast.controllers.ownership import OWNER, owner_of
 from holdfast.controllers.statefulset import conditions, objects, options, revisions
 from holdfast.controllers.statefulset import decide as plans
 from holdfast.controllers.statefulset.decide import Plan, Seen, decide
@@ -25,7 +26,6 @@ from holdfast.machinery.errors import ApiError
 
 log = logging.getLogger("holdfast.controllers")
 
-OWNER = "controller"
 LARGEST_BATCH = 128
 MANY, MANY_SECONDS = 250, 0.005
 """Changes of members are gathered for so long for each so many members: looking at all takes a good part of that."""
@@ -46,7 +46,7 @@ class StatefulSetController:
         self._deleted: dict[str, set[str]] = {}
         self._told: dict[str, tuple[str, ...]] = {}
         for informer in (self._pods, self._revisions):
-            informer.add_index(OWNER, _owner_of)
+            informer.add_index(OWNER, owner_of)
         self._sets.on_change(lambda old, new: self._enqueue(new or old))
         self._pods.on_change(self._pod_changed)
         self._claims.on_change(self._claim_changed)
@@ -315,12 +315,6 @@ class StatefulSetController:
             if revisions.equal(taken, wanted) and meta.is_controlled_by(taken, owner):
                 return taken, collisions
             collisions += 1
-
-
-def _owner_of(obj: Obj) -> list[str]:
-    """The uid of its controller; what has none is found by its namespace."""
-    owner = meta.controller_of(obj)
-    return [owner["uid"] if owner else f"/{meta.namespace(obj)}"]
 
 
 def _batches(owner: Obj, intents: Sequence[plans.Intent]) -> Iterator[Sequence[plans.Intent]]:
