@@ -18,6 +18,7 @@ from typing import Any, TypeVar
 
 from holdfast.client.informer import Informer
 from holdfast.controllers import run_all
+from holdfast.controllers.provisioner import Provisioner
 from holdfast.kinds.builtin import builtin_table
 from holdfast.kinds.kind import Obj
 from holdfast.kinds.resources import ENDPOINTSLICES, SERVICES
@@ -244,7 +245,16 @@ class World:
             user = User(f"system:node:{name}", ("system:nodes", "system:authenticated"))
             client = LabClient(self, self.processes[name], user, "kubelet")
             images = SimulatedImages(lambda reference: not reference.startswith(MISSING))
-            node = SimulatedNode(client, machine, self.scratch / name, clock, driver=BuiltinEngine.name, prefix=prefix, images=images)
+            node = SimulatedNode(
+                client,
+                machine,
+                self.scratch / name,
+                clock,
+                driver=BuiltinEngine.name,
+                provisioner=Provisioner,
+                prefix=prefix,
+                images=images,
+            )
             await node.run()
 
         self.processes[name] = Process(self, name, life)

@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 from holdfast.client.events import EventRecorder
 from holdfast.client.http import HttpClient
 from holdfast.client.informer import Informer
+from holdfast.controllers.provisioner import Provisioner
 from holdfast.kinds.resources import ENDPOINTSLICES, PODS, SERVICES
 from holdfast.lib import kubeconfig
 from holdfast.lib.clock import SystemClock
@@ -31,7 +32,7 @@ from holdfast.node.proxy import ServiceProxy
 from holdfast.node.registration import Registration
 from holdfast.node.runtimes.oci import OciRuntime
 from holdfast.node.streams import StreamServer
-from holdfast.node.volumes import NodeVolumes, Provisioner
+from holdfast.node.volumes import NodeVolumes
 from holdfast.system import lifecycle, simulated
 from holdfast.system.lifecycle import ADDRESS
 from holdfast.system.pidfile import write_pid

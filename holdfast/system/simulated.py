@@ -13,6 +13,7 @@ import os
 import time
 
 from holdfast.client.http import HttpClient
+from holdfast.controllers.provisioner import Provisioner
 from holdfast.lib.clock import SystemClock
 from holdfast.node.api import PodNetwork
 from holdfast.node.simulated.machine import KeptDisk, Machine
@@ -67,6 +68,7 @@ async def run(settings: Settings, stop: asyncio.Event) -> None:
             settings.data,
             machine.clock,
             driver=BuiltinEngine.name,
+            provisioner=Provisioner,
             prefix=PREFIX,
             stream_port=lambda: streams.port,
         )

@@ -1,13 +1,14 @@
 """A storage engine, shaped like CSI: no API objects, only handles, sizes and paths.
 
-Used by ``node.volumes`` (stage, unstage, provision with WaitForFirstConsumer) and, for network
-engines, by a provisioning controller. One package an engine: ``volumes/<engine>/{engine,mount}.py``.
+Used by ``node.volumes`` (stage, grow, unstage) and by ``controllers.provisioner`` (create, expand, delete), which runs on the node for
+engines of its own disk and in the server for ``network`` ones. One package an engine: ``volumes/<engine>/{engine,mount}.py``.
+Every act may be asked for again after a crash at any point of it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 
@@ -21,21 +22,60 @@ class Volume:
 
     handle: str
     capacity: int
+    attributes: Mapping[str, str] = field(default_factory=dict)
+    """How it is reached, kept in its PersistentVolume (rbd: monitors, pool, image, user)."""
+
+
+@dataclass(frozen=True)
+class Source:
+    """An existing volume, as its PersistentVolume (or a pod's own volume) describes it."""
+
+    handle: str
+    attributes: Mapping[str, str] = field(default_factory=dict)
+    secrets: Mapping[str, str] = field(default_factory=dict, repr=False)
+    """Decoded data of the Secret that its source names: never kept, never logged."""
+
+
+@dataclass(frozen=True)
+class Staging:
+    """How a volume is to be mounted at ``target``, a directory that the engine makes and removes."""
+
+    target: str
+    read_only: bool = False
+    fs_type: str = ""
+    """"" leaves it to the engine."""
+    options: tuple[str, ...] = ()
+    """Mount options of the StorageClass or PersistentVolume."""
+    block: bool = False
+    """The device itself is wanted, not a file system on it (volumeMode Block)."""
 
 
 class Engine(Protocol):
     name: str
+    """The provisioner a StorageClass names, and the CSI driver or the source in a PersistentVolume."""
+    network: bool
+    """Reached from every node; otherwise a volume is on the disk of one node."""
 
-    async def create(self, handle: str, capacity: int, parameters: Mapping[str, str]) -> Volume:
-        """Idempotent by handle. Raises VolumeError when the pool has no room."""
+    async def create(self, handle: str, capacity: int, parameters: Mapping[str, str], secrets: Mapping[str, str]) -> Volume:
+        """Idempotent by handle. Raises VolumeError for parameters it does not know, or without room."""
 
-    async def delete(self, handle: str) -> None:
+    async def delete(self, source: Source) -> None:
         """Removes the data. Idempotent. Raises VolumeError while it is staged."""
 
-    async def stage(self, handle: str, target: str, *, read_only: bool = False) -> str:
-        """Mounts it at ``target`` (verifying its identity marker) and returns the path members get (its ``data/``). Idempotent."""
+    async def expand(self, source: Source, capacity: int) -> int:
+        """Makes what lies under the file system larger, whether it is in use or not, never smaller; the capacity now.
 
-    async def unstage(self, handle: str, target: str) -> None: ...
+        Idempotent. Raises VolumeError.
+        """
+
+    async def stage(self, source: Source, staging: Staging) -> str:
+        """Mounts it (verifying its identity) and returns the path members get: a directory, or with ``block`` a device. Idempotent."""
+
+    async def grow(self, handle: str, target: str) -> None:
+        """The file system staged at ``target`` takes up what ``expand`` gave. Idempotent. Raises VolumeError."""
+
+    async def unstage(self, handle: str, target: str) -> None:
+        """Idempotent. Raises VolumeError while something uses it."""
 
     async def close(self) -> None:
-        """Lets go of pool mounts and loop devices; data stays."""
+        """Lets go of pool mounts, daemons and loop devices; data stays."""

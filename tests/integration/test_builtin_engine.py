@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from holdfast.lib import privileged
-from holdfast.volumes.api import VolumeError
+from holdfast.volumes.api import Source, Staging, VolumeError
 from holdfast.volumes.builtin import BuiltinEngine
 from holdfast.volumes.builtin.engine import MINIMUM
 
@@ -30,6 +30,10 @@ def target(tmp_path: Path, handle: str) -> str:
     return str(tmp_path / "volumes" / "mounts" / handle)
 
 
+def use(tmp_path: Path, handle: str, *, read_only: bool = False) -> tuple[Source, Staging]:
+    return Source(handle), Staging(target(tmp_path, handle), read_only=read_only)
+
+
 def pour(path: Path) -> None:
     """Without end."""
     with path.open("wb", buffering=0) as file:
@@ -45,79 +49,79 @@ def fill(path: Path) -> int:
 
 
 async def test_data_stays_through_unmount_and_a_new_engine(engine: BuiltinEngine, tmp_path: Path) -> None:
-    await engine.create("pvc-a", 300 * MIB, {})
-    data = await engine.stage("pvc-a", target(tmp_path, "pvc-a"))
+    await engine.create("pvc-a", 300 * MIB, {}, {})
+    data = await engine.stage(*use(tmp_path, "pvc-a"))
     assert os.listdir(data) == []
     (Path(data) / "f").write_text("kept")
-    assert await engine.stage("pvc-a", target(tmp_path, "pvc-a")) == data
+    assert await engine.stage(*use(tmp_path, "pvc-a")) == data
     await engine.unstage("pvc-a", target(tmp_path, "pvc-a"))
     await engine.close()
     again = BuiltinEngine(tmp_path / "volumes")
-    assert (Path(await again.stage("pvc-a", target(tmp_path, "pvc-a"))) / "f").read_text() == "kept"
+    assert (Path(await again.stage(*use(tmp_path, "pvc-a"))) / "f").read_text() == "kept"
     await again.unstage("pvc-a", target(tmp_path, "pvc-a"))
     await again.close()
 
 
 @pytest.mark.parametrize("asked", [1, 256 * MIB, 300 * MIB, 512 * MIB])
 async def test_a_volume_holds_what_it_says(engine: BuiltinEngine, tmp_path: Path, asked: int) -> None:
-    made = await engine.create("pvc-a", asked, {})
+    made = await engine.create("pvc-a", asked, {}, {})
     assert made.capacity == max(asked, MINIMUM)
-    path = Path(await engine.stage("pvc-a", target(tmp_path, "pvc-a")))
+    path = Path(await engine.stage(*use(tmp_path, "pvc-a")))
     written = fill(path / "f")
     assert made.capacity <= written <= made.capacity + made.capacity // 14 + 16 * MIB
 
 
 async def test_creating_twice_is_creating_once(engine: BuiltinEngine, tmp_path: Path) -> None:
-    first = await engine.create("pvc-a", 300 * MIB, {})
-    path = Path(await engine.stage("pvc-a", target(tmp_path, "pvc-a")))
+    first = await engine.create("pvc-a", 300 * MIB, {}, {})
+    path = Path(await engine.stage(*use(tmp_path, "pvc-a")))
     (path / "f").write_text("kept")
-    assert await engine.create("pvc-a", 300 * MIB, {}) == first
+    assert await engine.create("pvc-a", 300 * MIB, {}, {}) == first
     assert (path / "f").read_text() == "kept"
 
 
 async def test_a_half_made_volume_is_made_again(engine: BuiltinEngine, tmp_path: Path) -> None:
-    await engine.create("pvc-a", 300 * MIB, {})
+    await engine.create("pvc-a", 300 * MIB, {}, {})
     half = tmp_path / "volumes" / "pool" / "pvc-b.new"
     half.write_bytes(b"half a file system")
-    await engine.create("pvc-b", 300 * MIB, {})
+    await engine.create("pvc-b", 300 * MIB, {}, {})
     assert not half.exists()
-    assert os.listdir(await engine.stage("pvc-b", target(tmp_path, "pvc-b"))) == []
+    assert os.listdir(await engine.stage(*use(tmp_path, "pvc-b"))) == []
 
 
 async def test_a_wrong_or_missing_volume_starts_nothing(engine: BuiltinEngine, tmp_path: Path) -> None:
     with pytest.raises(VolumeError, match=r"volume pvc-x is not on this node: .* nothing is made in its place"):
-        await engine.stage("pvc-x", target(tmp_path, "pvc-x"))
-    await engine.create("pvc-a", 300 * MIB, {})
-    path = Path(await engine.stage("pvc-a", target(tmp_path, "pvc-a")))
+        await engine.stage(*use(tmp_path, "pvc-x"))
+    await engine.create("pvc-a", 300 * MIB, {}, {})
+    path = Path(await engine.stage(*use(tmp_path, "pvc-a")))
     marker = path.parent / "holdfast.json"
     for text, says in ((json.dumps({"volume": "pvc-b"}), "it says it is pvc-b"), ("", "its marker holdfast.json is missing")):
         marker.write_text(text)
         with pytest.raises(VolumeError, match=says):
-            await engine.stage("pvc-a", target(tmp_path, "pvc-a"))
+            await engine.stage(*use(tmp_path, "pvc-a"))
 
 
 async def test_what_is_used_is_not_removed(engine: BuiltinEngine, tmp_path: Path) -> None:
-    await engine.create("pvc-a", 300 * MIB, {})
-    path = Path(await engine.stage("pvc-a", target(tmp_path, "pvc-a")))
+    await engine.create("pvc-a", 300 * MIB, {}, {})
+    path = Path(await engine.stage(*use(tmp_path, "pvc-a")))
     with pytest.raises(VolumeError, match="volume pvc-a is in use and is not removed"):
-        await engine.delete("pvc-a")
+        await engine.delete(Source("pvc-a"))
     assert os.listdir(path) == []
     await engine.unstage("pvc-a", target(tmp_path, "pvc-a"))
-    await engine.delete("pvc-a")
-    await engine.delete("pvc-a")
+    await engine.delete(Source("pvc-a"))
+    await engine.delete(Source("pvc-a"))
     with pytest.raises(VolumeError, match="is missing"):
-        await engine.stage("pvc-a", target(tmp_path, "pvc-a"))
+        await engine.stage(*use(tmp_path, "pvc-a"))
 
 
 async def test_only_room_that_is_there_is_promised(engine: BuiltinEngine, tmp_path: Path) -> None:
     disk = os.statvfs(tmp_path)
     free = disk.f_bavail * disk.f_frsize
     with pytest.raises(VolumeError, match=r"needs \d+ MiB and the disk under .* has \d+ MiB that no other volume was promised"):
-        await engine.create("pvc-a", free + 1024 * MIB, {})
-    await engine.create("pvc-a", free * 2 // 3, {})
+        await engine.create("pvc-a", free + 1024 * MIB, {}, {})
+    await engine.create("pvc-a", free * 2 // 3, {}, {})
     with pytest.raises(VolumeError, match="promised"):
-        await engine.create("pvc-b", free * 2 // 3, {})
+        await engine.create("pvc-b", free * 2 // 3, {}, {})
     with pytest.raises(VolumeError, match=r"parameters.fancy: unknown"):
-        await engine.create("pvc-c", MIB, {"fancy": "yes"})
+        await engine.create("pvc-c", MIB, {"fancy": "yes"}, {})
     with pytest.raises(VolumeError, match="is not a volume handle"):
-        await engine.create("../pvc", MIB, {})
+        await engine.create("../pvc", MIB, {}, {})

@@ -109,6 +109,10 @@ class StatefulSetController:
         plan = decide(seen, self._now())
         self._tell_mistakes(owner)
         fresh = await self._write_status(owner, plan.status)
+        if plan.recreating:
+            self._recorder.event(owner, "Normal", "RecreateStarted", "Deleting all pods for Recreate update")
+        if plan.alone:
+            await self._confirm_alone(owner, meta.name(update))
         await self._act(key, fresh, plan)
         live = {meta.name(current), meta.name(update), complete, *map(objects.revision_of, pods)}
         limit = int(owner["spec"].get("revisionHistoryLimit", 10))
@@ -166,6 +170,14 @@ class StatefulSetController:
         live = await self._client.get(PODS, meta.name(member), meta.namespace(member))
         if meta.uid(live) != meta.uid(member) or not objects.is_healthy(owner, live, self._now()):
             raise ApiError(409, "Conflict", f"{meta.name(member)} is not what it was: nothing is done until that is seen")
+
+    async def _confirm_alone(self, owner: Obj, revision: str) -> None:
+        """No pod of another revision is there, by a live read: that the picture shows none proves nothing."""
+        others = f"{objects.REVISION},{objects.REVISION}!={revision}"
+        found = await self._client.list(PODS, meta.namespace(owner), labels=others, metadata_only=True)
+        left = [meta.name(pod) for pod in found["items"] if meta.is_controlled_by(pod, owner)]
+        if left:
+            raise ApiError(409, "Conflict", f"{', '.join(left)} of an older revision is there: nothing is created before that is gone")
 
     async def _create_claims(self, owner: Obj, pod: Obj, claims: list[Obj]) -> None:
         for claim in claims:
@@ -318,8 +330,11 @@ class StatefulSetController:
 
 
 def _batches(owner: Obj, intents: Sequence[plans.Intent]) -> Iterator[Sequence[plans.Intent]]:
-    """What is carried out side by side: under Parallel the same for ever more members, so that what fails for all fails for few."""
-    if owner["spec"].get("podManagementPolicy") != "Parallel":
+    """What is carried out side by side: under Parallel, and to clear the way for Recreate, the same for ever more members, so
+    that what fails for all fails for few.
+    """
+    spec = owner["spec"]
+    if spec.get("podManagementPolicy") != "Parallel" and (spec.get("updateStrategy") or {}).get("type") != "Recreate":
         yield from ([intent] for intent in intents)
         return
     for _, same in itertools.groupby(intents, type):

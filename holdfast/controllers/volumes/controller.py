@@ -2,7 +2,7 @@
 
 Two writes, in this order: the volume's claimRef with the claim's uid, then the claim's volumeName; a crash in
 between is mended by the next sync. A volume whose claim is gone is Released, never bound anew. Its data
-is the provisioner's to delete (``node.volumes.provisioner``), after a live look of its own.
+is the provisioner's to delete (``controllers.provisioner``), after a live look of its own.
 """
 
 from __future__ import annotations

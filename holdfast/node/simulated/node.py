@@ -6,7 +6,7 @@ import asyncio
 import logging
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from holdfast.client.api import Client
 from holdfast.client.events import EventRecorder
@@ -23,13 +23,21 @@ from holdfast.node.registration import Registration
 from holdfast.node.simulated.machine import Machine
 from holdfast.node.simulated.parts import SimulatedEngine, SimulatedImages, SimulatedNetwork, SimulatedVolumes
 from holdfast.node.simulated.runtime import SimulatedProber, SimulatedRuntime
-from holdfast.node.volumes import Provisioner
+from holdfast.volumes.api import Engine
 
 log = logging.getLogger("holdfast.node")
 
 ADDRESS = "127.0.0.1"
 STOP_SECONDS = 110.0
 CAPACITY = {"cpu": "10000", "memory": "100Ti", "ephemeral-storage": "100Ti", "pods": "100000"}
+
+
+class Runs(Protocol):
+    async def run(self) -> None: ...
+
+
+Provisioning = Callable[[Client, Engine, str, EventRecorder], Runs]
+"""Client, engine, name of the node, recorder."""
 
 
 class SimulatedNode:
@@ -43,11 +51,14 @@ class SimulatedNode:
         clock: Clock,
         *,
         driver: str,
+        provisioner: Provisioning,
         prefix: str = "10.88",
         images: Images | None = None,
         stream_port: Callable[[], int] = lambda: 0,
     ) -> None:
-        """``driver``: the storage engine it stands in for; ``prefix``: of its pods' addresses; ``stream_port``: 0 serves no streams."""
+        """``driver``: the storage engine it stands in for, ``provisioner``: who makes its volumes; ``prefix``: of its pods' addresses;
+        ``stream_port``: 0 serves no streams.
+        """
         self._client = client
         directory.mkdir(parents=True, exist_ok=True)
         images = images or SimulatedImages()
@@ -59,7 +70,7 @@ class SimulatedNode:
         self._events = EventRecorder(client, "kubelet", machine.name, now=clock.now)
         made = EventRecorder(client, driver, machine.name, now=clock.now)
         self._recorders = (self._events, made)
-        self._provisioner = Provisioner(client, engine, machine.name, made)
+        self._provisioner = provisioner(client, engine, machine.name, made)
         self._pods = Informer(client, PODS, fields=f"spec.nodeName={machine.name}")
         services = PodServices(
             client,

@@ -10,7 +10,7 @@ from holdfast.kinds.kind import Obj
 from holdfast.node.api import Image, PodNetwork
 from holdfast.node.simulated.machine import Machine
 from holdfast.node.volumes.manager import NodeVolumes
-from holdfast.volumes.api import Volume, VolumeError
+from holdfast.volumes.api import Source, Staging, Volume, VolumeError
 
 
 class SimulatedImages:
@@ -73,23 +73,31 @@ class SimulatedNetwork:
 class SimulatedEngine:
     """Volumes on the machine's disk. A volume is never in reach of processes before it is staged."""
 
+    network = False
+
     def __init__(self, name: str, machine: Machine) -> None:
         self.name = name
         self._machine = machine
 
-    async def create(self, handle: str, capacity: int, parameters: Mapping[str, str]) -> Volume:
+    async def create(self, handle: str, capacity: int, parameters: Mapping[str, str], secrets: Mapping[str, str]) -> Volume:
         return Volume(handle, self._machine.disk.create(handle, capacity))
 
-    async def delete(self, handle: str) -> None:
-        if handle in self._machine.staged.values():
-            raise VolumeError(f"volume {handle} is mounted: it is deleted when nothing uses it")
-        self._machine.disk.delete(handle)
+    async def delete(self, source: Source) -> None:
+        if source.handle in self._machine.staged.values():
+            raise VolumeError(f"volume {source.handle} is mounted: it is deleted when nothing uses it")
+        self._machine.disk.delete(source.handle)
 
-    async def stage(self, handle: str, target: str, *, read_only: bool = False) -> str:
-        if handle not in self._machine.disk.volumes:
-            raise VolumeError(f"volume {handle} is not on this disk")
-        self._machine.staged[target] = handle
-        return target
+    async def expand(self, source: Source, capacity: int) -> int:
+        raise VolumeError(f"volume {source.handle}: expansion is not offered by {self.name}")
+
+    async def stage(self, source: Source, staging: Staging) -> str:
+        if source.handle not in self._machine.disk.volumes:
+            raise VolumeError(f"volume {source.handle} is not on this disk")
+        self._machine.staged[staging.target] = source.handle
+        return staging.target
+
+    async def grow(self, handle: str, target: str) -> None:
+        raise VolumeError(f"volume {handle}: expansion is not offered by {self.name}")
 
     async def unstage(self, handle: str, target: str) -> None:
         self._machine.staged.pop(target, None)

@@ -20,7 +20,7 @@ from holdfast.machinery import meta
 from holdfast.machinery.errors import ApiError
 from holdfast.node.api import NotReady
 from holdfast.node.volumes import fence as fences
-from holdfast.volumes.api import Engine, VolumeError
+from holdfast.volumes.api import Engine, Source, Staging, VolumeError
 
 RELEASE_TRIES = 10
 
@@ -112,7 +112,7 @@ class ClaimVolumes:
             await self._take(pod, name, held, volume)
         try:
             if held.driver:
-                return await self._engines[held.driver].stage(held.handle, self._target(held))
+                return await self._engines[held.driver].stage(Source(held.handle), Staging(self._target(held)))
             path = await asyncio.to_thread(_directory, volume)
             await asyncio.to_thread(_recognise, self._root / "identity" / meta.uid(volume), path)
             return path

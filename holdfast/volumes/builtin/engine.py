@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from holdfast.lib import privileged
-from holdfast.volumes.api import Volume, VolumeError
+from holdfast.volumes.api import Source, Staging, Volume, VolumeError
 from holdfast.volumes.builtin import mount
 
 MIB = 1024 * 1024
@@ -36,6 +36,7 @@ class BuiltinEngine:
     """``root``: DATA/volumes. All methods may be called again after a crash at any point."""
 
     name = "builtin.holdfast.io"
+    network = False
 
     def __init__(self, root: Path) -> None:
         self._root = root
@@ -43,18 +44,24 @@ class BuiltinEngine:
         self._lock = asyncio.Lock()
         self._open = False
 
-    async def create(self, handle: str, capacity: int, parameters: Mapping[str, str]) -> Volume:
+    async def create(self, handle: str, capacity: int, parameters: Mapping[str, str], secrets: Mapping[str, str]) -> Volume:
         """Raises VolumeError for parameters it does not know or when the disk has no room."""
         unknown = sorted(set(parameters) - {"type"})
         if unknown:
             raise VolumeError(f"parameters.{unknown[0]}: unknown to {self.name}; remove it from the StorageClass")
         return await self._locked(lambda: self._create(handle, capacity))
 
-    async def delete(self, handle: str) -> None:
-        await self._locked(lambda: self._delete(handle))
+    async def delete(self, source: Source) -> None:
+        await self._locked(lambda: self._delete(source.handle))
 
-    async def stage(self, handle: str, target: str, *, read_only: bool = False) -> str:
-        return await self._locked(lambda: self._stage(handle, Path(target), read_only))
+    async def expand(self, source: Source, capacity: int) -> int:
+        raise VolumeError(f"volume {source.handle}: expansion is not offered by {self.name}")
+
+    async def stage(self, source: Source, staging: Staging) -> str:
+        return await self._locked(lambda: self._stage(source.handle, Path(staging.target), staging.read_only))
+
+    async def grow(self, handle: str, target: str) -> None:
+        raise VolumeError(f"volume {handle}: expansion is not offered by {self.name}")
 
     async def unstage(self, handle: str, target: str) -> None:
         await self._locked(lambda: mount.detach(Path(target)))

@@ -104,9 +104,13 @@ def test_b8_max_unavailable_is_validated(rows: Rows, bound: Any, said: str) -> N
 
 
 def test_b9_update_strategies(rows: Rows) -> None:
-    strategy = {"type": "OnDelete", "rollingUpdate": {"partition": 1}}
-    assert "only allowed for updateStrategy 'RollingUpdate'" in refused(_create(rows, updateStrategy=strategy))
-    assert "must be 'RollingUpdate' or 'OnDelete'" in refused(_create(rows, updateStrategy={"type": "Recreate"}))
+    for kind in ("OnDelete", "Recreate"):
+        strategy = {"type": kind, "rollingUpdate": {"partition": 1}}
+        assert "only allowed for updateStrategy 'RollingUpdate'" in refused(_create(rows, updateStrategy=strategy))
+    assert "must be 'RollingUpdate' or 'OnDelete'" in refused(_create(rows, updateStrategy={"type": "Other"}))
+    assert _create(rows, updateStrategy={"type": "Recreate"}).returncode == 0
+    for kind in ("OnDelete", "RollingUpdate", "Recreate"):
+        assert rows.change(updateStrategy={"type": kind})["spec"]["updateStrategy"]["type"] == kind
 
 
 def test_b10_scale_is_validated(rows: Rows) -> None:

@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from tests.e2e.statefulset.rows import Rows, refused, rounds, statefulset, uids
+from tests.e2e.statefulset.rows import Rows, refused, revisions_at_once, rounds, statefulset, uids
 from tests.system import ready
 
 THREE = ("web-0", "web-1", "web-2")
@@ -111,6 +111,64 @@ def test_e4_a_share_is_rounded_down(rows: Rows) -> None:
     rows.until(lambda: _updated(rows, "two") == {"web-4"}, "one is replaced")
     rows.rest()
     assert _updated(rows, "two") == {"web-4"}
+
+
+def _recreating(rows: Rows) -> str:
+    return next(str(c["reason"]) for c in rows.set()["status"]["conditions"] if c["type"] == "Progressing")
+
+
+@pytest.mark.parametrize("policy", ["OrderedReady", "Parallel"])
+def test_e5_recreate_has_never_pods_of_two_revisions(rows: Rows, policy: str) -> None:
+    rows.create(statefulset(claims=True, podManagementPolicy=policy))
+    before, claims = uids(rows.wait(*THREE)), uids(rows.all("persistentvolumeclaims"))
+    begin = rows.revision()
+    rows.change(updateStrategy={"type": "Recreate", "rollingUpdate": None})
+    rows.rest()
+    assert uids(rows.pods()) == before, "a change of the strategy alone replaces nobody"
+    rows.roll("two", claims=True)
+    rows.until(lambda: _recreating(rows) == "RecreateComplete", "all are replaced")
+    after = rows.wait(*THREE)
+    assert _updated(rows, "two") == set(THREE)
+    assert not set(uids(after).values()) & set(before.values())
+    assert uids(rows.all("persistentvolumeclaims")) == claims
+    trace = rows.trace(begin)
+    assert revisions_at_once(trace) == 1
+    made = [pod["metadata"]["name"] for kind, pod in trace if kind == "ADDED"]
+    assert made == list(THREE) if policy == "OrderedReady" else set(made) == set(THREE)
+    told = [(kind, message) for kind, reason, message in rows.events() if reason == "RecreateStarted"]
+    assert told == [("Normal", "Deleting all pods for Recreate update")]
+    status = rows.set()["status"]
+    assert status["currentRevision"] == status["updateRevision"]
+
+
+def test_e5_recreate_waits_for_the_last_old_pod_also_beyond_the_range(rows: Rows) -> None:
+    rows.create(statefulset(updateStrategy={"type": "Recreate"}))
+    before = uids(rows.wait(*THREE))
+    rows.patch("pods", "web-2", {"metadata": {"finalizers": ["test/hold"]}})
+    begin = rows.revision()
+    changed = statefulset()["spec"]["template"]
+    changed["metadata"]["annotations"] = {"round": "two"}
+    rows.change(replicas=2, template=changed)
+    rows.until(lambda: set(rows.pods()) == {"web-2"}, "all go at once, and web-2 is held")
+    rows.rest()
+    assert set(rows.pods()) == {"web-2"}, "nothing is created beside it"
+    assert _recreating(rows) == "RecreateInProgress"
+    rows.patch("pods", "web-2", {"metadata": {"finalizers": None}})
+    after = rows.wait("web-0", "web-1")
+    assert not set(uids(after).values()) & set(before.values())
+    assert revisions_at_once(rows.trace(begin)) == 1
+
+
+def test_e5_recreate_replaces_what_never_became_ready(rows: Rows) -> None:
+    """The way out of kubernetes#67250 that upstream has: a corrected template needs no deletion by hand."""
+    rows.create(statefulset(gated=True, updateStrategy={"type": "Recreate"}))
+    rows.open(*THREE)
+    rows.roll("broken", gated=True)
+    rows.until(lambda: set(rounds(rows.pods()).items()) == {("web-0", "broken")}, "the first of the new ones is not Ready")
+    rows.roll("mended", gated=True)
+    rows.until(lambda: set(rounds(rows.pods()).items()) == {("web-0", "mended")}, "it is replaced")
+    rows.open(*THREE)
+    assert _updated(rows, "mended") == set(THREE)
 
 
 def test_e6_parallel_mends_itself_after_a_revert(rows: Rows) -> None:

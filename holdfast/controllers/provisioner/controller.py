@@ -1,4 +1,4 @@
-"""The provisioner of the builtin engine: claims that chose this node get a volume, released volumes lose their data by policy.
+"""The provisioner of an engine: claims that chose this node get a volume, released volumes lose their data by policy.
 
 A volume's name is made of its claim's uid, so that doing it twice does it once. Data is removed only when the policy
 is Delete, the claim's uid is gone by a live read, and the engine says that nothing uses the image (P-4).
@@ -7,7 +7,6 @@ is Delete, the claim's uid is gone by a live read, and the engine says that noth
 from __future__ import annotations
 
 import asyncio
-import logging
 
 from holdfast.client.api import Client
 from holdfast.client.events import EventRecorder
@@ -17,9 +16,7 @@ from holdfast.kinds.kind import Obj
 from holdfast.kinds.resources import PERSISTENTVOLUMECLAIMS, PERSISTENTVOLUMES, STORAGECLASSES
 from holdfast.machinery import meta, quantity
 from holdfast.machinery.errors import ApiError
-from holdfast.volumes.api import Engine, VolumeError
-
-log = logging.getLogger("holdfast.node.volumes")
+from holdfast.volumes.api import Engine, Source, VolumeError
 
 SELECTED_NODE = "volume.kubernetes.io/selected-node"
 PROVISIONED_BY = "pv.kubernetes.io/provisioned-by"
@@ -108,7 +105,7 @@ class Provisioner:
             raise VolumeError(f"volumeMode: Block is not offered by {self._engine.name}")
         wanted = quantity.to_int(spec["resources"]["requests"]["storage"])
         name = f"pvc-{meta.uid(claim)}"
-        made = await self._engine.create(name, wanted, found.get("parameters") or {})
+        made = await self._engine.create(name, wanted, found.get("parameters") or {}, {})
         size = spec["resources"]["requests"]["storage"] if made.capacity == wanted else quantity.format_bytes(made.capacity)
         try:
             await self._client.create(PERSISTENTVOLUMES, self._volume(name, claim, found, size))
@@ -172,7 +169,7 @@ class Provisioner:
         if not released and not (meta.is_terminating(volume) and not _protected(volume)):
             return
         try:
-            await self._engine.delete(volume["spec"]["csi"]["volumeHandle"])
+            await self._engine.delete(Source(volume["spec"]["csi"]["volumeHandle"]))
         except VolumeError as error:
             self._events.event(volume, "Warning", "VolumeFailedDelete", str(error))
             raise OSError(str(error)) from error
