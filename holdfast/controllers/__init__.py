@@ -15,6 +15,7 @@ from holdfast.client.informer import InformerSet
 from holdfast.client.reconciler import Reconciler
 from holdfast.controllers.accounts.controller import RootCaPublisher, ServiceAccountController
 from holdfast.controllers.aggregation.controller import ClusterRoleAggregator
+from holdfast.controllers.deployment.controller import DeploymentController
 from holdfast.controllers.disruption.controller import DisruptionController
 from holdfast.controllers.endpoints.controller import EndpointsController, EndpointSliceController
 from holdfast.controllers.garbage.controller import GarbageCollector
@@ -24,6 +25,7 @@ from holdfast.controllers.job.ttl import FinishedJobs
 from holdfast.controllers.namespace.controller import NamespaceController
 from holdfast.controllers.nodes.lifecycle import NodeLifecycle
 from holdfast.controllers.nodes.pods import PodGarbageCollector
+from holdfast.controllers.replicaset.controller import CONTROLLERS, ReplicaSetController
 from holdfast.controllers.scheduler.controller import Scheduler
 from holdfast.controllers.statefulset.controller import StatefulSetController
 from holdfast.controllers.volumes.controller import VolumeBinder
@@ -54,29 +56,30 @@ async def run_all(
         recorders.append(EventRecorder(client, component, now=clock.now))
         return recorders[-1]
 
-    def own(name: str) -> tuple[Client, EventRecorder]:
+    def own(name: str) -> tuple[Client, InformerSet, EventRecorder, Callable[[], float]]:
+        """What a controller of that name is made of."""
         client = make_client(name)
-        return client, recorder(client, name)
+        return client, informers, recorder(client, name), clock.now
 
-    sets, set_events = own("statefulset-controller")
-    jobs, job_events = own("job-controller")
-    binder, binder_events = own("persistent-volume-binder")
-    lifecycle, lifecycle_events = own("node-lifecycle-controller")
+    lifecycle = make_client("node-lifecycle-controller")
     scheduler = make_client("kube-scheduler")
-    budgets, budget_events = own("disruption-controller")
-    disruption = DisruptionController(budgets, informers, budget_events, clock.now)
-    volumes = VolumeBinder(binder, informers, binder_events, clock.now)
+    jobs = make_client("job-controller")
+    disruption = DisruptionController(*own("disruption-controller"))
+    volumes = VolumeBinder(*own("persistent-volume-binder"))
     reconcilers: list[Reconciler] = [
         ServiceAccountController(make_client("service-account-controller"), informers).reconciler,
         RootCaPublisher(make_client("root-ca-cert-publisher"), informers, ca_pem).reconciler,
         ClusterRoleAggregator(make_client("clusterrole-aggregation-controller"), informers).reconciler,
         EndpointSliceController(make_client("endpointslice-controller"), informers).reconciler,
         EndpointsController(make_client("endpoint-controller"), informers).reconciler,
-        NodeLifecycle(lifecycle, informers, lifecycle_events, clock).reconciler,
+        NodeLifecycle(lifecycle, informers, recorder(lifecycle, "node-lifecycle-controller"), clock).reconciler,
         PodGarbageCollector(make_client("pod-garbage-collector"), informers, clock.monotonic).reconciler,
         Scheduler(scheduler, informers, recorder(scheduler, "default-scheduler"), clock.now).reconciler,
-        StatefulSetController(sets, informers, set_events, clock.now).reconciler,
-        JobController(jobs, informers, job_events, clock).reconciler,
+        StatefulSetController(*own("statefulset-controller")).reconciler,
+        ReplicaSetController(*own("replicaset-controller")).reconciler,
+        ReplicaSetController(*own("replication-controller"), CONTROLLERS).reconciler,
+        DeploymentController(*own("deployment-controller")).reconciler,
+        JobController(jobs, informers, recorder(jobs, "job-controller"), clock).reconciler,
         JobLeftovers(jobs, informers).reconciler,
         FinishedJobs(make_client("ttl-after-finished-controller"), informers, clock.now).reconciler,
         disruption.reconciler,

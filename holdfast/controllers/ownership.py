@@ -1,74 +1,95 @@
-"""What controllers of many pods share: whose a pod is, and whether the picture shows what we wrote ourselves (SCEN-17).
+"""Whose an object is: found by its controller, adopted when it is nobody's and fits, let go when it fits no more.
 
-A picture that lags behind our own writes would have us create a second pod for the first, or count one twice. So each
-write is remembered until the picture shows it; what it may never show (events that were merged, an answer that was lost)
-is asked of the server itself.
+Every kind that keeps others does this in the same way; what fits is its own affair. An orphan is adopted after a live look at
+who adopts: a cached one may be deleted already.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from holdfast.client.api import Client
 from holdfast.client.informer import Informer
-from holdfast.kinds.kind import Obj
-from holdfast.kinds.resources import PODS
+from holdfast.kinds.kind import Obj, Resource
 from holdfast.machinery import meta
 from holdfast.machinery.errors import ApiError
+from holdfast.machinery.selectors import LabelSelector
 
 OWNER = "controller"
-"""The index of ``owner_of``."""
+"""The index of an informer by ``controller_index``."""
 
 
-def owner_of(obj: Obj) -> list[str]:
+def controller_index(obj: Obj) -> list[str]:
     """The uid of its controller; what has none is found by its namespace."""
     owner = meta.controller_of(obj)
     return [owner["uid"] if owner else f"/{meta.namespace(obj)}"]
 
 
-class OwnWrites:
-    """Per owner (its key): what was written about its pods, and is not yet seen."""
+def controller_among(informer: Informer, obj: Obj) -> Obj | None:
+    """The controller of an object, if it is one of the informer's kind, and there, and not another of that name."""
+    reference = meta.controller_of(obj)
+    kind = informer.resource
+    if reference is None or (reference["apiVersion"], reference["kind"]) != (kind.api_version, kind.kind):
+        return None
+    found = informer.get(reference["name"], meta.namespace(obj))
+    return found if found is not None and meta.uid(found) == reference["uid"] else None
 
-    def __init__(self, client: Client, pods: Informer) -> None:
+
+def owned(informer: Informer, uid: str) -> list[Obj]:
+    """What has the controller of that uid."""
+    return informer.by_index(OWNER, uid)
+
+
+def concerning(informer: Informer, owner: Obj) -> list[Obj]:
+    """What is the owner's, and what is nobody's."""
+    found = [*owned(informer, meta.uid(owner)), *owned(informer, f"/{meta.namespace(owner)}")]
+    return sorted(found, key=meta.key)
+
+
+class Claims:
+    """Claims objects of one kind for owners of another, as seen by an informer with the index ``OWNER``.
+
+    ``finalizer``: one that an object carries while it is somebody's.
+    """
+
+    def __init__(self, client: Client, owners: Resource, informer: Informer, finalizer: str = "") -> None:
         self._client = client
-        self._pods = pods
-        self._written: dict[str, int] = {}
-        self._deleted: dict[str, set[str]] = {}
-        self._made: dict[str, dict[str, str]] = {}
+        self._owners = owners
+        self._informer = informer
+        self._finalizer = finalizer
 
-    def forget(self, key: str) -> None:
-        for table in (self._written, self._deleted, self._made):
-            table.pop(key, None)
+    async def take(self, owner: Obj, wanted: LabelSelector, candidate: Callable[[Obj], bool] = lambda _obj: True) -> list[Obj]:
+        """What is the owner's. Adopts and releases on the way, unless the owner is being deleted. Raises ApiError."""
+        found = []
+        going = meta.is_terminating(owner)
+        for obj in concerning(self._informer, owner):
+            if not candidate(obj):
+                continue
+            fits = wanted.matches(meta.labels_of(obj))
+            if meta.controller_of(obj) is not None:
+                if fits:
+                    found.append(obj)
+                elif not going:
+                    await self.release(obj, owner)
+            elif fits and not going and not meta.is_terminating(obj):
+                found.append(await self.adopt(obj, owner))
+        return found
 
-    def wrote(self, key: str, answer: Obj) -> None:
-        """A pod was written; ``answer``: the pod as it is now."""
-        self._written[key] = max(self._written.get(key, 0), meta.revision(answer))
+    async def adopt(self, obj: Obj, owner: Obj) -> Obj:
+        """The object as it is afterwards. Raises ApiError 409 when the owner is not what it was."""
+        live = await self._client.get(self._owners, meta.name(owner), meta.namespace(owner))
+        if meta.uid(live) != meta.uid(owner) or meta.is_terminating(live):
+            raise ApiError(409, "Conflict", f"{meta.name(owner)} is not what it was: nothing is adopted")
+        return await self._set_owners(obj, [*(obj["metadata"].get("ownerReferences") or []), meta.owner_reference(owner)])
 
-    def made(self, key: str, name: str, uid: str = "") -> None:
-        """A pod was created, or perhaps (``uid`` "")."""
-        self._made.setdefault(key, {})[name] = uid
+    async def release(self, obj: Obj, owner: Obj) -> Obj:
+        left = [r for r in obj["metadata"]["ownerReferences"] if r["uid"] != meta.uid(owner)]
+        return await self._set_owners(obj, left or None, kept=False)
 
-    def deleted(self, key: str, uid: str) -> None:
-        self._deleted.setdefault(key, set()).add(uid)
-
-    async def seen(self, key: str) -> bool:
-        """Whether the picture shows them all."""
-        if int(self._pods.revision or 0) < self._written.get(key, 0):
-            return False
-        namespace = meta.split_key(key)[0]
-        gone = self._deleted.get(key, set())
-        if gone:
-            gone &= {meta.uid(pod) for pod in self._pods.list(namespace) if not meta.is_terminating(pod)}
-        made = self._made.get(key, {})
-        for name, uid in [*made.items()]:
-            pod = self._pods.get(name, namespace)
-            if (pod is not None and uid in ("", meta.uid(pod))) or not await self._exists(name, namespace, uid):
-                made.pop(name, None)
-        return not gone and not made
-
-    async def _exists(self, name: str, namespace: str, uid: str) -> bool:
-        try:
-            live = await self._client.get(PODS, name, namespace)
-        except ApiError as error:
-            if error.code == 404:
-                return False
-            raise
-        return uid in ("", meta.uid(live))
+    async def _set_owners(self, obj: Obj, references: list[Obj] | None, *, kept: bool = True) -> Obj:
+        patch: Obj = {"metadata": {"uid": meta.uid(obj), "ownerReferences": references}}
+        if self._finalizer:
+            others = [f for f in obj["metadata"].get("finalizers") or [] if f != self._finalizer]
+            finalizers = [*others, self._finalizer] if kept else others
+            patch["metadata"] |= {"finalizers": finalizers or None, "resourceVersion": obj["metadata"]["resourceVersion"]}
+        return await self._client.patch(self._informer.resource, meta.name(obj), meta.namespace(obj), patch)

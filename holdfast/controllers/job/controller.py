@@ -18,7 +18,8 @@ from holdfast.controllers.job import decide as plans
 from holdfast.controllers.job import objects
 from holdfast.controllers.job.backoff import Backoff
 from holdfast.controllers.job.decide import Plan, Seen, decide
-from holdfast.controllers.ownership import OWNER, OwnWrites, owner_of
+from holdfast.controllers.ownership import OWNER, Claims, controller_among, controller_index, owned
+from holdfast.controllers.writes import Creations, OwnWrites, growing
 from holdfast.kinds.kind import Obj
 from holdfast.kinds.resources import JOBS, PODS
 from holdfast.lib.clock import Clock
@@ -36,14 +37,15 @@ class JobController:
         self._clock = clock
         self._jobs, self._pods = informers[JOBS], informers[PODS]
         self.reconciler = Reconciler("job", (self._jobs, self._pods), self._sync)
-        self._own = OwnWrites(client, self._pods)
+        self._writes, self._creations = OwnWrites(self._pods), Creations(client, self._pods)
+        self._members = Claims(client, JOBS, self._pods, objects.FINALIZER)
         self._reported: dict[str, int] = {}
         """Revision of the last status written, by key."""
         self._backoffs: dict[str, Backoff] = {}
         self._failed_at: dict[str, dict[str, float]] = {}
         self._untracked: dict[str, set[str]] = {}
         """Uids of pods whose finalizer we saw go."""
-        self._pods.add_index(OWNER, owner_of)
+        self._pods.add_index(OWNER, controller_index)
         self._jobs.on_change(self._job_changed)
         self._pods.on_change(self._pod_changed)
 
@@ -57,16 +59,17 @@ class JobController:
 
     def _pod_changed(self, old: Obj | None, new: Obj | None) -> None:
         for pod in (old, new):
-            owner = meta.controller_of(pod) if pod else None
-            if pod and owner and owner["kind"] == "Job":
-                self.reconciler.queue.add(f"{meta.namespace(pod)}/{owner['name']}")
-            elif pod and owner is None:
+            job = controller_among(self._jobs, pod) if pod else None
+            if job is not None:
+                self.reconciler.queue.add(meta.key(job))
+            elif pod and meta.controller_of(pod) is None:
                 for job in self._jobs.list(meta.namespace(pod)):
                     if selectors.from_object(job["spec"].get("selector")).matches(meta.labels_of(pod)):
                         self.reconciler.queue.add(meta.key(job))
 
     def _forget(self, key: str) -> None:
-        self._own.forget(key)
+        self._writes.forget(key)
+        self._creations.forget(key)
         tables: tuple[dict[str, Any], ...] = (self._reported, self._backoffs, self._failed_at, self._untracked)
         for table in tables:
             table.pop(key, None)
@@ -77,10 +80,10 @@ class JobController:
         if job is None or objects.is_finished(job) or not objects.is_ours(job):
             self._forget(key)
             return
-        if meta.revision(job) < self._reported.get(key, 0) or not await self._own.seen(key):
+        if not await self._shown(key, job):
             self.reconciler.queue.add_after(key, LATE_SECONDS)  # the event of our own write will wake it sooner
             return
-        pods = await self._claimed_pods(job)
+        pods = await self._members.take(job, selectors.from_object(job["spec"].get("selector")))
         await self._confirm_gone(key, job, pods)
         taken = {meta.name(pod) for pod in self._pods.list(namespace)}
         seen = Seen(job, pods, taken, self._backoffs.get(key, Backoff()), self._failures(key, pods))
@@ -93,6 +96,12 @@ class JobController:
         await self._act(key, fresh, plan)
         if plan.again_after:
             self.reconciler.queue.add_after(key, plan.again_after)
+
+    async def _shown(self, key: str, job: Obj) -> bool:
+        """Whether the picture shows what we wrote of this job."""
+        if meta.revision(job) < self._reported.get(key, 0):
+            return False
+        return self._writes.shown(key, owned(self._pods, meta.uid(job))) and await self._creations.shown(key)
 
     def _failures(self, key: str, pods: Iterable[Obj]) -> dict[str, float]:
         """When each pod that failed, or goes, was first seen to."""
@@ -135,10 +144,8 @@ class JobController:
     async def _act(self, key: str, job: Obj, plan: Plan) -> None:
         creates = [intent for intent in plan.intents if isinstance(intent, plans.CreatePod)]
         await _all(self._carry_out(key, job, intent) for intent in plan.intents if not isinstance(intent, plans.CreatePod))
-        size = 1
-        while creates:  # ever more at once, so that what fails for all fails for few
-            await _all(self._create(key, job, intent.pod) for intent in creates[:size])
-            creates, size = creates[size:], 2 * size
+        for batch in growing(creates):
+            await _all(self._create(key, job, intent.pod) for intent in batch)
 
     async def _carry_out(self, key: str, job: Obj, intent: plans.Intent) -> None:
         match intent:
@@ -157,7 +164,7 @@ class JobController:
         there = True
         try:
             answer = await self._client.patch(PODS, meta.name(pod), meta.namespace(pod), patch, content_type=STRATEGIC_PATCH)
-            self._own.wrote(key, answer)
+            self._writes.wrote(key, answer)
         except ApiError as error:
             if error.code != 404:
                 raise
@@ -173,7 +180,7 @@ class JobController:
                 return  # it is gone, or another one has its name: the event of that brings us back
             self._recorder.event(job, "Warning", "FailedDelete", f"Error deleting: {error.message}")
             raise
-        self._own.deleted(key, meta.uid(pod))
+        self._writes.deleted(key, meta.uid(pod))
         self._recorder.event(job, "Normal", "SuccessfulDelete", f"Deleted pod: {meta.name(pod)}")
 
     async def _create(self, key: str, job: Obj, pod: Obj) -> None:
@@ -181,50 +188,18 @@ class JobController:
         try:
             made = await self._client.create(PODS, pod, meta.namespace(job))
         except UnknownOutcomeError:
-            self._own.made(key, name)
+            self._creations.made(key, name)
             raise
         except ApiError as error:
             if error.reason == "AlreadyExists":
                 # Perhaps by ourselves, and the answer was lost; whoever's it is, its name is taken when it is seen.
-                self._own.made(key, name)
+                self._creations.made(key, name)
             elif not is_namespace_terminating(error):
                 self._recorder.event(job, "Warning", "FailedCreate", f"Error creating: {error.message}")
             raise
-        self._own.wrote(key, made)
-        self._own.made(key, name, meta.uid(made))
+        self._writes.wrote(key, made)
+        self._creations.made(key, name, meta.uid(made))
         self._recorder.event(job, "Normal", "SuccessfulCreate", f"Created pod: {name}")
-
-    # Whose pods they are
-
-    async def _claimed_pods(self, job: Obj) -> list[Obj]:
-        """Pods that are the job's; orphans that fit are adopted, its own that no longer fit are let go."""
-        wanted = selectors.from_object(job["spec"].get("selector"))
-        found = [*self._pods.by_index(OWNER, meta.uid(job)), *self._pods.by_index(OWNER, f"/{meta.namespace(job)}")]
-        claimed = []
-        for pod in sorted(found, key=meta.key):
-            owned, fits = meta.controller_of(pod) is not None, wanted.matches(meta.labels_of(pod))
-            if owned and fits:
-                claimed.append(pod)
-            elif owned and not meta.is_terminating(job):
-                owners = [{"$patch": "delete", "uid": meta.uid(job)}]
-                await self._own_or_not(job, pod, {"ownerReferences": owners, **_NO_FINALIZER})
-            elif fits and not owned and not meta.is_terminating(job) and not meta.is_terminating(pod):
-                claimed.append(await self._adopt(job, pod))
-        return claimed
-
-    async def _own_or_not(self, job: Obj, pod: Obj, metadata: Obj) -> Obj:
-        patch = {"metadata": {"uid": meta.uid(pod), **metadata}}
-        answer = await self._client.patch(PODS, meta.name(pod), meta.namespace(pod), patch, content_type=STRATEGIC_PATCH)
-        self._own.wrote(meta.key(job), answer)
-        return answer
-
-    async def _adopt(self, job: Obj, pod: Obj) -> Obj:
-        """After a live look at the job: a cached one may be deleted already (upstream: recheck before adopting)."""
-        live = await self._client.get(JOBS, meta.name(job), meta.namespace(job))
-        if meta.uid(live) != meta.uid(job) or meta.is_terminating(live):
-            raise ApiError(409, "Conflict", f"{meta.name(job)} is not what it was: nothing is adopted")
-        metadata = {"ownerReferences": [meta.owner_reference(job)], "finalizers": [objects.FINALIZER]}
-        return await self._own_or_not(job, pod, metadata)
 
 
 async def _all(work: Iterable[Coroutine[Any, Any, Any]]) -> None:

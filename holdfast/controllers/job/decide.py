@@ -15,6 +15,7 @@ from holdfast.controllers.job import backoff, objects, policy, status
 from holdfast.controllers.job.backoff import Backoff
 from holdfast.controllers.job.indexes import Indexes
 from holdfast.controllers.job.status import Verdict
+from holdfast.controllers.replicaset.ranking import first_to_go
 from holdfast.kinds.kind import Obj
 from holdfast.lib.clock import parse_rfc3339, rfc3339
 from holdfast.machinery import meta
@@ -260,7 +261,7 @@ class _Work:
 
     def _surplus(self, pods: list[Obj], at_least: int) -> list[Obj]:
         """Pods of no index, those that share one, then those with which the least is lost."""
-        cheap = sorted(pods, key=objects.loss)
+        cheap = first_to_go(pods, {}, self.now)
         going: list[Obj] = []
         if self.indexed:
             taken: set[int] = set()

@@ -9,7 +9,7 @@ from holdfast.client.api import STRATEGIC_PATCH, Client
 from holdfast.client.informer import InformerSet
 from holdfast.client.reconciler import Reconciler
 from holdfast.controllers.job import objects
-from holdfast.controllers.ownership import OWNER
+from holdfast.controllers.ownership import owned
 from holdfast.kinds.kind import Obj, Resource
 from holdfast.kinds.resources import JOBS, PODS
 from holdfast.machinery import meta
@@ -29,7 +29,7 @@ class JobLeftovers:
     def _job_changed(self, old: Obj | None, new: Obj | None) -> None:
         job = new or old
         if job is not None and (new is None or objects.is_finished(new)):
-            for pod in self._pods.by_index(OWNER, meta.uid(job)):
+            for pod in owned(self._pods, meta.uid(job)):
                 self._pod_changed(None, pod)
 
     def _pod_changed(self, _old: Obj | None, new: Obj | None) -> None:

@@ -10,6 +10,10 @@ import copy
 import hashlib
 from collections.abc import Collection
 
+from holdfast.controllers.pods import has_ended as has_ended
+from holdfast.controllers.pods import is_active as is_active
+from holdfast.controllers.pods import is_ready as is_ready
+from holdfast.controllers.pods import phase as phase
 from holdfast.kinds.kind import Obj
 from holdfast.lib.clock import parse_rfc3339
 from holdfast.machinery import meta
@@ -50,18 +54,6 @@ def only_failed_are_replaced(job: Obj) -> bool:
 
 
 # States of a pod
-
-
-def phase(pod: Obj) -> str:
-    return str((pod.get("status") or {}).get("phase") or "")
-
-
-def has_ended(pod: Obj) -> bool:
-    return phase(pod) in ("Succeeded", "Failed")
-
-
-def is_active(pod: Obj) -> bool:
-    return not has_ended(pod) and not meta.is_terminating(pod)
 
 
 def is_leaving(pod: Obj) -> bool:
@@ -107,19 +99,6 @@ def finished_at(pod: Obj) -> float:
     if meta.is_terminating(pod):
         return parse_rfc3339(metadata["deletionTimestamp"]) - int(metadata.get("deletionGracePeriodSeconds") or 0)
     return parse_rfc3339(metadata["creationTimestamp"])
-
-
-def is_ready(pod: Obj) -> bool:
-    return meta.condition_true(pod, "Ready")
-
-
-def loss(pod: Obj) -> tuple[bool, int, bool, float, int, float]:
-    """Sorts pods by how little is lost with them: unbound, pending, not ready, young ones first."""
-    ready = meta.condition(pod, "Ready") or {}
-    since = parse_rfc3339(ready["lastTransitionTime"]) if is_ready(pod) and ready.get("lastTransitionTime") else 0.0
-    order = {"Pending": 0, "": 0, "Unknown": 1, "Running": 2}.get(phase(pod), 2)
-    created = parse_rfc3339(pod["metadata"]["creationTimestamp"])
-    return bool(pod["spec"].get("nodeName")), order, is_ready(pod), -since, -restarts(pod), -created
 
 
 # Building

@@ -13,22 +13,19 @@ from collections.abc import Callable, Iterator, Sequence
 
 from holdfast.client.api import Client
 from holdfast.client.events import EventRecorder
-from holdfast.client.informer import Informer, InformerSet
+from holdfast.client.informer import InformerSet
 from holdfast.client.reconciler import Reconciler
-from holdfast.controllers.ownership import OWNER, owner_of
+from holdfast.controllers.ownership import OWNER, Claims, concerning, controller_index, owned
 from holdfast.controllers.statefulset import conditions, objects, options, revisions
 from holdfast.controllers.statefulset import decide as plans
 from holdfast.controllers.statefulset.decide import Plan, Seen, decide
+from holdfast.controllers.writes import OwnWrites, gathering, growing
 from holdfast.kinds.kind import Obj
 from holdfast.kinds.resources import CONTROLLERREVISIONS, PERSISTENTVOLUMECLAIMS, PODS, STATEFULSETS
 from holdfast.machinery import meta, selectors
 from holdfast.machinery.errors import ApiError
 
 log = logging.getLogger("holdfast.controllers")
-
-LARGEST_BATCH = 128
-MANY, MANY_SECONDS = 250, 0.005
-"""Changes of members are gathered for so long for each so many members: looking at all takes a good part of that."""
 
 
 class StatefulSetController:
@@ -42,11 +39,12 @@ class StatefulSetController:
         self._revisions = informers[CONTROLLERREVISIONS]
         watched = (self._sets, self._pods, self._claims, self._revisions)
         self.reconciler = Reconciler("statefulset", watched, self._sync)
-        self._written: dict[str, int] = {}
-        self._deleted: dict[str, set[str]] = {}
+        self._writes = OwnWrites(self._pods)
+        self._members = Claims(client, STATEFULSETS, self._pods)
+        self._records = Claims(client, STATEFULSETS, self._revisions)
         self._told: dict[str, tuple[str, ...]] = {}
         for informer in (self._pods, self._revisions):
-            informer.add_index(OWNER, owner_of)
+            informer.add_index(OWNER, controller_index)
         self._sets.on_change(lambda old, new: self._enqueue(new or old))
         self._pods.on_change(self._pod_changed)
         self._claims.on_change(self._claim_changed)
@@ -74,7 +72,7 @@ class StatefulSetController:
         """A set of many members is not looked through at each change of one of them."""
         owner = self._sets.get(*reversed(meta.split_key(key)))
         members = int(owner["spec"].get("replicas") or 0) if owner else 0
-        self.reconciler.queue.add_after(key, members // MANY * MANY_SECONDS)
+        self.reconciler.queue.add_after(key, gathering(members))
 
     def _claim_changed(self, old: Obj | None, new: Obj | None) -> None:
         claim = new or old
@@ -90,11 +88,10 @@ class StatefulSetController:
         namespace, name = meta.split_key(key)
         owner = self._sets.get(name, namespace)
         if owner is None:
-            self._written.pop(key, None)
-            self._deleted.pop(key, None)
+            self._writes.forget(key)
             self._told.pop(key, None)
             return
-        if not self._caught_up(key):
+        if not self._writes.shown(key, owned(self._pods, meta.uid(owner))):
             self.reconciler.queue.add_after(key, 1.0)  # the event of our own write will wake it sooner
             return
         pods = await self._claimed_pods(owner)
@@ -121,20 +118,6 @@ class StatefulSetController:
         if plan.again_after:
             self.reconciler.queue.add_after(key, plan.again_after)
 
-    def _caught_up(self, key: str) -> bool:
-        """Whether the picture shows every pod write we made for this set."""
-        if int(self._pods.revision or 0) < self._written.get(key, 0):
-            return False
-        gone = self._deleted.get(key, set())
-        if gone:
-            gone &= {meta.uid(pod) for pod in self._pods.list(meta.split_key(key)[0]) if not meta.is_terminating(pod)}
-        return not gone
-
-    def _wrote(self, key: str, answer: Obj) -> None:
-        version = (answer.get("metadata") or {}).get("resourceVersion")
-        if version:
-            self._written[key] = max(self._written.get(key, 0), int(version))
-
     async def _act(self, key: str, owner: Obj, plan: Plan) -> None:
         """One batch after another; the first with a failure in it ends the sync, and the key comes back."""
         for batch in _batches(owner, plan.intents):
@@ -156,7 +139,7 @@ class StatefulSetController:
                 await self._delete_pod(key, owner, pod, why)
             case plans.RepairMember(pod, patch):
                 answer = await self._client.patch(PODS, meta.name(pod), meta.namespace(pod), patch)
-                self._wrote(key, answer)
+                self._writes.wrote(key, answer)
             case plans.RollBack():
                 await self._roll_back(owner, intent)
             case plans.OwnClaim(claim, owners):
@@ -196,7 +179,7 @@ class StatefulSetController:
     async def _create_pod(self, key: str, owner: Obj, pod: Obj) -> None:
         what = f"create Pod {meta.name(pod)} in StatefulSet {meta.name(owner)}"
         try:
-            self._wrote(key, await self._client.create(PODS, pod, meta.namespace(owner)))
+            self._writes.wrote(key, await self._client.create(PODS, pod, meta.namespace(owner)))
         except ApiError as error:
             text = f"{what} failed error: {error.message}"
             foreign = self._pods.get(meta.name(pod), meta.namespace(pod))
@@ -215,7 +198,7 @@ class StatefulSetController:
                 return  # it is gone, or another one has its name: the event of that brings us back
             self._recorder.event(owner, "Warning", "FailedDelete", f"{what} failed error: {error.message}")
             raise
-        self._deleted.setdefault(key, set()).add(meta.uid(pod))
+        self._writes.deleted(key, meta.uid(pod))
         self._recorder.event(owner, "Normal", "SuccessfulDelete", f"{what} successful")
 
     async def _roll_back(self, owner: Obj, to: plans.RollBack) -> None:
@@ -248,57 +231,20 @@ class StatefulSetController:
 
     # Adoption and history
 
-    @staticmethod
-    def _concerning(informer: Informer, owner: Obj) -> list[Obj]:
-        """What is the set's, and what is nobody's."""
-        found = [*informer.by_index(OWNER, meta.uid(owner)), *informer.by_index(OWNER, f"/{meta.namespace(owner)}")]
-        return sorted(found, key=meta.key)
-
     async def _claimed_pods(self, owner: Obj) -> list[Obj]:
         """Members that are ours; orphans that fit are adopted, ours that no longer fit are let go."""
         wanted = selectors.from_object(owner["spec"].get("selector"))
-        found = []
-        for pod in self._concerning(self._pods, owner):
-            if not objects.is_member(owner, pod):
-                continue
-            reference = meta.controller_of(pod)
-            fits = wanted.matches(meta.labels_of(pod))
-            if reference is not None:
-                if reference["uid"] != meta.uid(owner):
-                    continue
-                if fits:
-                    found.append(pod)
-                elif not meta.is_terminating(owner):
-                    await self._release(pod, owner)
-            elif fits and not meta.is_terminating(owner) and not meta.is_terminating(pod):
-                found.append(await self._adopt(PODS, pod, owner))
-        return found
-
-    async def _adopt(self, resource: object, obj: Obj, owner: Obj) -> Obj:
-        """After a live look at the set: a cached one may be deleted already (upstream: recheck before adopting)."""
-        live = await self._client.get(STATEFULSETS, meta.name(owner), meta.namespace(owner))
-        if meta.uid(live) != meta.uid(owner) or meta.is_terminating(live):
-            raise ApiError(409, "Conflict", f"{meta.name(owner)} is not what it was: nothing is adopted")
-        owners = [*(obj["metadata"].get("ownerReferences") or []), meta.owner_reference(owner)]
-        patch = {"metadata": {"uid": meta.uid(obj), "ownerReferences": owners}}
-        assert resource in (PODS, CONTROLLERREVISIONS)
-        target = PODS if resource == PODS else CONTROLLERREVISIONS
-        return await self._client.patch(target, meta.name(obj), meta.namespace(obj), patch)
-
-    async def _release(self, pod: Obj, owner: Obj) -> None:
-        owners = [r for r in pod["metadata"]["ownerReferences"] if r["uid"] != meta.uid(owner)]
-        patch = {"metadata": {"uid": meta.uid(pod), "ownerReferences": owners or None}}
-        await self._client.patch(PODS, meta.name(pod), meta.namespace(pod), patch)
+        return await self._members.take(owner, wanted, lambda pod: objects.is_member(owner, pod))
 
     async def _history(self, owner: Obj) -> dict[str, Obj]:
         wanted = selectors.from_object(owner["spec"].get("selector"))
         found = {}
-        for revision in self._concerning(self._revisions, owner):
+        for revision in concerning(self._revisions, owner):
             reference = meta.controller_of(revision)
             if reference is None and wanted.matches(meta.labels_of(revision)):
                 # A set that goes leaves its revisions to its heir: they count, but are nobody's.
                 adopted = not meta.is_terminating(owner)
-                found[meta.name(revision)] = await self._adopt(CONTROLLERREVISIONS, revision, owner) if adopted else revision
+                found[meta.name(revision)] = await self._records.adopt(revision, owner) if adopted else revision
             elif reference is not None and reference["uid"] == meta.uid(owner):
                 found[meta.name(revision)] = revision
         return found
@@ -310,14 +256,14 @@ class StatefulSetController:
         newest = ordered[-1]["revision"] if ordered else 0
         while True:
             wanted = revisions.build(owner, newest + 1, collisions)
-            same = [r for r in ordered if revisions.equal(r, wanted)]
-            if same and same[-1] is ordered[-1]:
-                return same[-1], collisions
+            same = revisions.find(ordered, wanted)
+            if same is not None and same is ordered[-1]:
+                return same, collisions
             if meta.is_terminating(owner):
-                return (same[-1] if same else wanted), collisions  # it makes nothing any more
-            if same:
+                return same or wanted, collisions  # it makes nothing any more
+            if same is not None:
                 patch = {"revision": newest + 1}
-                return await self._client.patch(CONTROLLERREVISIONS, meta.name(same[-1]), meta.namespace(owner), patch), collisions
+                return await self._client.patch(CONTROLLERREVISIONS, meta.name(same), meta.namespace(owner), patch), collisions
             try:
                 return await self._client.create(CONTROLLERREVISIONS, wanted, meta.namespace(owner)), collisions
             except ApiError as error:
@@ -338,7 +284,4 @@ def _batches(owner: Obj, intents: Sequence[plans.Intent]) -> Iterator[Sequence[p
         yield from ([intent] for intent in intents)
         return
     for _, same in itertools.groupby(intents, type):
-        left, size = [*same], 1
-        while left:
-            yield left[:size]
-            left, size = left[size:], min(2 * size, LARGEST_BATCH)
+        yield from growing([*same])

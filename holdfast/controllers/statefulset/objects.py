@@ -6,6 +6,8 @@ import copy
 import re
 from typing import Any
 
+from holdfast.controllers.pods import phase as phase
+from holdfast.controllers.pods import ready_for as ready_for
 from holdfast.kinds.kind import Obj
 from holdfast.lib.clock import parse_rfc3339
 from holdfast.machinery import meta
@@ -118,19 +120,8 @@ def is_created(pod: Obj | None) -> bool:
     return pod is not None and bool((pod.get("status") or {}).get("phase"))
 
 
-def phase(pod: Obj) -> str:
-    return str((pod.get("status") or {}).get("phase") or "")
-
-
 def is_ready(pod: Obj) -> bool:
     return phase(pod) == "Running" and meta.condition_true(pod, "Ready")
-
-
-def ready_for(pod: Obj, now: float) -> float:
-    """Seconds since the pod became Ready."""
-    found: Any = meta.condition(pod, "Ready") or {}
-    stamp = found.get("lastTransitionTime")
-    return now - parse_rfc3339(stamp) if stamp else 0.0
 
 
 def never_ready(pod: Obj) -> bool:

@@ -112,6 +112,22 @@ _CONTROLLERS: dict[str, tuple[_Rule, ...]] = {
         ("apps", "controllerrevisions", _ALL),
         ("core", "persistentvolumeclaims", "get list watch create update patch delete"),
     ),
+    "replicaset-controller": (
+        ("apps", "replicasets", "get list watch update"),
+        ("apps", "replicasets/status replicasets/finalizers", "update"),
+        ("core", "pods", "get list watch create patch delete"),
+    ),
+    "replication-controller": (
+        ("core", "replicationcontrollers", "get list watch update"),
+        ("core", "replicationcontrollers/status replicationcontrollers/finalizers", "update"),
+        ("core", "pods", "get list watch create patch delete"),
+    ),
+    "deployment-controller": (
+        ("apps", "deployments", "get list watch update"),
+        ("apps", "deployments/status deployments/finalizers", "update"),
+        ("apps", "replicasets", "get list watch create update patch delete"),
+        ("core", "pods", "get list watch update"),
+    ),
     "job-controller": (
         ("batch", "jobs", "get list watch update patch"),
         ("batch", "jobs/status jobs/finalizers", "update"),
