@@ -215,7 +215,7 @@ async def test_an_indexed_job_grows_and_shrinks_as_a_whole(api: Api) -> None:
 
 
 async def test_what_a_job_has_reported_stays_reported(api: Api) -> None:
-    await create(api, resources.JOBS, to_end())
+    await create(api, resources.JOBS, to_end(managedBy="x.io/mine"))  # ours would have begun with it
     done = {"failed": 2, "startTime": "2001-01-01T00:00:00Z", "conditions": [{"type": "Complete", "status": "True"}]}
     assert (await patch(api, resources.JOBS, {"status": done}, "status")).status == 200
     undone = {"failed": 1, "startTime": None, "conditions": [{"type": "Complete", "status": "False"}]}
