@@ -7,7 +7,7 @@ store: they are clients, here in the server's process, and would be the same aga
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 
 from holdfast.client.api import Client
 from holdfast.client.events import EventRecorder
@@ -28,7 +28,10 @@ from holdfast.controllers.nodes.pods import PodGarbageCollector
 from holdfast.controllers.replicaset.controller import CONTROLLERS, ReplicaSetController
 from holdfast.controllers.scheduler.controller import Scheduler
 from holdfast.controllers.statefulset.controller import StatefulSetController
+from holdfast.controllers.volumes.controller import COMPONENT as BINDER
 from holdfast.controllers.volumes.controller import VolumeBinder
+from holdfast.controllers.volumes.ephemeral import COMPONENT as EPHEMERAL
+from holdfast.controllers.volumes.ephemeral import EphemeralVolumes
 from holdfast.controllers.volumes.protection import ClaimProtection, ClassProtection, VolumeProtection
 from holdfast.kinds.builtin import BUILTIN
 from holdfast.kinds.kind import Resource
@@ -46,9 +49,11 @@ async def run_all(
     clock: Clock,
     on_synced: Callable[[], None] = lambda: None,
     collects: Callable[[Resource], bool] = lambda resource: True,
+    local: Collection[str] = (),
+    served: Collection[str] = (),
 ) -> None:
     """Until cancelled. ``make_client`` gives a client that acts as the named controller; ``on_synced`` is called once all see;
-    ``collects`` says which kinds the garbage collector minds."""
+    ``collects`` says which kinds the garbage collector minds; ``local`` and ``served`` are provisioners (``VolumeBinder``)."""
     informers = InformerSet(make_client("kube-controller-manager"))
     recorders: list[EventRecorder] = []
 
@@ -61,11 +66,13 @@ async def run_all(
         client = make_client(name)
         return client, informers, recorder(client, name), clock.now
 
+    binder = make_client("persistent-volume-binder")
+    ephemeral = make_client("ephemeral-volume-controller")
     lifecycle = make_client("node-lifecycle-controller")
     scheduler = make_client("kube-scheduler")
     jobs = make_client("job-controller")
     disruption = DisruptionController(*own("disruption-controller"))
-    volumes = VolumeBinder(*own("persistent-volume-binder"))
+    volumes = VolumeBinder(binder, informers, recorder(binder, BINDER), clock.now, local=local, served=served)
     reconcilers: list[Reconciler] = [
         ServiceAccountController(make_client("service-account-controller"), informers).reconciler,
         RootCaPublisher(make_client("root-ca-cert-publisher"), informers, ca_pem).reconciler,
@@ -86,6 +93,7 @@ async def run_all(
         disruption.marks,
         volumes.claims,
         volumes.volumes,
+        EphemeralVolumes(ephemeral, informers, recorder(ephemeral, EPHEMERAL)).reconciler,
         ClaimProtection(make_client("pvc-protection-controller"), informers).reconciler,
         VolumeProtection(make_client("pv-protection-controller"), informers).reconciler,
         ClassProtection(make_client("volumeattributesclass-protection-controller"), informers).reconciler,

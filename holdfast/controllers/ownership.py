@@ -36,7 +36,7 @@ def controller_among(informer: Informer, obj: Obj) -> Obj | None:
 
 
 def owned(informer: Informer, uid: str) -> list[Obj]:
-    """What has the controller of that uid."""
+    """What has the controller of that uid; for ``/NAMESPACE`` what has none there."""
     return informer.by_index(OWNER, uid)
 
 

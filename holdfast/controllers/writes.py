@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import TypeVar
 
 from holdfast.client.api import Client
@@ -23,27 +23,30 @@ class OwnWrites:
     def __init__(self, informer: Informer) -> None:
         self._informer = informer
         self._written: dict[str, int] = {}
-        self._deleted: dict[str, set[str]] = {}
+        self._deleted: dict[str, dict[str, Obj]] = {}
+        """By key, and then by uid: what was deleted and is not yet seen to be."""
 
     def wrote(self, key: str, answer: Obj) -> None:
         version = (answer.get("metadata") or {}).get("resourceVersion")
         if version:
             self._written[key] = max(self._written.get(key, 0), int(version))
 
-    def deleted(self, key: str, uid: str) -> None:
-        self._deleted.setdefault(key, set()).add(uid)
+    def deleted(self, key: str, obj: Obj) -> None:
+        self._deleted.setdefault(key, {})[meta.uid(obj)] = obj
 
     def forget(self, key: str) -> None:
         self._written.pop(key, None)
         self._deleted.pop(key, None)
 
-    def shown(self, key: str, present: Iterable[Obj] = ()) -> bool:
-        """Whether the picture shows every write for this key. ``present``: what it shows of that owner's objects."""
+    def shown(self, key: str) -> bool:
+        """Whether the picture shows every write for this key."""
         if int(self._informer.revision or 0) < self._written.get(key, 0):
             return False
         gone = self._deleted.get(key)
-        if gone:
-            gone &= {meta.uid(obj) for obj in present if not meta.is_terminating(obj)}
+        for uid, obj in [*gone.items()] if gone else ():
+            there = self._informer.get(meta.name(obj), meta.namespace(obj))
+            if gone and (there is None or meta.uid(there) != uid or meta.is_terminating(there)):
+                del gone[uid]
         return not gone
 
 

@@ -71,7 +71,7 @@ class DeploymentController:
             self._writes.forget(key)
             self._statuses.forget(key)
             return
-        if not self._writes.shown(key, owned(self._sets, meta.uid(owner))) or not self._statuses.shown(key):
+        if not self._writes.shown(key) or not self._statuses.shown(key):
             self.reconciler.queue.add_after(key, 1.0)  # the event of our own write will wake it sooner
             return
         sets = await self._claims.take(owner, _selector(owner))
@@ -148,7 +148,7 @@ class DeploymentController:
         except ApiError as error:
             if error.code != 404:
                 raise
-        self._writes.deleted(key, meta.uid(found))
+        self._writes.deleted(key, found)
 
     async def _write_status(self, key: str, owner: Obj, plan: Plan) -> None:
         """The status, and with it the revision: a status may carry annotations."""

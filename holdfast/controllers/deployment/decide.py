@@ -81,7 +81,7 @@ class _Pass:
         self._follow()
         if self.owner["spec"].get("paused"):
             self._resize(scaling.sizes_when_scaled(self.owner, self.new, self.old))
-            self.doomed = objects.outdated(self.owner, self.old)
+            self.doomed = self._outdated()
             return self._concluded(rollout=False)
         if self._was_scaled():
             self._resize(scaling.sizes_when_scaled(self.owner, self.new, self.old))
@@ -135,6 +135,10 @@ class _Pass:
         self.made = objects.sized(numbered, size, replicas(self.owner), scaling.most(self.owner))
         self.conditions.created(self.made)
 
+    def _outdated(self) -> list[Obj]:
+        """Whose pods are waited for is kept: nobody else knows of them."""
+        return [each for each in objects.outdated(self.owner, self.old) if meta.uid(each) not in self.busy]
+
     def _concluded(self, *, rollout: bool) -> Plan:
         made = [self.made] if self.made is not None else []
         wanted = sum(map(replicas, [*self.wanted.values(), *made]))
@@ -146,7 +150,7 @@ class _Pass:
                 self.conditions.progress(status, self.new)
             self.conditions.failures(self.sets, self.new)
             if is_complete(self.owner, status):
-                self.doomed = objects.outdated(self.owner, self.old)
+                self.doomed = self._outdated()
             overdue = self.conditions.overdue_in(status)
             again = max(overdue, 0.0) + 1 if overdue < float("inf") else 0.0
         if self.conditions.all:

@@ -62,8 +62,8 @@ class ReplicaSetController:
         self.reconciler = Reconciler(family.resource.kind.lower(), (self._sets, self._pods), self._sync)
         self._writes = OwnWrites(self._pods)
         self._members = Claims(client, family.resource, self._pods)
-        self._unknown: dict[str, set[str]] = {}
-        """Names of pods whose creation may or may not have happened, by key."""
+        self._names: dict[str, list[str]] = {}
+        """Names of pods that were asked for and were refused, or of which nobody knows what became: by key."""
         for informer in (self._sets, self._pods):
             informer.add_index(OWNER, controller_index)
         self._sets.on_change(lambda old, new: self.reconciler.queue.add(meta.key(new or old or {})))
@@ -90,9 +90,9 @@ class ReplicaSetController:
         owner = self._sets.get(name, namespace)
         if owner is None:
             self._writes.forget(key)
-            self._unknown.pop(key, None)
+            self._names.pop(key, None)
             return
-        if not self._writes.shown(key, owned(self._pods, meta.uid(owner))):
+        if not self._writes.shown(key):
             self.reconciler.queue.add_after(key, 1.0)  # the event of our own write will wake it sooner
             return
         pods = await self._members.take(owner, self._family.selector(owner))
@@ -129,25 +129,29 @@ class ReplicaSetController:
             raise ApiError(409, "Conflict", f"{meta.name(owner)} is not what it was: nothing is deleted until that is seen")
 
     async def _create_pod(self, key: str, owner: Obj) -> None:
-        unknown = self._unknown.setdefault(key, set())
-        pod = build_pod(owner, unknown.pop() if unknown else "")
+        names = self._names.setdefault(key, [])
+        pod = build_pod(owner, names.pop() if names else "")
         try:
             answer = await self._client.create(PODS, pod, meta.namespace(owner))
         except UnknownOutcomeError:
-            unknown.add(meta.name(pod))
+            names.append(meta.name(pod))
             raise
         except ApiError as error:
-            answer = await self._made_before(owner, pod, error)
+            answer = await self._made_before(owner, pod, error, names)
         self._writes.wrote(key, answer)
         self._recorder.event(owner, "Normal", "SuccessfulCreate", f"Created pod: {meta.name(answer)}")
 
-    async def _made_before(self, owner: Obj, pod: Obj, refusal: ApiError) -> Obj:
-        """The pod of that name, if the refusal is because it is there and the set's. Raises the refusal."""
+    async def _made_before(self, owner: Obj, pod: Obj, refusal: ApiError, names: list[str]) -> Obj:
+        """The pod of that name, if the refusal is because it is there and the set's. Raises the refusal.
+
+        What was refused is asked for under the same name again: so the refusal reads the same, and is one event.
+        """
         if refusal.reason == "AlreadyExists":
             there = await self._client.get(PODS, meta.name(pod), meta.namespace(pod))
             if meta.is_controlled_by(there, owner):
                 return there
         elif not is_namespace_terminating(refusal):
+            names.append(meta.name(pod))
             self._recorder.event(owner, "Warning", "FailedCreate", f"Error creating: {refusal.message}")
         raise refusal
 
@@ -159,7 +163,7 @@ class ReplicaSetController:
                 return  # it is gone, or another one has its name: the event of that brings us back
             self._recorder.event(owner, "Warning", "FailedDelete", f"Error deleting: {error.message}")
             raise
-        self._writes.deleted(key, meta.uid(pod))
+        self._writes.deleted(key, pod)
         self._recorder.event(owner, "Normal", "SuccessfulDelete", f"Deleted pod: {meta.name(pod)}")
 
     async def _write_status(self, owner: Obj, pods: Sequence[Obj], failure: str) -> None:

@@ -15,10 +15,12 @@ from holdfast.client.api import Client
 from holdfast.client.events import EventRecorder
 from holdfast.client.informer import InformerSet
 from holdfast.client.reconciler import Reconciler
-from holdfast.controllers.ownership import OWNER, Claims, concerning, controller_index, owned
+from holdfast.controllers.ownership import OWNER, Claims, concerning, controller_index
 from holdfast.controllers.statefulset import conditions, objects, options, revisions
 from holdfast.controllers.statefulset import decide as plans
 from holdfast.controllers.statefulset.decide import Plan, Seen, decide
+from holdfast.controllers.statefulset.roster import Roster
+from holdfast.controllers.statefulset.rosters import Rosters
 from holdfast.controllers.writes import OwnWrites, gathering, growing
 from holdfast.kinds.kind import Obj
 from holdfast.kinds.resources import CONTROLLERREVISIONS, PERSISTENTVOLUMECLAIMS, PODS, STATEFULSETS
@@ -39,13 +41,15 @@ class StatefulSetController:
         self._revisions = informers[CONTROLLERREVISIONS]
         watched = (self._sets, self._pods, self._claims, self._revisions)
         self.reconciler = Reconciler("statefulset", watched, self._sync)
+        self._rosters = Rosters(self._sets, self._pods)
         self._writes = OwnWrites(self._pods)
         self._members = Claims(client, STATEFULSETS, self._pods)
         self._records = Claims(client, STATEFULSETS, self._revisions)
+        self._stated: dict[str, Obj] = {}
+        """Each set as it was after the last status we wrote: the picture may show it later."""
         self._told: dict[str, tuple[str, ...]] = {}
-        for informer in (self._pods, self._revisions):
-            informer.add_index(OWNER, controller_index)
-        self._sets.on_change(lambda old, new: self._enqueue(new or old))
+        self._revisions.add_index(OWNER, controller_index)
+        self._sets.on_change(self._set_changed)
         self._pods.on_change(self._pod_changed)
         self._claims.on_change(self._claim_changed)
 
@@ -58,15 +62,16 @@ class StatefulSetController:
         if obj is not None:
             self.reconciler.queue.add(meta.key(obj))
 
+    def _set_changed(self, old: Obj | None, new: Obj | None) -> None:
+        if new is None and old is not None:
+            self._rosters.forget(old)
+        stated = self._stated.get(meta.key(new)) if new is not None else None
+        if new is None or stated is None or meta.revision(stated) != meta.revision(new):  # our own words tell us nothing
+            self._enqueue(new or old)
+
     def _pod_changed(self, old: Obj | None, new: Obj | None) -> None:
-        for pod in (old, new):
-            owner = meta.controller_of(pod) if pod else None
-            if pod and owner and owner["kind"] == "StatefulSet":
-                self._member_changed(f"{meta.namespace(pod)}/{owner['name']}")
-            elif pod and owner is None:
-                for candidate in self._sets.list(meta.namespace(pod)):
-                    if objects.is_member(candidate, pod):
-                        self._enqueue(candidate)
+        for key in self._rosters.changed(old, new):
+            self._member_changed(key)
 
     def _member_changed(self, key: str) -> None:
         """A set of many members is not looked through at each change of one of them."""
@@ -85,38 +90,71 @@ class StatefulSetController:
     # Keys to writes
 
     async def _sync(self, key: str) -> None:
-        namespace, name = meta.split_key(key)
-        owner = self._sets.get(name, namespace)
+        namespace, _ = meta.split_key(key)
+        owner = self._newest(key)
         if owner is None:
             self._writes.forget(key)
+            self._stated.pop(key, None)
             self._told.pop(key, None)
             return
-        if not self._writes.shown(key, owned(self._pods, meta.uid(owner))):
+        if not self._writes.shown(key):
             self.reconciler.queue.add_after(key, 1.0)  # the event of our own write will wake it sooner
             return
-        pods = await self._claimed_pods(owner)
+        roster = await self._claimed_pods(owner)
         history = await self._history(owner)
         update, collisions = await self._update_revision(owner, history)
         history = {meta.name(r): r for r in [*history.values(), update]}
         current = history.get((owner.get("status") or {}).get("currentRevision") or "", update)
-        claims = {meta.name(c): c for c in self._claims.list(namespace)}
         complete = conditions.last_complete(owner)
         templates = {n: revisions.template_of(r) for n, r in history.items() if n in (meta.name(current), meta.name(update), complete)}
-        seen = Seen(owner, pods, claims, meta.name(current), meta.name(update), templates, collisions)
+        seen = Seen(owner, roster, self._claims.space(namespace), meta.name(current), meta.name(update), templates, collisions)
         plan = decide(seen, self._now())
         self._tell_mistakes(owner)
-        fresh = await self._write_status(owner, plan.status)
-        if plan.recreating:
-            self._recorder.event(owner, "Normal", "RecreateStarted", "Deleting all pods for Recreate update")
-        if plan.alone:
-            await self._confirm_alone(owner, meta.name(update))
-        await self._act(key, fresh, plan)
-        live = {meta.name(current), meta.name(update), complete, *map(objects.revision_of, pods)}
+        refused = await self._carry(key, owner, plan)
+        live = {meta.name(current), meta.name(update), complete, *roster.revisions()}
         limit = int(owner["spec"].get("revisionHistoryLimit", 10))
         for old in revisions.surplus([*history.values()], live, limit) if not meta.is_terminating(owner) else ():
             await self._client.delete(CONTROLLERREVISIONS, meta.name(old), namespace, uid=meta.uid(old))
         if plan.again_after:
             self.reconciler.queue.add_after(key, plan.again_after)
+        if refused is not None and not plan.intents:  # what was done brings us back, and there is no need to wait ever longer
+            raise refused
+
+    def _newest(self, key: str) -> Obj | None:
+        """The set as the picture shows it, or as our own last status left it."""
+        namespace, name = meta.split_key(key)
+        seen, stated = self._sets.get(name, namespace), self._stated.get(key)
+        if seen is None or stated is None or meta.uid(seen) != meta.uid(stated):
+            return seen
+        return max(seen, stated, key=meta.revision)
+
+    async def _carry(self, key: str, owner: Obj, plan: Plan) -> ApiError | None:
+        """Status and intents; the server's refusal of the status, which holds no member up (R-38).
+
+        As upstream the status comes behind a single step: the event of that brings us back, and there is more to say then.
+        """
+        single = len(plan.intents) == 1 and isinstance(plan.intents[0], plans.CreateMember | plans.DeleteMember)
+        later = single and (owner.get("status") or {}).get("observedGeneration") == plan.status["observedGeneration"]
+        refused: ApiError | None = None
+        fresh = owner
+        if not later:
+            try:
+                fresh = await self._write_status(key, owner, plan.status)
+            except ApiError as error:
+                if error.reason not in ("Invalid", "Forbidden"):
+                    raise
+                refused = error
+        if plan.recreating:
+            self._recorder.event(owner, "Normal", "RecreateStarted", "Deleting all pods for Recreate update")
+        try:
+            if plan.alone:
+                await self._confirm_alone(owner, plan.status["updateRevision"])
+            await self._act(key, fresh, plan)
+        except Exception:
+            if later:
+                await self._write_status(key, owner, plan.status)
+            raise
+        return refused
 
     async def _act(self, key: str, owner: Obj, plan: Plan) -> None:
         """One batch after another; the first with a failure in it ends the sync, and the key comes back."""
@@ -198,7 +236,7 @@ class StatefulSetController:
                 return  # it is gone, or another one has its name: the event of that brings us back
             self._recorder.event(owner, "Warning", "FailedDelete", f"{what} failed error: {error.message}")
             raise
-        self._writes.deleted(key, meta.uid(pod))
+        self._writes.deleted(key, pod)
         self._recorder.event(owner, "Normal", "SuccessfulDelete", f"{what} successful")
 
     async def _roll_back(self, owner: Obj, to: plans.RollBack) -> None:
@@ -219,11 +257,15 @@ class StatefulSetController:
         else:
             self._told.pop(meta.key(owner), None)
 
-    async def _write_status(self, owner: Obj, status: Obj) -> Obj:
+    async def _write_status(self, key: str, owner: Obj, status: Obj) -> Obj:
         """The set as it is afterwards."""
-        if (owner.get("status") or {}) == status:
+        held = owner.get("status") or {}
+        if held == status:
             return owner
         fresh = await self._client.update(STATEFULSETS, {**owner, "status": status}, subresource="status")
+        self._stated[key] = fresh
+        if _gist(held) != _gist(status):
+            self.reconciler.queue.add(key)
         before, now = (meta.condition(obj, "Stalled") or {} for obj in (owner, {"status": status}))
         if now.get("reason") == conditions.EXCEEDED != before.get("reason"):
             self._recorder.event(owner, "Warning", conditions.EXCEEDED, now["message"])
@@ -231,10 +273,15 @@ class StatefulSetController:
 
     # Adoption and history
 
-    async def _claimed_pods(self, owner: Obj) -> list[Obj]:
+    async def _claimed_pods(self, owner: Obj) -> Roster:
         """Members that are ours; orphans that fit are adopted, ours that no longer fit are let go."""
-        wanted = selectors.from_object(owner["spec"].get("selector"))
-        return await self._members.take(owner, wanted, lambda pod: objects.is_member(owner, pod))
+        kept = self._rosters.of(owner)
+        if not meta.is_terminating(owner):
+            for pod in [*kept.strangers.values()]:
+                await self._members.release(pod, owner)
+            for pod in self._rosters.orphans(owner):
+                kept.put(await self._members.adopt(pod, owner))
+        return kept.roster
 
     async def _history(self, owner: Obj) -> dict[str, Obj]:
         wanted = selectors.from_object(owner["spec"].get("selector"))
@@ -254,6 +301,8 @@ class StatefulSetController:
         collisions = int((owner.get("status") or {}).get("collisionCount") or 0)
         ordered = revisions.in_order([*history.values()])
         newest = ordered[-1]["revision"] if ordered else 0
+        if ordered and ordered[-1]["data"] == revisions.data_of(owner):
+            return ordered[-1], collisions  # nearly always, and without a hash
         while True:
             wanted = revisions.build(owner, newest + 1, collisions)
             same = revisions.find(ordered, wanted)
@@ -273,6 +322,12 @@ class StatefulSetController:
             if revisions.equal(taken, wanted) and meta.is_controlled_by(taken, owner):
                 return taken, collisions
             collisions += 1
+
+
+def _gist(status: Obj) -> Obj:
+    """What of a status the next look at the set rests on; the rest says only what this look has found."""
+    kept = {name: status.get(name) for name in ("observedGeneration", "currentRevision", "updateRevision", "collisionCount")}
+    return kept | {c["type"]: (c.get("status"), c.get("reason")) for c in status.get("conditions") or ()}
 
 
 def _batches(owner: Obj, intents: Sequence[plans.Intent]) -> Iterator[Sequence[plans.Intent]]:

@@ -86,6 +86,10 @@ def _volumes(owner: Obj, declared: list[Obj], number: int) -> list[Obj]:
     return claimed + [volume for volume in declared if volume["name"] not in names]
 
 
+def claim_names(owner: Obj, number: int) -> list[str]:
+    return [claim_name(owner, template, number) for template in owner["spec"].get("volumeClaimTemplates") or []]
+
+
 def build_claims(owner: Obj, number: int) -> list[Obj]:
     """The claims of an ordinal: the template's, labelled with the set's selector too."""
     labels = (owner["spec"].get("selector") or {}).get("matchLabels") or {}
@@ -104,7 +108,7 @@ def build_claims(owner: Obj, number: int) -> list[Obj]:
     return found
 
 
-def repaired(owner: Obj, pod: Obj) -> Obj | None:
+def repaired(pod: Obj) -> Obj | None:
     """The pod with its identity labels as they must be; None when nothing is wrong with them."""
     wanted = {POD_NAME: meta.name(pod), POD_INDEX: str(ordinal(pod))}
     labels = meta.labels_of(pod)

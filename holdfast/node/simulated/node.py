@@ -36,8 +36,8 @@ class Runs(Protocol):
     async def run(self) -> None: ...
 
 
-Provisioning = Callable[[Client, Engine, str, EventRecorder], Runs]
-"""Client, engine, name of the node, recorder."""
+Provisioning = Callable[[Client, Engine, str, EventRecorder, Callable[[], float]], Runs]
+"""Client, engine, name of the node, recorder, the time."""
 
 
 class SimulatedNode:
@@ -70,7 +70,7 @@ class SimulatedNode:
         self._events = EventRecorder(client, "kubelet", machine.name, now=clock.now)
         made = EventRecorder(client, driver, machine.name, now=clock.now)
         self._recorders = (self._events, made)
-        self._provisioner = provisioner(client, engine, machine.name, made)
+        self._provisioner = provisioner(client, engine, machine.name, made, clock.now)
         self._pods = Informer(client, PODS, fields=f"spec.nodeName={machine.name}")
         services = PodServices(
             client,

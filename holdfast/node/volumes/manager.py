@@ -24,7 +24,7 @@ from holdfast.machinery import meta, quantity
 from holdfast.machinery.errors import ApiError
 from holdfast.node.api import NotReady
 from holdfast.node.volumes import atomic, payload
-from holdfast.node.volumes.claims import ClaimVolumes, Held, host_path
+from holdfast.node.volumes.claims import ClaimVolumes, Held, host_path, is_block
 from holdfast.volumes.api import Engine, VolumeError
 
 _TMPFS = privileged.MS_NODEV | privileged.MS_NOSUID
@@ -127,8 +127,10 @@ class NodeVolumes:
             self._held[uid][name] = held
             self._record(uid)
         path = await self._claims.mount(pod, name, held, volume)
+        if is_block(volume):
+            return path
         group = _group(pod)
-        if group is not None and held.driver:
+        if group is not None and held.driver and not (volume["spec"].get("csi") or {}).get("readOnly"):
             policy = (pod["spec"].get("securityContext") or {}).get("fsGroupChangePolicy") or "Always"
             await asyncio.to_thread(_own, path, group, policy)
         if not source.get("readOnly"):

@@ -175,6 +175,11 @@ _CONTROLLERS: dict[str, tuple[_Rule, ...]] = {
         ("core", "nodes", _READ),
         ("storage.k8s.io", "storageclasses", _READ),
     ),
+    "ephemeral-volume-controller": (
+        ("core", "pods", _READ),
+        ("core", "pods/finalizers", "update"),
+        ("core", "persistentvolumeclaims", "get list watch create"),
+    ),
     "pvc-protection-controller": (
         ("core", "persistentvolumeclaims", "get list watch update patch"),
         ("core", "pods", _READ),
