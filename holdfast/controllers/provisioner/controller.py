@@ -43,17 +43,17 @@ class Provisioner:
         self._node = node
         self._events = events
         self._now = now
-        self._claim_cache = Informer(client, PERSISTENTVOLUMECLAIMS)
-        self._volume_cache = Informer(client, PERSISTENTVOLUMES)
-        self._claims = Reconciler("provisioner", (self._claim_cache, self._volume_cache), self._sync_claim, workers=AT_ONCE)
-        self._volumes = Reconciler("remover", (self._claim_cache, self._volume_cache), self._sync_volume, workers=AT_ONCE)
-        self._resizer = Resizer(client, engine, events, now, self._claim_cache, self._volume_cache, self._is_ours, self._source)
-        self._claim_cache.on_change(self._claim_changed)
-        self._volume_cache.on_change(lambda _old, new: self._consider(new))
+        self.claims = Informer(client, PERSISTENTVOLUMECLAIMS)
+        self.volumes = Informer(client, PERSISTENTVOLUMES)
+        self._claims = Reconciler("provisioner", (self.claims, self.volumes), self._sync_claim, workers=AT_ONCE)
+        self._volumes = Reconciler("remover", (self.claims, self.volumes), self._sync_volume, workers=AT_ONCE)
+        self._resizer = Resizer(client, engine, events, now, self.claims, self.volumes, self._is_ours, self._source)
+        self.claims.on_change(self._claim_changed)
+        self.volumes.on_change(lambda _old, new: self._consider(new))
 
     async def run(self) -> None:
         async with asyncio.TaskGroup() as tasks:
-            for work in (self._claim_cache, self._volume_cache, self._claims, self._volumes, self._resizer.reconciler):
+            for work in (self.claims, self.volumes, self._claims, self._volumes, self._resizer.reconciler):
                 tasks.create_task(work.run())
 
     def _claim_changed(self, _old: Obj | None, new: Obj | None) -> None:
@@ -140,7 +140,8 @@ class Provisioner:
             return
         phase = (volume.get("status") or {}).get("phase")
         going = meta.is_terminating(volume) and FINALIZER in _finalizers(volume) and not _protected(volume)
-        if phase not in ("Released", "Failed") and not (going and PROVISIONED_BY in meta.annotations_of(volume)):
+        released = phase in ("Released", "Failed") and reference.get("uid")
+        if not released and not (going and PROVISIONED_BY in meta.annotations_of(volume)):
             return
         try:
             source = await self._source(volume)

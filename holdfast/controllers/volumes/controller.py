@@ -28,6 +28,8 @@ from holdfast.machinery.errors import ApiError
 COMPONENT = "persistentvolume-controller"
 BY_CLAIM = "claim"
 """Index of pods: by ``namespace/name`` of the claims they use."""
+BY_VOLUME = "volume"
+"""Index of claims: by the name of the volume that they have or ask for."""
 SAID_KEPT, SAID_FOR = 4096, 900.0
 """Claims whose last event is remembered; seconds after which the same is said again."""
 
@@ -63,6 +65,7 @@ class VolumeBinder:
         self._nodes = informers[NODES]
         self._pods = informers[PODS]
         self._pods.add_index(BY_CLAIM, used_claims)
+        self._claims.add_index(BY_VOLUME, lambda claim: [claim["spec"].get("volumeName") or ""])
         self._said: OrderedDict[str, tuple[Said, float]] = OrderedDict()
         watched = (self._claims, self._volumes, self._classes, self._nodes, self._pods)
         self.claims = Reconciler("claims", watched, self._sync_claim, workers=1)
@@ -92,6 +95,8 @@ class VolumeBinder:
         for reference in references:
             if reference:
                 self.claims.queue.add(f"{reference.get('namespace')}/{reference.get('name')}")
+        for claim in self._claims.by_index(BY_VOLUME, meta.name(volume)):
+            self.claims.queue.add(meta.key(claim))
         if references[1] is None:
             self._pending()
 

@@ -115,5 +115,8 @@ class SimulatedVolumes(NodeVolumes):
             return await super()._prepare(pod, volume)
         return str(Path("/simulated") / volume["name"])
 
+    def sub_path(self, uid: str, container: str, number: int, volume: str, below: str) -> str:
+        return str(Path(volume) / below)
+
     async def refresh(self, pod: Obj) -> None:
         return

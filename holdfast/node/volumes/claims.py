@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from holdfast.client.api import Client
+from holdfast.kinds.core.claims import ephemeral, foreign
 from holdfast.kinds.kind import Obj
 from holdfast.kinds.resources import PERSISTENTVOLUMECLAIMS, PERSISTENTVOLUMES, PODS, SECRETS
 from holdfast.machinery import meta
@@ -71,6 +72,8 @@ class ClaimVolumes:
         claim = await self._get(PERSISTENTVOLUMECLAIMS.plural, claim_name, meta.namespace(pod))
         if claim is None:
             raise _failed(name, f'persistentvolumeclaim "{claim_name}" not found')
+        if name in ephemeral(pod) and (why := foreign(pod, claim)):
+            raise _failed(name, why)
         volume_name = claim["spec"].get("volumeName")
         if not volume_name or (claim.get("status") or {}).get("phase") != "Bound":
             raise _failed(name, f'persistentvolumeclaim "{claim_name}" is not bound')
@@ -171,6 +174,11 @@ class ClaimVolumes:
             "annotations": {fences.ANNOTATION: fences.write(fence)},
         }
         await self._client.patch(PERSISTENTVOLUMES, meta.name(volume), "", {"metadata": metadata})
+
+    async def grow(self, held: Held) -> None:
+        """Raises VolumeError. A directory of the host is as large as its disk."""
+        if held.driver:
+            await self._engines[held.driver].grow(held.handle, self._target(held))
 
     async def unmount(self, held: Held) -> None:
         """Raises VolumeError while something uses it."""
