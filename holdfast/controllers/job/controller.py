@@ -18,7 +18,7 @@ from holdfast.controllers.job import decide as plans
 from holdfast.controllers.job import objects
 from holdfast.controllers.job.backoff import Backoff
 from holdfast.controllers.job.decide import Plan, Seen, decide
-from holdfast.controllers.ownership import OWNER, Claims, controller_among, controller_index, owned
+from holdfast.controllers.ownership import OWNER, Claims, controller_among, controller_index
 from holdfast.controllers.writes import Creations, OwnWrites, growing
 from holdfast.kinds.kind import Obj
 from holdfast.kinds.resources import JOBS, PODS
@@ -39,6 +39,8 @@ class JobController:
         self.reconciler = Reconciler("job", (self._jobs, self._pods), self._sync)
         self._writes, self._creations = OwnWrites(self._pods), Creations(client, self._pods)
         self._members = Claims(client, JOBS, self._pods, objects.FINALIZER)
+        self._known: dict[str, str] = {}
+        """Uid of the job that what is kept of a key is about."""
         self._reported: dict[str, int] = {}
         """Revision of the last status written, by key."""
         self._backoffs: dict[str, Backoff] = {}
@@ -70,7 +72,7 @@ class JobController:
     def _forget(self, key: str) -> None:
         self._writes.forget(key)
         self._creations.forget(key)
-        tables: tuple[dict[str, Any], ...] = (self._reported, self._backoffs, self._failed_at, self._untracked)
+        tables: tuple[dict[str, Any], ...] = (self._known, self._reported, self._backoffs, self._failed_at, self._untracked)
         for table in tables:
             table.pop(key, None)
 
@@ -80,6 +82,9 @@ class JobController:
         if job is None or objects.is_finished(job) or not objects.is_ours(job):
             self._forget(key)
             return
+        if self._known.get(key) != meta.uid(job):
+            self._forget(key)
+            self._known[key] = meta.uid(job)
         if not await self._shown(key, job):
             self.reconciler.queue.add_after(key, LATE_SECONDS)  # the event of our own write will wake it sooner
             return
@@ -101,7 +106,7 @@ class JobController:
         """Whether the picture shows what we wrote of this job."""
         if meta.revision(job) < self._reported.get(key, 0):
             return False
-        return self._writes.shown(key, owned(self._pods, meta.uid(job))) and await self._creations.shown(key)
+        return self._writes.shown(key) and await self._creations.shown(key)
 
     def _failures(self, key: str, pods: Iterable[Obj]) -> dict[str, float]:
         """When each pod that failed, or goes, was first seen to."""
@@ -180,7 +185,7 @@ class JobController:
                 return  # it is gone, or another one has its name: the event of that brings us back
             self._recorder.event(job, "Warning", "FailedDelete", f"Error deleting: {error.message}")
             raise
-        self._writes.deleted(key, meta.uid(pod))
+        self._writes.deleted(key, pod)
         self._recorder.event(job, "Normal", "SuccessfulDelete", f"Deleted pod: {meta.name(pod)}")
 
     async def _create(self, key: str, job: Obj, pod: Obj) -> None:
