@@ -44,7 +44,7 @@ SPECS: list[tuple[Resource, Obj, Obj, Obj]] = [
     (resources.REPLICASETS, selected(), {"replicas": 3}, {"replicas": 9}),
     (resources.DAEMONSETS, selected(), {"minReadySeconds": 3}, {"numberReady": 1}),
     (resources.REPLICATIONCONTROLLERS, {"template": template()}, {"replicas": 3}, {"replicas": 9}),
-    (resources.JOBS, to_end(), {"parallelism": 3}, {"active": 1}),
+    (resources.JOBS, to_end(), {"parallelism": 3}, {"active": 9}),
     (
         resources.CRONJOBS,
         {"schedule": "* * * * *", "jobTemplate": {"spec": to_end()}},
@@ -57,7 +57,7 @@ SPECS: list[tuple[Resource, Obj, Obj, Obj]] = [
 ]
 COUNTED = {r for r, *_ in SPECS} - {resources.RESOURCEQUOTAS, resources.AUTOSCALERS, resources.AUTOSCALERS_V1}
 """Kinds whose generation counts."""
-FOLLOWED = {resources.DEPLOYMENTS, resources.REPLICASETS, resources.REPLICATIONCONTROLLERS}
+FOLLOWED = {resources.DEPLOYMENTS, resources.REPLICASETS, resources.REPLICATIONCONTROLLERS, resources.JOBS}
 """Kinds whose controller reports too: it never says nine, but says something soon."""
 
 
