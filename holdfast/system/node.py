@@ -19,7 +19,7 @@ from holdfast.client.http import HttpClient
 from holdfast.client.informer import Informer
 from holdfast.controllers.provisioner import Provisioner
 from holdfast.kinds.resources import ENDPOINTSLICES, PODS, SERVICES
-from holdfast.lib import kubeconfig
+from holdfast.lib import kubeconfig, privileged
 from holdfast.lib.clock import SystemClock
 from holdfast.node.agent import NodeAgent
 from holdfast.node.images.busybox import build_busybox
@@ -39,6 +39,7 @@ from holdfast.system.lifecycle import ADDRESS
 from holdfast.system.pidfile import write_pid
 from holdfast.system.settings import Settings
 from holdfast.volumes.builtin import BuiltinEngine
+from holdfast.volumes.directory import DirectoryEngine
 
 log = logging.getLogger("holdfast.node")
 
@@ -58,6 +59,17 @@ async def run_node(settings: Settings) -> None:
             await _Node(settings).run(stop)
 
 
+def _engine(settings: Settings) -> BuiltinEngine | DirectoryEngine:
+    """Of this node's disk. Raises RuntimeError when what is asked for is not to be had."""
+    images = settings.volumes == "image" or (settings.volumes == "auto" and privileged.has_loops())
+    if images and not privileged.has_loops():
+        raise RuntimeError("--volumes image needs root and /dev/loop-control (modprobe loop); --volumes directory does without")
+    if not images:
+        log.warning("volumes are plain directories: nothing limits their size (no loop devices, or --volumes directory)")
+    kind = BuiltinEngine if images else DirectoryEngine
+    return kind(settings.data / "volumes", trash_hours=settings.trash_hours)
+
+
 class _Node:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
@@ -74,7 +86,7 @@ class _Node:
             settings.advertise[1],
             self._api_address,
         )
-        self._engine = BuiltinEngine(settings.data / "volumes")
+        self._engine = _engine(settings)
 
     def _api_address(self) -> tuple[str, int]:
         """Where the API answers now: a server that was started anew may have another port."""
