@@ -19,6 +19,9 @@ from holdfast.controllers.deployment.controller import DeploymentController
 from holdfast.controllers.disruption.controller import DisruptionController
 from holdfast.controllers.endpoints.controller import EndpointsController, EndpointSliceController
 from holdfast.controllers.garbage.controller import GarbageCollector
+from holdfast.controllers.job.controller import JobController
+from holdfast.controllers.job.leftovers import JobLeftovers
+from holdfast.controllers.job.ttl import FinishedJobs
 from holdfast.controllers.namespace.controller import NamespaceController
 from holdfast.controllers.nodes.lifecycle import NodeLifecycle
 from holdfast.controllers.nodes.pods import PodGarbageCollector
@@ -71,6 +74,7 @@ async def run_all(
     lifecycle = make_client("node-lifecycle-controller")
     scheduler = make_client("kube-scheduler")
     made_here = [engine.name for engine in network]
+    jobs = make_client("job-controller")
     disruption = DisruptionController(*own("disruption-controller"))
     volumes = VolumeBinder(binder, informers, recorder(binder, BINDER), clock.now, local=local, served=made_here)
     reconcilers: list[Reconciler] = [
@@ -86,6 +90,9 @@ async def run_all(
         ReplicaSetController(*own("replicaset-controller")).reconciler,
         ReplicaSetController(*own("replication-controller"), CONTROLLERS).reconciler,
         DeploymentController(*own("deployment-controller")).reconciler,
+        JobController(jobs, informers, recorder(jobs, "job-controller"), clock).reconciler,
+        JobLeftovers(jobs, informers).reconciler,
+        FinishedJobs(make_client("ttl-after-finished-controller"), informers, clock.now).reconciler,
         disruption.reconciler,
         disruption.marks,
         volumes.claims,
