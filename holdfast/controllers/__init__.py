@@ -19,6 +19,9 @@ from holdfast.controllers.deployment.controller import DeploymentController
 from holdfast.controllers.disruption.controller import DisruptionController
 from holdfast.controllers.endpoints.controller import EndpointsController, EndpointSliceController
 from holdfast.controllers.garbage.controller import GarbageCollector
+from holdfast.controllers.job.controller import JobController
+from holdfast.controllers.job.leftovers import JobLeftovers
+from holdfast.controllers.job.ttl import FinishedJobs
 from holdfast.controllers.namespace.controller import NamespaceController
 from holdfast.controllers.nodes.lifecycle import NodeLifecycle
 from holdfast.controllers.nodes.pods import PodGarbageCollector
@@ -67,6 +70,7 @@ async def run_all(
     ephemeral = make_client("ephemeral-volume-controller")
     lifecycle = make_client("node-lifecycle-controller")
     scheduler = make_client("kube-scheduler")
+    jobs = make_client("job-controller")
     disruption = DisruptionController(*own("disruption-controller"))
     volumes = VolumeBinder(binder, informers, recorder(binder, BINDER), clock.now, local=local, served=served)
     reconcilers: list[Reconciler] = [
@@ -82,6 +86,9 @@ async def run_all(
         ReplicaSetController(*own("replicaset-controller")).reconciler,
         ReplicaSetController(*own("replication-controller"), CONTROLLERS).reconciler,
         DeploymentController(*own("deployment-controller")).reconciler,
+        JobController(jobs, informers, recorder(jobs, "job-controller"), clock).reconciler,
+        JobLeftovers(jobs, informers).reconciler,
+        FinishedJobs(make_client("ttl-after-finished-controller"), informers, clock.now).reconciler,
         disruption.reconciler,
         disruption.marks,
         volumes.claims,
