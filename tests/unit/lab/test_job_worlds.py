@@ -8,7 +8,8 @@ from holdfast.controllers.job import decide
 from holdfast.lab.explore import Case, calm, run
 from holdfast.lab.faults import Fault
 
-CREATES, STATUS = ("controllers", "job-controller create pods"), ("controllers", "job-controller update jobs/status")
+CREATES, PATCHES = ("controllers", "job-controller create pods"), ("controllers", "job-controller patch pods")
+STATUS = ("controllers", "job-controller update jobs/status")
 
 
 def places(site: tuple[str, str], count: int) -> list[int]:
@@ -27,7 +28,8 @@ def test_an_answer_that_is_lost_changes_nothing(site: tuple[str, str], fault: Fa
 
 
 def test_a_count_before_the_finalizer_is_gone_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A positive control."""
+    """A positive control: the controller dies between both, and counts one twice."""
+    numbers = places(PATCHES, 6)
 
     def hasty(work: decide._Work) -> None:
         for kind, uids in work.uncounted.items():
@@ -35,4 +37,5 @@ def test_a_count_before_the_finalizer_is_gone_is_seen(monkeypatch: pytest.Monkey
         work.uncounted = {"succeeded": [], "failed": []}
 
     monkeypatch.setattr(decide._Work, "_settle", hasty)
-    assert any("P-17" in text for text in run(Case("job")).violations)
+    cases = [Case("job", fault=Fault.CRASH_BEFORE, number=number) for number in numbers]
+    assert any("P-17" in text for case in cases for text in run(case).violations)
