@@ -50,7 +50,7 @@ class Bare:
 
     def __init__(self, directory: Path) -> None:
         self.image, self.target, self.device = directory / "bare.img", directory / "bare", ""
-        self.target.mkdir(exist_ok=True)
+        self.target.mkdir(parents=True, exist_ok=True)
 
     def make(self) -> None:
         run("truncate", "-s", str(IMAGE), str(self.image))
