@@ -226,8 +226,9 @@ class _Members:
         if pod is None:
             return self._create(number, name)
         if objects.phase(pod) in ("Failed", "Succeeded"):
-            if not meta.is_terminating(pod):
-                self.plan.intents.append(DeleteMember(pod, f"it has {objects.phase(pod).lower()}"))
+            if meta.is_terminating(pod):
+                return self._wait(waits.terminating(pod))
+            self.plan.intents.append(DeleteMember(pod, f"it has {objects.phase(pod).lower()}"))
             return self._wait(waits.ended(pod))
         missing = self._missing_claims(number)
         if objects.phase(pod) == "Pending" and missing and not meta.is_terminating(pod):
