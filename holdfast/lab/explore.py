@@ -12,6 +12,7 @@ import functools
 import logging
 import multiprocessing
 import os
+import re
 import sys
 import time
 import traceback
@@ -24,6 +25,7 @@ from holdfast.lab.judge import CLAIM, POD, VOLUME
 from holdfast.lab.stories import STORIES, Stage
 from holdfast.lab.trouble import Trouble
 from holdfast.lab.world import World, run_world
+from holdfast.machinery.names import ALPHABET
 
 
 @dataclass(frozen=True)
@@ -136,12 +138,15 @@ def plans(stories: Iterable[str], kinds: Iterable[Fault] = (*CRASHES, *SERVER, *
         yield from turns[turn]
 
 
+_GENERATED = re.compile(f"-[{ALPHABET}]{{5}}$")
+
+
 def _counts(counted: Counter[str]) -> dict[str, int]:
-    """Members and claims by name; volumes, whose names are never the same, together."""
+    """Members and claims by name; volumes, and pods of one ReplicaSet, whose names are never the same, together."""
     found: Counter[str] = Counter()
     for key, count in counted.items():
         if key.startswith((POD, CLAIM)):
-            found[key] += count
+            found[_GENERATED.sub("-", key)] += count
         elif key.startswith(VOLUME):
             found[VOLUME] += count
     return dict(found)

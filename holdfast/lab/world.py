@@ -46,7 +46,17 @@ ADMIN = User("kubernetes-admin", ("system:masters", "system:authenticated"))
 MISSING = "missing"
 """Images whose name begins so are on no node."""
 TABLE = builtin_table()
-COLLECTED = {"Pod", "PersistentVolumeClaim", "ControllerRevision", "StatefulSet", "Service", "Endpoints", "EndpointSlice"}
+COLLECTED = {
+    "Pod",
+    "PersistentVolumeClaim",
+    "ControllerRevision",
+    "StatefulSet",
+    "ReplicaSet",
+    "Deployment",
+    "Service",
+    "Endpoints",
+    "EndpointSlice",
+}
 """Kinds that stories make: following all others costs each world more than its story does."""
 _bases: dict[int, MemoryStore] = {}
 
