@@ -12,7 +12,6 @@ import functools
 import logging
 import multiprocessing
 import os
-import re
 import sys
 import time
 import traceback
@@ -20,12 +19,12 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
+from holdfast.lab import jobs
 from holdfast.lab.faults import CRASHES, REFUSALS, SERVER, Fault, Faults, OneFault, Storm
 from holdfast.lab.judge import CLAIM, POD, VOLUME
 from holdfast.lab.stories import STORIES, Stage
 from holdfast.lab.trouble import Trouble
 from holdfast.lab.world import World, run_world
-from holdfast.machinery.names import ALPHABET
 
 
 @dataclass(frozen=True)
@@ -138,15 +137,12 @@ def plans(stories: Iterable[str], kinds: Iterable[Fault] = (*CRASHES, *SERVER, *
         yield from turns[turn]
 
 
-_GENERATED = re.compile(f"-[{ALPHABET}]{{5}}$")
-
-
 def _counts(counted: Counter[str]) -> dict[str, int]:
-    """Members and claims by name; volumes, and pods of one ReplicaSet, whose names are never the same, together."""
+    """Members and claims by name; volumes, and pods with generated names, whose names are never the same, together."""
     found: Counter[str] = Counter()
     for key, count in counted.items():
         if key.startswith((POD, CLAIM)):
-            found[_GENERATED.sub("-", key)] += count
+            found[jobs.stem(key)] += count
         elif key.startswith(VOLUME):
             found[VOLUME] += count
     return dict(found)

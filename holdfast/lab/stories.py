@@ -14,7 +14,7 @@ from typing import Any
 from holdfast.controllers.statefulset import objects
 from holdfast.kinds.kind import Obj
 from holdfast.kinds.resources import DEPLOYMENTS, NODES, PERSISTENTVOLUMECLAIMS, PODS, SERVICES, STATEFULSETS
-from holdfast.lab import replicas
+from holdfast.lab import jobs, replicas
 from holdfast.lab.judge import CLAIM, POD, SET
 from holdfast.lab.world import MISSING, World
 from holdfast.lib import dnswire
@@ -183,8 +183,10 @@ class Stage:
 def unlike(world: World) -> str:
     """What is not as it was asked for; "" when all is."""
     judge = world.judge
-    pods = {meta.name(pod): pod for pod in judge.objects(POD)}
+    pods = {meta.name(pod): pod for pod in judge.objects(POD) if not jobs.is_of_job(pod)}
     wanted: set[str] = set()
+    if why := jobs.unlike(judge):
+        return why
     for owner in judge.objects(SET):
         if meta.is_terminating(owner):
             return f"set {meta.name(owner)} is being deleted"
@@ -347,6 +349,7 @@ STORIES: dict[str, Story] = {
     "node-loss": node_loss,
     "deployment": deployment,
     "deployment-anew": deployment_anew,
+    "job": jobs.job,
     **{
         f"retention-{deleted}-{scaled}": _retention(deleted, scaled)
         for deleted in ("Retain", "Delete")

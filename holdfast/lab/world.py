@@ -53,6 +53,7 @@ COLLECTED = {
     "StatefulSet",
     "ReplicaSet",
     "Deployment",
+    "Job",
     "Service",
     "Endpoints",
     "EndpointSlice",
@@ -65,6 +66,8 @@ def new_uid(loop: SeededLoop) -> str:
     return str(uuid.UUID(int=loop.random.getrandbits(128), version=4))
 
 
+BASE = 2**64
+"""The seed of that: no world's, nor its negative, which is the same to ``random``. Else uids would meet."""
 BEFORE = 10.0
 """Virtual seconds in which the first cluster comes to rest, before time 0."""
 
@@ -87,7 +90,7 @@ def run_world(seed: int, story: Callable[[World], Coroutine[Any, Any, T]], fault
     """A world, until ``story`` is told."""
     if nodes not in _bases:  # what every cluster begins with, made once
         with _scratch() as scratch:
-            _bases[nodes] = simulate(-1, lambda loop: _first(loop, scratch, nodes), begin=-BEFORE - 1)
+            _bases[nodes] = simulate(BASE, lambda loop: _first(loop, scratch, nodes), begin=-BEFORE - 1)
         gc.freeze()
 
     async def main(loop: SeededLoop) -> T:
