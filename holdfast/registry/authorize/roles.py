@@ -175,6 +175,13 @@ _CONTROLLERS: dict[str, tuple[_Rule, ...]] = {
         ("core", "nodes", _READ),
         ("storage.k8s.io", "storageclasses", _READ),
     ),
+    "persistent-volume-provisioner": (
+        ("core", "persistentvolumes", "get list watch create update patch delete"),
+        ("core", "persistentvolumes/status persistentvolumeclaims/status", "get update patch"),
+        ("core", "persistentvolumeclaims", "get list watch update patch"),
+        ("core", "secrets", "get"),
+        ("storage.k8s.io", "storageclasses", _READ),
+    ),
     "ephemeral-volume-controller": (
         ("core", "pods", _READ),
         ("core", "pods/finalizers", "update"),
