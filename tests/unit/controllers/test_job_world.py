@@ -103,11 +103,12 @@ class World(RuleBasedStateMachine):
     def sync_and_crash(self, crash: int) -> None:
         self.step(crash)
 
-    @rule(code=st.sampled_from([0, 1, 1, 3]), which=WHICH)
-    def ends_and_is_seen(self, code: int, which: int) -> None:
+    @rule(code=st.sampled_from([0, 1, 1, 3]), which=WHICH, crash=st.sampled_from([None, 1, 2]))
+    def ends_and_is_seen(self, code: int, which: int, crash: int | None) -> None:
         self.step()
         self.ends(which, code)
         self.now += 700
+        self.step(crash)
         self.step()
 
     def step(self, crash: int | None = None) -> None:
