@@ -14,7 +14,7 @@ from typing import Any
 from holdfast.controllers.statefulset import objects
 from holdfast.kinds.kind import Obj
 from holdfast.kinds.resources import NODES, PERSISTENTVOLUMECLAIMS, PODS, SERVICES, STATEFULSETS
-from holdfast.lab import jobs
+from holdfast.lab import jobs, volumes
 from holdfast.lab.judge import CLAIM, POD, SET
 from holdfast.lab.world import MISSING, World
 from holdfast.lib import dnswire
@@ -322,6 +322,7 @@ STORIES: dict[str, Story] = {
     "orphans": orphans,
     "node-loss": node_loss,
     "job": jobs.job,
+    "volumes": volumes.volumes,
     **{
         f"retention-{deleted}-{scaled}": _retention(deleted, scaled)
         for deleted in ("Retain", "Delete")
