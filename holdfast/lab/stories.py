@@ -14,7 +14,7 @@ from typing import Any
 from holdfast.controllers.statefulset import objects
 from holdfast.kinds.kind import Obj
 from holdfast.kinds.resources import DEPLOYMENTS, NODES, PERSISTENTVOLUMECLAIMS, PODS, SERVICES, STATEFULSETS
-from holdfast.lab import jobs, replicas
+from holdfast.lab import jobs, replicas, volumes
 from holdfast.lab.judge import CLAIM, POD, SET
 from holdfast.lab.world import MISSING, World
 from holdfast.lib import dnswire
@@ -350,6 +350,7 @@ STORIES: dict[str, Story] = {
     "deployment": deployment,
     "deployment-anew": deployment_anew,
     "job": jobs.job,
+    "volumes": volumes.volumes,
     **{
         f"retention-{deleted}-{scaled}": _retention(deleted, scaled)
         for deleted in ("Retain", "Delete")
