@@ -221,6 +221,15 @@ class World(RuleBasedStateMachine):
         if meta.is_terminating(pod) and not objects.is_tracked(pod):
             del self.pods[meta.name(pod)]
 
+    @precondition(lambda self: not self.finished)
+    @rule()
+    def rests_and_is_interrupted(self) -> None:
+        """The controller dies when a pod has lost its finalizer and is not yet deleted."""
+        self.step()
+        self.suspends(True)
+        self.step(2)
+        self.suspends(False)
+
     @rule(which=WHICH)
     def runs(self, which: int) -> None:
         pod = self.some(which, self.active())
