@@ -19,6 +19,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
+from holdfast.lab import jobs
 from holdfast.lab.faults import CRASHES, REFUSALS, SERVER, Fault, Faults, OneFault, Storm
 from holdfast.lab.judge import CLAIM, POD, VOLUME
 from holdfast.lab.stories import STORIES, Stage
@@ -141,7 +142,7 @@ def _counts(counted: Counter[str]) -> dict[str, int]:
     found: Counter[str] = Counter()
     for key, count in counted.items():
         if key.startswith((POD, CLAIM)):
-            found[key] += count
+            found[jobs.stem(key)] += count
         elif key.startswith(VOLUME):
             found[VOLUME] += count
     return dict(found)

@@ -195,6 +195,16 @@ def loops_of(file: str | Path) -> list[str]:
     return found
 
 
+def wait_without_loop(file: str | Path, seconds: float) -> bool:
+    """Blocking. Whether within that time no loop device stands on the file any more."""
+    deadline = time.monotonic() + seconds
+    while loops_of(file):
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.02)
+    return True
+
+
 def refresh_loop(device: str) -> None:
     """Makes a loop device see that its file has grown."""
     handle = os.open(device, os.O_RDWR | os.O_CLOEXEC)
@@ -225,14 +235,15 @@ def _configure(backing: int, name: str, flags: int, block_size: int) -> tuple[in
 
 
 @contextmanager
-def loop_device(file: str | Path, *, block_size: int = 4096, direct: bool = False) -> Iterator[str]:
+def loop_device(file: str | Path, *, block_size: int = 4096, read_only: bool = False, direct: bool = False) -> Iterator[str]:
     """The loop device of a file, an existing one or a new one. What is not mounted inside the block is detached at its end.
 
     ``direct``: past the page cache of the file, so that a write that fails is told to who wrote it, and to nobody after.
     """
+    access = (os.O_RDONLY if read_only else os.O_RDWR) | os.O_CLOEXEC
     for path in loops_of(file):
         try:
-            handle = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+            handle = os.open(path, access)
         except OSError:
             continue
         try:
@@ -242,9 +253,10 @@ def loop_device(file: str | Path, *, block_size: int = 4096, direct: bool = Fals
                 return
         finally:
             os.close(handle)
-    backing = os.open(file, os.O_RDWR | os.O_CLOEXEC)
+    backing = os.open(file, access)
     try:
-        handle, path = _configure(backing, str(file), _LO_AUTOCLEAR | (_LO_DIRECT_IO if direct else 0), block_size)
+        flags = _LO_AUTOCLEAR | (_LO_READ_ONLY if read_only else 0) | (_LO_DIRECT_IO if direct else 0)
+        handle, path = _configure(backing, str(file), flags, block_size)
     finally:
         os.close(backing)
     try:

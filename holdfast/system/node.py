@@ -38,8 +38,10 @@ from holdfast.system import lifecycle, simulated
 from holdfast.system.lifecycle import ADDRESS
 from holdfast.system.pidfile import write_pid
 from holdfast.system.settings import Settings
+from holdfast.volumes.api import Engine
 from holdfast.volumes.builtin import BuiltinEngine
 from holdfast.volumes.directory import DirectoryEngine
+from holdfast.volumes.rbd import RbdEngine
 
 log = logging.getLogger("holdfast.node")
 
@@ -87,6 +89,7 @@ class _Node:
             self._api_address,
         )
         self._engine = _engine(settings)
+        self._engines: dict[str, Engine] = {e.name: e for e in (self._engine, RbdEngine(settings.data / "volumes"))}
 
     def _api_address(self) -> tuple[str, int]:
         """Where the API answers now: a server that was started anew may have another port."""
@@ -119,7 +122,7 @@ class _Node:
         client = HttpClient.from_kubeconfig(self._settings.node_kubeconfig, user_agent="kubelet")
         volumes = NodeVolumes(
             client,
-            {self._engine.name: self._engine},
+            self._engines,
             self._settings.data,
             self._settings.node_name,
             boot_id(),

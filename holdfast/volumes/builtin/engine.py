@@ -21,7 +21,7 @@ from typing import TypeVar
 from holdfast.lib import privileged
 from holdfast.volumes import filesystems, marker, mounting
 from holdfast.volumes import trash as trashes
-from holdfast.volumes.api import BLOCK, FS_TYPE, Source, Staging, Volume, VolumeError
+from holdfast.volumes.api import BLOCK, FS_TYPE, Plain, Source, Staging, Volume, VolumeError
 from holdfast.volumes.builtin import label as labels
 from holdfast.volumes.builtin.label import Label
 from holdfast.volumes.builtin.pool import MIB, Pool, whole
@@ -36,7 +36,7 @@ _STRIPES = 64
 T = TypeVar("T")
 
 
-class BuiltinEngine:
+class BuiltinEngine(Plain):
     """``root``: DATA/volumes. ``trash_hours``: for classes that say nothing. All methods may be called again after a crash."""
 
     name = "builtin.holdfast.io"

@@ -20,7 +20,7 @@ from typing import Any, TypeVar
 from holdfast.lib import privileged
 from holdfast.volumes import marker, mounting
 from holdfast.volumes import trash as trashes
-from holdfast.volumes.api import BLOCK, FS_TYPE, Source, Staging, Volume, VolumeError
+from holdfast.volumes.api import BLOCK, FS_TYPE, Plain, Source, Staging, Volume, VolumeError
 from holdfast.volumes.trash import TRASH_HOURS, Trash, hours_of
 
 CAVEAT = "its capacity is not enforced: there are no loop devices on this node, so it is a plain directory on the node's disk"
@@ -31,7 +31,7 @@ _LATE = "and cannot be had without loop devices (/dev/loop-control, as root)"
 T = TypeVar("T")
 
 
-class DirectoryEngine:
+class DirectoryEngine(Plain):
     """``root``: DATA/volumes. All methods may be called again after a crash at any point."""
 
     name = "builtin.holdfast.io"
