@@ -138,7 +138,7 @@ def plans(stories: Iterable[str], kinds: Iterable[Fault] = (*CRASHES, *SERVER, *
 
 
 def _counts(counted: Counter[str]) -> dict[str, int]:
-    """Members and claims by name; volumes, whose names are never the same, together."""
+    """Members and claims by name; volumes, and pods with generated names, whose names are never the same, together."""
     found: Counter[str] = Counter()
     for key, count in counted.items():
         if key.startswith((POD, CLAIM)):

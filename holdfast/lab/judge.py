@@ -139,6 +139,8 @@ class Judge:
                 self._deletes(namespace, name, body)
         elif who == "statefulset-controller" and resource == "persistentvolumeclaims" and verb == "delete":
             self.says("P-4", f"the StatefulSet controller deletes claim {namespace}/{name}")
+        elif who == "replicaset-controller" and resource == "pods" and verb == "delete" and not body.get("uid"):
+            self.says("P-12", f"pod {name} is deleted without its uid")
         elif who == "generic-garbage-collector" and verb == "delete":
             self._collects(resource, namespace, name, body)
 
@@ -162,11 +164,20 @@ class Judge:
             if reference.get("uid") not in self._gone:
                 self.says("P-7", f"pod {meta.name(pod)} is created for a set that is not there")
             return
+        self._alone(owner, pod)
         number, first = objects.ordinal(pod), objects.first_ordinal(owner)
         if owner["spec"].get("podManagementPolicy") == "Parallel" or number <= first:
             return
         if not self._is_well(owner, number - 1, MOMENT):
             self.says("P-7", f"{meta.name(pod)} is created while {objects.pod_name(owner, number - 1)} is not Ready")
+
+    def _alone(self, owner: Obj, pod: Obj) -> None:
+        """P-7: under Recreate a member begins when none of another revision is there."""
+        if not _recreates(owner):
+            return
+        for other in self.objects(f"{POD}{meta.namespace(owner)}/"):
+            if meta.is_controlled_by(other, owner) and objects.revision_of(other) != objects.revision_of(pod):
+                self.says("P-7", f"{meta.name(pod)} is created beside {meta.name(other)} of another revision")
 
     def _deletes(self, namespace: str, name: str, body: Any) -> None:
         pod = self.object(f"{POD}{namespace}/{name}")
@@ -177,6 +188,8 @@ class Judge:
         owner = self._set_of(pod)
         if owner is None or owner["spec"].get("podManagementPolicy") == "Parallel" or not objects.is_ready(pod):
             return
+        if _recreates(owner):
+            return  # all at once, if not for scaling down
         first, count = objects.first_ordinal(owner), objects.replicas(owner)
         number = objects.ordinal(pod)
         if number in range(first, first + count):
@@ -238,3 +251,7 @@ class Judge:
             for config in machine.living():
                 if handle in self._handles(machine, config):
                     self.says("P-4", f"the data of {handle} is removed under {config.pod_name}")
+
+
+def _recreates(owner: Obj) -> bool:
+    return bool((owner["spec"].get("updateStrategy") or {}).get("type") == "Recreate")

@@ -14,6 +14,7 @@ from itertools import islice
 
 import pytest
 
+from holdfast.controllers.statefulset import objects
 from holdfast.lab.explore import Case, Result, Summary, calm, explore, plans, run, show
 from holdfast.lab.faults import CRASHES, REFUSALS, SERVER, Fault
 from holdfast.lab.stories import STORIES
@@ -108,6 +109,24 @@ def test_a_judge_that_sees_nothing_would_be_useless(monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(decide._Members, "_create_and_repair", _careless)
     result: Result = run(Case("create"))
     assert any("P-7" in text for text in result.violations), result.violations
+
+
+def test_the_judge_sees_members_of_two_revisions_under_recreate(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With a controller that replaces one after another and does not ask what is there."""
+    from holdfast.controllers.statefulset import controller, decide
+
+    async def careless(*_: object) -> None:
+        return
+
+    def first(self: decide._Members) -> None:
+        old = [pod for pod in self.pods.values() if objects.revision_of(pod) != self.seen.update]
+        self.plan.intents += [decide.DeleteMember(pod, "one by one") for pod in old[:1]]
+
+    monkeypatch.setattr(decide._Members, "_clear", lambda _self: False)
+    monkeypatch.setattr(decide._Members, "_update", first)
+    monkeypatch.setattr(controller.StatefulSetController, "_confirm_alone", careless)
+    result = run(Case("recreate"))
+    assert any("of another revision" in text for text in result.violations), result.violations
 
 
 def _careless(self: object) -> bool:
