@@ -7,7 +7,9 @@ mind, a time has come. Each intent runs at most once at a time; nothing here blo
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import dataclasses
+import errno
 import logging
 import os
 from collections.abc import Coroutine
@@ -36,7 +38,7 @@ from holdfast.node.runtimes.api import InstanceState
 log = logging.getLogger("holdfast.node.pods")
 
 RETRY_SECONDS = 1.0
-PATIENCE_SECONDS = 0.1
+PATIENCE_SECONDS = 0.5
 """A step of the start or the end that takes less is not worth a report: the next one says more."""
 LOST_GRACE = 2
 """Seconds for a container whose volume no longer works: there is nothing left that it could save."""
@@ -62,18 +64,25 @@ class PodWorker(PodState):
         self._announced: set[tuple[str, int]] = set()
         self._wanted_status: Obj = {}
         self._refused_status: Obj | None = None
+        self._asked: tuple[Obj, Obj, Obj | None, bool] = ({}, {}, None, False)
+        """Whether which status of which form of the pod is reported, as ``_is_reported`` said last."""
         self._waiting_since: dict[str, float] = {}
         self._killer = Killer(self)
         self._starter = Starter(self)
         self._probing = Probing(self)
-        self._remember()
+        self._is_kept = False
+        with contextlib.suppress(OSError):  # a full disk: nothing starts before it is kept
+            self._remember()
 
     def _remember(self) -> None:
-        """The pod on disk: an instance whose pod the API no longer has is ended by what it was."""
+        """The pod on disk: an instance whose pod the API no longer has is ended by what it was. Raises OSError."""
+        if self._is_kept:
+            return
         self.directory.mkdir(parents=True, exist_ok=True)
         temporary = self.directory / "pod.tmp"
         temporary.write_bytes(orjson.dumps(self.pod))
         os.replace(temporary, self.directory / "pod.json")
+        self._is_kept = True
 
     def update(self, pod: Obj) -> None:
         """A newer form of this uid."""
@@ -113,6 +122,9 @@ class PodWorker(PodState):
         if isinstance(error, NotReady):
             self.services.events.event(self.pod, "Warning", error.reason, error.message)
             reason, message = error.reason, error.message
+        elif isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+            reason, message = "OutOfDisk", f"the node's disk has no room ({error}); the pod starts when there is some"
+            self.services.events.event(self.pod, "Warning", reason, message)
         else:
             reason, message = "NodeError", str(error)
             log.warning("pod %s: %s", model.full_name(self.pod), error)
@@ -314,6 +326,7 @@ class PodWorker(PodState):
         self.setup_failure, self._setup_failures = None, 0
 
     async def _prepare(self) -> None:
+        self._remember()
         try:
             self.volumes = dict(await self.services.volumes.prepare(self.pod))
         except VolumesLost as error:
@@ -379,8 +392,11 @@ class PodWorker(PodState):
             privileged.remove_tree(directory)
 
     def _is_reported(self) -> bool:
-        wanted = self._wanted_status
-        return bool(wanted) and (wanted == self._refused_status or not differs(wanted, self.pod.get("status") or {}))
+        wanted, asked = self._wanted_status, self._asked
+        if wanted is not asked[0] or self.pod is not asked[1] or self._refused_status is not asked[2]:
+            told = bool(wanted) and (wanted == self._refused_status or not differs(wanted, self.pod.get("status") or {}))
+            asked = self._asked = (wanted, self.pod, self._refused_status, told)
+        return asked[3]
 
     async def _report(self) -> None:
         status = self._wanted_status
