@@ -104,9 +104,12 @@ class PodWorker(PodState):
         self.stopping = True
         self.wake()
 
-    def lost(self) -> None:
-        """A volume of the pod has stopped to work."""
+    def lost(self, why: str) -> None:
+        """A volume of the pod has stopped to work: whatever runs still has the old mount, and no use of it."""
         self.volumes_ready = False
+        for id, state in self.instances().items():
+            if state.phase == "running":
+                self.kill_orders[id] = KillOrder(f"Container {state.container} has lost a volume: {why}", LOST_GRACE)
         self.wake()
 
     def hooked(self, id: str) -> None:
@@ -327,9 +330,7 @@ class PodWorker(PodState):
         try:
             self.volumes = dict(await self.services.volumes.prepare(self.pod))
         except VolumesLost as error:
-            for id, state in self.instances().items():
-                if state.phase == "running":
-                    self.kill_orders[id] = KillOrder(f"Container {state.container} has lost a volume: {error.message}", LOST_GRACE)
+            self.lost(error.message)
             raise
         self.volumes_ready = True
         self._settled()
