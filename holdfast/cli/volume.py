@@ -149,7 +149,11 @@ def restore(settings: Settings, name: str, claim: str) -> None:
             text = f"nobody knew the PersistentVolume of {item.handle} when it was removed"
             raise UserError(f"{text}: its data lies in {shelf.trash.kept(item.handle)}")
         volume = _anew(_record(item), claim)
-        _refuse_taken(kube, volume)
+        try:
+            _refuse_taken(kube, volume)
+        except OSError as error:
+            text = f"the API at {kube.server} does not answer ({error.strerror or error}), and restoring needs it"
+            raise UserError(f"{text}: holdfast up --data {settings.data}") from error
         with trashes.lock(settings.data / "volumes"):
             shelf.admit(item)
             shelf.trash.take_back(item.handle)
