@@ -163,10 +163,14 @@ class JobController:
 
     async def _untrack(self, key: str, pod: Obj, revision: str = "") -> bool:
         """Whether the pod is still there. ``revision``: only if it still is of that."""
-        patch: Obj = {"metadata": {"uid": meta.uid(pod), **objects.WITHOUT_FINALIZER} | ({"resourceVersion": revision} if revision else {})}
+        metadata: Obj = {"uid": meta.uid(pod), **objects.WITHOUT_FINALIZER}
+        if revision:
+            metadata["resourceVersion"] = revision
         there = True
         try:
-            answer = await self._client.patch(PODS, meta.name(pod), meta.namespace(pod), patch, content_type=STRATEGIC_PATCH)
+            answer = await self._client.patch(
+                PODS, meta.name(pod), meta.namespace(pod), {"metadata": metadata}, content_type=STRATEGIC_PATCH
+            )
             self._writes.wrote(key, answer)
         except ApiError as error:
             if error.code != 404:
