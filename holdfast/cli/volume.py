@@ -149,8 +149,14 @@ def restore(settings: Settings, name: str, claim: str) -> None:
             text = f"nobody knew the PersistentVolume of {item.handle} when it was removed"
             raise UserError(f"{text}: its data lies in {shelf.trash.kept(item.handle)}")
         volume = _anew(_record(item), claim)
-        if not _is_restored(kube, item, volume):
-            _refuse_taken(kube, volume)
+        try:
+            whole = _is_restored(kube, item, volume)
+            if not whole:
+                _refuse_taken(kube, volume)
+        except OSError as error:
+            text = f"the API at {kube.server} does not answer ({error.strerror or error}), and restoring needs it"
+            raise UserError(f"{text}: holdfast up --data {settings.data}") from error
+        if not whole:
             with trashes.lock(settings.data / "volumes"):
                 shelf.admit(item)
                 shelf.trash.take_back(item.handle)
