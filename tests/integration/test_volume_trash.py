@@ -58,7 +58,12 @@ def test_a_stateful_set_deleted_with_its_claims_comes_back_with_its_data(system:
     told = volume(system, "list", "--trash")
     assert "default/www-kept-0" in told
     assert "300Mi" in told
+    entry = system.data / "volumes" / "pool" / ".trash" / f"{names[0]}.json"
+    kept = entry.read_text()
     assert f"restored {names[0]}: the next claim default/www-kept-0 gets it" in volume(system, "restore", names[0])
+    entry.write_text(kept)  # as if it had been cut off before its last act
+    assert "half restored" in volume(system, "list", "--trash")
+    assert f"restored {names[0]}" in volume(system, "restore", names[0])
     assert f"restored {names[1]}" in volume(system, "restore", "default/www-kept-1")
     assert "default/www-kept" not in volume(system, "list", "--trash")
     system.create(stateful("cat /v/f; sleep 3600"))

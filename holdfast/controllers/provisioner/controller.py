@@ -8,7 +8,6 @@ the volume (P-4); in whatever order claim and volume were deleted (KEP-2644).
 from __future__ import annotations
 
 import asyncio
-import base64
 import json
 from collections.abc import Callable
 from dataclasses import replace
@@ -115,7 +114,7 @@ class Provisioner:
         found = await self._live(SECRETS, secret[1], secret[0])
         if found is None:
             raise VolumeError(f'secret "{secret[0]}/{secret[1]}" not found: {self._engine.name} reaches its storage with it')
-        return {key: base64.b64decode(value).decode() for key, value in (found.get("data") or {}).items()}
+        return sources.secret_data(found)
 
     async def _live(self, resource: Resource, name: str, namespace: str = "") -> Obj | None:
         try:

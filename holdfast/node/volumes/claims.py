@@ -7,7 +7,6 @@ kept in a file before anything is mounted, so that a node that was killed knows 
 from __future__ import annotations
 
 import asyncio
-import base64
 import hashlib
 import json
 import os
@@ -177,7 +176,7 @@ class ClaimVolumes:
             secret = await self._get(SECRETS.plural, name, namespace)
             if secret is None:
                 raise VolumeError(f'secret "{namespace}/{name}" not found: it holds what {found.driver} needs to mount the volume')
-            secrets = {key: base64.b64decode(value).decode() for key, value in (secret.get("data") or {}).items()}
+            secrets = sources.secret_data(secret)
         return Source(found.handle, {**found.attributes, **await self._servers(found)}, secrets)
 
     async def _servers(self, found: sources.Backend) -> dict[str, str]:
