@@ -121,14 +121,14 @@ class TruthStore(MemoryStore):
     def __init__(self, base: MemoryStore) -> None:
         super().__init__()
         self.take(base)
-        self.told: Callable[[Change], None] = lambda _change: None
+        self.told: Callable[[Change, Record | None], None] = lambda _change, _previous: None
 
     def live(self) -> Mapping[str, Record]:
         return self._live
 
     def _commit(self, change: Change, previous: Record | None) -> int:
         revision = super()._commit(change, previous)
-        self.told(change)
+        self.told(change, previous)
         return revision
 
 

@@ -14,9 +14,8 @@ from itertools import islice
 
 import pytest
 
-from holdfast.lab.explore import Case, Result, Summary, calm, explore, plans, run, show
+from holdfast.lab.explore import STORIES, Case, Result, Summary, calm, explore, plans, run, show
 from holdfast.lab.faults import CRASHES, REFUSALS, SERVER, Fault
-from holdfast.lab.stories import STORIES
 
 PLANS = int(os.environ.get("LAB_PLANS", "900"))
 SEEDS = int(os.environ.get("LAB_SEEDS", "500"))

@@ -20,6 +20,7 @@ from holdfast.controllers.statefulset import decide as plans
 from holdfast.controllers.statefulset.decide import Plan, Seen, decide
 from holdfast.kinds.kind import Obj
 from holdfast.kinds.resources import CONTROLLERREVISIONS, PERSISTENTVOLUMECLAIMS, PODS, STATEFULSETS
+from holdfast.lib.clock import parse_rfc3339, rfc3339
 from holdfast.machinery import meta, selectors
 from holdfast.machinery.errors import ApiError
 
@@ -45,6 +46,8 @@ class StatefulSetController:
         self._written: dict[str, int] = {}
         self._deleted: dict[str, set[str]] = {}
         self._told: dict[str, tuple[str, ...]] = {}
+        self._ahead: dict[str, tuple[str, float]] = {}
+        """Uid of each pod that became Ready at a time which our clock has yet to reach: that time, and when we first saw it."""
         for informer in (self._pods, self._revisions):
             informer.add_index(OWNER, _owner_of)
         self._sets.on_change(lambda old, new: self._enqueue(new or old))
@@ -97,7 +100,7 @@ class StatefulSetController:
         if not self._caught_up(key):
             self.reconciler.queue.add_after(key, 1.0)  # the event of our own write will wake it sooner
             return
-        pods = await self._claimed_pods(owner)
+        pods = [self._dated(pod) for pod in await self._claimed_pods(owner)]
         history = await self._history(owner)
         update, collisions = await self._update_revision(owner, history)
         history = {meta.name(r): r for r in [*history.values(), update]}
@@ -116,6 +119,21 @@ class StatefulSetController:
             await self._client.delete(CONTROLLERREVISIONS, meta.name(old), namespace, uid=meta.uid(old))
         if plan.again_after:
             self.reconciler.queue.add_after(key, plan.again_after)
+
+    def _dated(self, pod: Obj) -> Obj:
+        """A node whose clock is ahead of ours, or ours set back, must not cost a member the difference: it is Ready since we see it so."""
+        ready, moment, now = meta.condition(pod, "Ready") or {}, asyncio.get_running_loop().time(), self._now()
+        stamp = ready.get("lastTransitionTime") or ""
+        if ready.get("status") != "True" or not stamp or (parse_rfc3339(stamp) <= now and meta.uid(pod) not in self._ahead):
+            self._ahead.pop(meta.uid(pod), None)
+            return pod
+        known = self._ahead.get(meta.uid(pod))
+        if known is None or known[0] != stamp:
+            known = self._ahead[meta.uid(pod)] = (stamp, moment)
+        since = min(parse_rfc3339(stamp), now - (moment - known[1]))
+        status = pod["status"]
+        others = [c for c in status["conditions"] if c["type"] != "Ready"]
+        return {**pod, "status": {**status, "conditions": [*others, {**ready, "lastTransitionTime": rfc3339(since)}]}}
 
     def _caught_up(self, key: str) -> bool:
         """Whether the picture shows every pod write we made for this set."""
@@ -147,9 +165,9 @@ class StatefulSetController:
                 await self._create_pod(key, owner, pod)
             case plans.CreateClaims(pod, claims):
                 await self._create_claims(owner, pod, claims)
-            case plans.DeleteMember(pod, why, after):
+            case plans.DeleteMember(pod, why, after, as_seen):
                 await self._confirm(owner, after)
-                await self._delete_pod(key, owner, pod, why)
+                await self._delete_pod(key, owner, pod, why, pod["metadata"]["resourceVersion"] if as_seen else "")
             case plans.RepairMember(pod, patch):
                 answer = await self._client.patch(PODS, meta.name(pod), meta.namespace(pod), patch)
                 self._wrote(key, answer)
@@ -163,7 +181,7 @@ class StatefulSetController:
         """The member a step rests on is well by a live read too: the picture may be late, and order is a promise (SCEN-18)."""
         if member is None:
             return
-        live = await self._client.get(PODS, meta.name(member), meta.namespace(member))
+        live = self._dated(await self._client.get(PODS, meta.name(member), meta.namespace(member)))
         if meta.uid(live) != meta.uid(member) or not objects.is_healthy(owner, live, self._now()):
             raise ApiError(409, "Conflict", f"{meta.name(member)} is not what it was: nothing is done until that is seen")
 
@@ -193,11 +211,11 @@ class StatefulSetController:
             raise
         self._recorder.event(owner, "Normal", "SuccessfulCreate", f"{what} successful")
 
-    async def _delete_pod(self, key: str, owner: Obj, pod: Obj, why: str) -> None:
+    async def _delete_pod(self, key: str, owner: Obj, pod: Obj, why: str, revision: str) -> None:
         what = f"delete Pod {meta.name(pod)} in StatefulSet {meta.name(owner)}"
         log.info("%s: %s", what, why)
         try:
-            await self._client.delete(PODS, meta.name(pod), meta.namespace(pod), uid=meta.uid(pod))
+            await self._client.delete(PODS, meta.name(pod), meta.namespace(pod), uid=meta.uid(pod), resource_version=revision)
         except ApiError as error:
             if error.code in (404, 409):
                 return  # it is gone, or another one has its name: the event of that brings us back
@@ -314,6 +332,8 @@ class StatefulSetController:
             taken = await self._client.get(CONTROLLERREVISIONS, meta.name(wanted), meta.namespace(owner))
             if revisions.equal(taken, wanted) and meta.is_controlled_by(taken, owner):
                 return taken, collisions
+            if revisions.equal(taken, wanted) and meta.controller_of(taken) is None:
+                return await self._adopt(CONTROLLERREVISIONS, taken, owner), collisions  # the picture has not shown it yet
             collisions += 1
 
 

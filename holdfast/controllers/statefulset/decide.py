@@ -33,11 +33,12 @@ class CreateClaims:
 
 @dataclass(frozen=True)
 class DeleteMember:
-    """``after`` as in ``CreateMember``."""
+    """``after`` as in ``CreateMember``. ``as_seen``: only if nothing about the pod has changed since."""
 
     pod: Obj
     why: str
     after: Obj | None = None
+    as_seen: bool = False
 
 
 @dataclass(frozen=True)
@@ -214,7 +215,7 @@ class _Members:
             return self._wait(waits.not_ready(pod))
         never = objects.never_ready(pod)
         if self.options.unstick and (never or revision == self.options.rolled_back_from):
-            self.plan.intents.append(DeleteMember(pod, "it is of an older revision and never became Ready"))
+            self.plan.intents.append(DeleteMember(pod, "it is of an older revision and never became Ready", as_seen=True))
             return self._wait(waits.replacing(pod, wanted))
         return self._wait(waits.stuck(pod) if never and objects.in_trouble(pod) else waits.not_ready(pod))
 

@@ -6,7 +6,6 @@ The controller finds the same, but adopts, releases, numbers and creates on its 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
 
 from holdfast.controllers.statefulset import conditions, objects, revisions
 from holdfast.controllers.statefulset.decide import Seen
@@ -43,17 +42,10 @@ def _update_revision(owner: Obj, history: dict[str, Obj]) -> tuple[Obj, int]:
     ordered = revisions.in_order([*history.values()])
     newest = ordered[-1]["revision"] if ordered else 0
     wanted = revisions.build(owner, newest + 1, collisions)
-    same = [r for r in ordered if _without_nulls(r["data"]) == _without_nulls(wanted["data"])]
+    same = [r for r in ordered if revisions.equal(r, wanted)]
     if same:
         return same[-1], collisions
     while meta.name(wanted) in history:
         collisions += 1
         wanted = revisions.build(owner, newest + 1, collisions)
     return wanted, collisions
-
-
-def _without_nulls(value: Any) -> Any:
-    """Older servers recorded ``creationTimestamp: null``."""
-    if isinstance(value, dict):
-        return {key: _without_nulls(inner) for key, inner in value.items() if inner is not None}
-    return [_without_nulls(inner) for inner in value] if isinstance(value, list) else value

@@ -68,7 +68,14 @@ def in_order(revisions: list[Obj]) -> list[Obj]:
 
 
 def equal(one: Obj, other: Obj) -> bool:
-    return bool(one["data"] == other["data"])
+    """Whether both remember the same template. Null and absent are one: older releases wrote ``creationTimestamp: null``."""
+    return bool(one["data"] == other["data"] or _without_nulls(one["data"]) == _without_nulls(other["data"]))
+
+
+def _without_nulls(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _without_nulls(inner) for key, inner in value.items() if inner is not None}
+    return [_without_nulls(inner) for inner in value] if isinstance(value, list) else value
 
 
 def surplus(revisions: list[Obj], live: set[str], limit: int) -> list[Obj]:
