@@ -7,10 +7,10 @@ frees an identity early: such uids are ``vouched`` for.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import orjson
 
@@ -47,12 +47,22 @@ UNDER: ContextVar[Condition | None] = ContextVar("UNDER", default=None)
 """The condition of the request that is being served."""
 
 
-class Judge:
-    """``live``: the records of the store; ``machines``: by name."""
+class Truth(Protocol):
+    """The store, as the judge looks into it."""
 
-    def __init__(self, loop: SeededLoop, live: Callable[[], Mapping[str, Record]], machines: Mapping[str, Machine]) -> None:
+    def live(self) -> Mapping[str, Record]: ...
+
+    def below(self, prefix: str) -> list[Record]: ...
+
+
+class Judge:
+    """``truth``: what is in the store; ``machines``: by name. What it shows of objects is shared: never change it."""
+
+    def __init__(self, loop: SeededLoop, truth: Truth, machines: Mapping[str, Machine]) -> None:
         self._loop = loop
-        self._live = live
+        self._truth = truth
+        self._shown: dict[int, Obj] = {}
+        """Objects by the revision of their last write."""
         self._machines = machines
         self.violations: list[str] = []
         self.vouched: set[str] = set()
@@ -92,16 +102,17 @@ class Judge:
     # The store
 
     def objects(self, prefix: str) -> list[Obj]:
-        return [self._decoded(record) for key, record in self._live().items() if key.startswith(prefix)]
+        return [self._decoded(record) for record in self._truth.below(prefix)]
 
     def object(self, key: str) -> Obj | None:
-        record = self._live().get(key)
+        record = self._truth.live().get(key)
         return self._decoded(record) if record else None
 
-    @staticmethod
-    def _decoded(record: Record) -> Obj:
-        found: Obj = orjson.loads(record.value)
-        found["metadata"]["resourceVersion"] = str(record.revision)
+    def _decoded(self, record: Record) -> Obj:
+        found = self._shown.get(record.revision)
+        if found is None:
+            found = self._shown[record.revision] = orjson.loads(record.value)
+            found["metadata"]["resourceVersion"] = str(record.revision)
         return found
 
     def committed(self, change: Change, previous: Record | None) -> None:
@@ -312,7 +323,7 @@ class Judge:
         ):
             return  # it will be refused
         owners = found["metadata"].get("ownerReferences") or []
-        living = {meta.uid(self._decoded(record)): self._decoded(record) for record in self._live().values()}
+        living = {meta.uid(self._decoded(record)): self._decoded(record) for record in self._truth.live().values()}
         alive = [living[r["uid"]] for r in owners if r["uid"] in living]
         if not owners or any("foregroundDeletion" not in (o["metadata"].get("finalizers") or []) for o in alive):
             owner = meta.name(alive[0]) if alive else "nobody"

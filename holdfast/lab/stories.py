@@ -175,7 +175,8 @@ class Stage:
                 if pod is not None and theirs and self.judge.is_ready(pod):
                     self._untrue.pop(number, None)
                 elif now - self._untrue.setdefault(number, now) > RECORD_LIFE:
-                    self.judge.says("P-18", f"web-{number} is found at {address} for {RECORD_LIFE:.0f} s and more, and is not Ready there")
+                    text = f"web-{number} is found at {address} for more than {RECORD_LIFE:.0f} s, and is not Ready there"
+                    self.judge.says("P-18", text)
                     self._untrue[number] = float("inf")
 
     async def end(self) -> None:
@@ -274,7 +275,8 @@ def _unlike_history(world: World, owner: Obj) -> str:
     numbers = sorted(r["revision"] for r in mine)
     newest = [meta.name(r) for r in mine if r["revision"] == numbers[-1]]
     update = (owner.get("status") or {}).get("updateRevision")
-    return "" if newest == [update] and len({*numbers}) == len(numbers) else f"revisions {numbers}: {newest} is newest, {update} in force"
+    right = newest == [update] and len({*numbers}) == len(numbers)
+    return "" if right else f"revisions {numbers}: {newest} is newest, {update} in force"
 
 
 def addresses(world: World, name: str) -> list[str]:

@@ -53,8 +53,10 @@ class Wire(Protocol):
     loop: SeededLoop
     faults: Faults
     judge: Judge
-    store: MemoryStore
     registry: Registry
+
+    @property
+    def store(self) -> MemoryStore: ...
 
     def reaches(self, process: str, *, reply: bool = False) -> bool:
         """Whether requests of a process arrive now (or replies come back)."""

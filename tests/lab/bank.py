@@ -14,7 +14,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -69,9 +69,8 @@ def planted(bug: Bug) -> Iterator[Path]:
     with tempfile.TemporaryDirectory(prefix="holdfast-bug-") as scratch:
         shutil.copytree(ROOT / "holdfast", Path(scratch) / "holdfast", ignore=shutil.ignore_patterns("__pycache__"))
         command = ["git", "apply", "--whitespace=nowarn", "-"]
-        outcome = subprocess.run(
-            command, cwd=scratch, input=bug.patch, text=True, capture_output=True, env={**os.environ, "GIT_CEILING_DIRECTORIES": scratch}
-        )
+        alone = {**os.environ, "GIT_CEILING_DIRECTORIES": scratch}
+        outcome = subprocess.run(command, cwd=scratch, input=bug.patch, text=True, capture_output=True, env=alone)
         if outcome.returncode:
             raise StaleBugError(f"{bug.path.name} does not fit the code any more, make it anew: {outcome.stderr.strip()}")
         yield Path(scratch)
@@ -108,13 +107,14 @@ def main() -> int:
     given = parser.parse_args()
     chosen = [bug for bug in bugs() if not given.names or bug.name in given.names]
 
-    def search(bug: Bug) -> Found | None:
+    def search(bug: Bug) -> tuple[Bug, Found | None]:
         with planted(bug) as tree:
-            return explore(tree, "--hunt", str(given.worlds))
+            return bug, explore(tree, "--hunt", str(given.worlds))
 
     missed = 0
     with ThreadPoolExecutor(given.jobs) as pool:
-        for bug, found in zip(chosen, pool.map(search, chosen), strict=True):
+        for done in as_completed({pool.submit(search, bug): bug for bug in chosen}):
+            bug, found = done.result()
             missed += found is None
             print(f"{bug.name:10} {found.case if found else 'NOT NOTICED'}: {found.says if found else bug.what}", flush=True)
             if found is not None:

@@ -44,6 +44,8 @@ class StatefulSetController:
         watched = (self._sets, self._pods, self._claims, self._revisions)
         self.reconciler = Reconciler("statefulset", watched, self._sync)
         self._written: dict[str, int] = {}
+        self._recorded: dict[str, int] = {}
+        """Revision of our last write of a set's pods, and of its history."""
         self._deleted: dict[str, set[str]] = {}
         self._told: dict[str, tuple[str, ...]] = {}
         self._ahead: dict[str, tuple[str, float]] = {}
@@ -94,6 +96,7 @@ class StatefulSetController:
         owner = self._sets.get(name, namespace)
         if owner is None:
             self._written.pop(key, None)
+            self._recorded.pop(key, None)
             self._deleted.pop(key, None)
             self._told.pop(key, None)
             return
@@ -121,7 +124,7 @@ class StatefulSetController:
             self.reconciler.queue.add_after(key, plan.again_after)
 
     def _dated(self, pod: Obj) -> Obj:
-        """A node whose clock is ahead of ours, or ours set back, must not cost a member the difference: it is Ready since we see it so."""
+        """A node's clock ahead of ours, or ours set back, must not cost a member the difference: it is Ready since we see it so."""
         ready, moment, now = meta.condition(pod, "Ready") or {}, asyncio.get_running_loop().time(), self._now()
         stamp = ready.get("lastTransitionTime") or ""
         if ready.get("status") != "True" or not stamp or (parse_rfc3339(stamp) <= now and meta.uid(pod) not in self._ahead):
@@ -136,8 +139,10 @@ class StatefulSetController:
         return {**pod, "status": {**status, "conditions": [*others, {**ready, "lastTransitionTime": rfc3339(since)}]}}
 
     def _caught_up(self, key: str) -> bool:
-        """Whether the picture shows every pod write we made for this set."""
+        """Whether the picture shows every write of pods and revisions we made for this set."""
         if int(self._pods.revision or 0) < self._written.get(key, 0):
+            return False
+        if int(self._revisions.revision or 0) < self._recorded.get(key, 0):
             return False
         gone = self._deleted.get(key, set())
         if gone:
@@ -309,6 +314,11 @@ class StatefulSetController:
                 found[meta.name(revision)] = revision
         return found
 
+    def _kept(self, owner: Obj, revision: Obj) -> Obj:
+        """Until the picture shows it, the next template would get its number too."""
+        self._recorded[meta.key(owner)] = meta.revision(revision)
+        return revision
+
     async def _update_revision(self, owner: Obj, history: dict[str, Obj]) -> tuple[Obj, int]:
         """The revision of the present template: found, renumbered (a rollback), or created."""
         collisions = int((owner.get("status") or {}).get("collisionCount") or 0)
@@ -323,9 +333,10 @@ class StatefulSetController:
                 return (same[-1] if same else wanted), collisions  # it makes nothing any more
             if same:
                 patch = {"revision": newest + 1}
-                return await self._client.patch(CONTROLLERREVISIONS, meta.name(same[-1]), meta.namespace(owner), patch), collisions
+                renumbered = await self._client.patch(CONTROLLERREVISIONS, meta.name(same[-1]), meta.namespace(owner), patch)
+                return self._kept(owner, renumbered), collisions
             try:
-                return await self._client.create(CONTROLLERREVISIONS, wanted, meta.namespace(owner)), collisions
+                return self._kept(owner, await self._client.create(CONTROLLERREVISIONS, wanted, meta.namespace(owner))), collisions
             except ApiError as error:
                 if error.reason != "AlreadyExists":
                     raise

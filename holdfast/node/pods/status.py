@@ -27,11 +27,13 @@ def differs(wanted: Obj, held: Obj) -> bool:
 
 def _same(a: object, b: object) -> bool:
     """Equal, where null, an absent field and an empty text or mapping mean the same."""
+    if a == b:
+        return True
     if isinstance(a, dict) and isinstance(b, dict):
         return all(_same(a.get(key), b.get(key)) for key in {*a, *b} if key in a or key in ("state", "lastState", "waiting"))
     if isinstance(a, list) and isinstance(b, list):
         return len(a) == len(b) and all(_same(x, y) for x, y in zip(a, b, strict=True))
-    return a == b or (a in (None, "", {}, []) and b in (None, "", {}, []))
+    return a in (None, "", {}, []) and b in (None, "", {}, [])
 
 
 def make_patch(pod: Obj, status: Obj) -> Obj:
