@@ -21,6 +21,8 @@ PROGRESSED = "holdfast.dev/Progressed"
 COMPLETE = "holdfast.dev/Complete"
 EXCEEDED = "ProgressDeadlineExceeded"
 DONE = "Complete"
+RECREATING, RECREATED = "RecreateInProgress", "RecreateComplete"
+"""Upstream's reasons under Recreate (KEP-3541): from the first deletion until all members are there again, and from then on."""
 _OURS = ("Available", "Progressing", "Stalled", PROGRESSED, COMPLETE)
 _LEFT = re.compile(r"(\d+) ")
 
@@ -35,6 +37,8 @@ class Situation:
     waits: list[Wait]
     options: Options
     now: float
+    clearing: bool = False
+    """Under Recreate: members of an older revision are still there."""
 
     @property
     def since(self) -> str:
@@ -89,7 +93,8 @@ def last_complete(owner: Obj, situation: Situation | None = None) -> str:
         return str(kept.get("message") or "")
     progressing = meta.condition(owner, "Progressing") or {}
     # The set opts in together with a new template: what it was complete with a moment ago is in the status still.
-    return str(before.get("updateRevision") or "") if progressing.get("reason") == DONE and whole(owner, before, 0) else ""
+    complete = progressing.get("reason") in (DONE, RECREATED) and whole(owner, before, 0)
+    return str(before.get("updateRevision") or "") if complete else ""
 
 
 def whole(owner: Obj, counts: Obj, left: int) -> bool:
@@ -134,8 +139,21 @@ def _progressing(situation: Situation) -> Obj:
     if not situation.left:
         updated, there = counts.get("updatedReplicas") or 0, counts.get("replicas") or 0
         text = f"All {there} members are available, {updated} of them of revision {counts.get('updateRevision')}"
-        return _entry("Progressing", True, DONE, text)
-    return _entry("Progressing", situation.overdue_in > 0, "Reconciling" if situation.overdue_in else EXCEEDED, _first(situation))
+        return _entry("Progressing", True, RECREATED if _recreates(situation) else DONE, text)
+    if not situation.overdue_in:
+        return _entry("Progressing", False, EXCEEDED, _first(situation))
+    return _entry("Progressing", True, RECREATING if _recreates(situation) else "Reconciling", _first(situation))
+
+
+def _recreates(situation: Situation) -> bool:
+    """Whether a replacement of all members is going on, or was what came to its end last."""
+    owner, counts = situation.owner, situation.counts
+    if (owner["spec"].get("updateStrategy") or {}).get("type") != "Recreate":
+        return False
+    told = (meta.condition(owner, "Progressing") or {}).get("reason")
+    before = (owner.get("status") or {}).get("currentRevision")
+    changes = counts.get("currentRevision") != counts.get("updateRevision") or before not in (None, "", counts.get("updateRevision"))
+    return situation.clearing or changes or told == RECREATING or (told == RECREATED and not situation.left)
 
 
 def _stalled(situation: Situation) -> Obj:

@@ -115,6 +115,10 @@ class StatefulSetController:
         plan = decide(seen, self._now())
         self._tell_mistakes(owner)
         fresh = await self._write_status(owner, plan.status)
+        if plan.recreating:
+            self._recorder.event(owner, "Normal", "RecreateStarted", "Deleting all pods for Recreate update")
+        if plan.alone:
+            await self._confirm_alone(owner, meta.name(update))
         await self._act(key, fresh, plan)
         live = {meta.name(current), meta.name(update), complete, *map(objects.revision_of, pods)}
         limit = int(owner["spec"].get("revisionHistoryLimit", 10))
@@ -189,6 +193,14 @@ class StatefulSetController:
         live = self._dated(await self._client.get(PODS, meta.name(member), meta.namespace(member)))
         if meta.uid(live) != meta.uid(member) or not objects.is_healthy(owner, live, self._now()):
             raise ApiError(409, "Conflict", f"{meta.name(member)} is not what it was: nothing is done until that is seen")
+
+    async def _confirm_alone(self, owner: Obj, revision: str) -> None:
+        """No pod of another revision is there, by a live read: that the picture shows none proves nothing."""
+        others = f"{objects.REVISION},{objects.REVISION}!={revision}"
+        found = await self._client.list(PODS, meta.namespace(owner), labels=others, metadata_only=True)
+        left = [meta.name(pod) for pod in found["items"] if meta.is_controlled_by(pod, owner)]
+        if left:
+            raise ApiError(409, "Conflict", f"{', '.join(left)} of an older revision is there: nothing is created before that is gone")
 
     async def _create_claims(self, owner: Obj, pod: Obj, claims: list[Obj]) -> None:
         for claim in claims:
@@ -326,14 +338,14 @@ class StatefulSetController:
         newest = ordered[-1]["revision"] if ordered else 0
         while True:
             wanted = revisions.build(owner, newest + 1, collisions)
-            same = [r for r in ordered if revisions.equal(r, wanted)]
-            if same and same[-1] is ordered[-1]:
-                return same[-1], collisions
+            same = revisions.find(ordered, wanted)
+            if same is not None and same is ordered[-1]:
+                return same, collisions
             if meta.is_terminating(owner):
-                return (same[-1] if same else wanted), collisions  # it makes nothing any more
-            if same:
+                return same or wanted, collisions  # it makes nothing any more
+            if same is not None:
                 patch = {"revision": newest + 1}
-                renumbered = await self._client.patch(CONTROLLERREVISIONS, meta.name(same[-1]), meta.namespace(owner), patch)
+                renumbered = await self._client.patch(CONTROLLERREVISIONS, meta.name(same), meta.namespace(owner), patch)
                 return self._kept(owner, renumbered), collisions
             try:
                 return self._kept(owner, await self._client.create(CONTROLLERREVISIONS, wanted, meta.namespace(owner))), collisions
@@ -355,8 +367,11 @@ def _owner_of(obj: Obj) -> list[str]:
 
 
 def _batches(owner: Obj, intents: Sequence[plans.Intent]) -> Iterator[Sequence[plans.Intent]]:
-    """What is carried out side by side: under Parallel the same for ever more members, so that what fails for all fails for few."""
-    if owner["spec"].get("podManagementPolicy") != "Parallel":
+    """What is carried out side by side: under Parallel, and to clear the way for Recreate, the same for ever more members, so
+    that what fails for all fails for few.
+    """
+    spec = owner["spec"]
+    if spec.get("podManagementPolicy") != "Parallel" and (spec.get("updateStrategy") or {}).get("type") != "Recreate":
         yield from ([intent] for intent in intents)
         return
     for _, same in itertools.groupby(intents, type):

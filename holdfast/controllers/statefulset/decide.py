@@ -1,7 +1,8 @@
 """The algorithm (upstream's updateStatefulSet, in its order): what to write next for one set. Pure.
 
 Create and repair ascending, scale down descending, update descending; scaling goes before updating.
-OrderedReady stops at the first member that is not as it should be; Parallel does not wait.
+OrderedReady stops at the first member that is not as it should be; Parallel does not wait. Under Recreate all of an
+older revision go first, at once, and nothing else is done until the last of them is gone.
 """
 
 from __future__ import annotations
@@ -90,6 +91,10 @@ class Seen:
 class Plan:
     intents: list[Intent] = field(default_factory=list)
     status: Obj = field(default_factory=dict)
+    recreating: bool = False
+    """All members of an older revision are being deleted, for Recreate."""
+    alone: bool = False
+    """What is created must have no pod of another revision beside it, by a live read: Recreate promises that."""
     waits: list[Wait] = field(default_factory=list)
     """What it waits for, as far as this pass saw; the first is what holds it up."""
     again_after: float = 0.0
@@ -126,19 +131,24 @@ class _Members:
         self.options = options.of(owner)
         self.ordered = spec.get("podManagementPolicy") != "Parallel"
         self.strategy = spec.get("updateStrategy") or {}
+        self.kind = self.strategy.get("type", "RollingUpdate")
+        self.clearing = False
         by_ordinal = {objects.ordinal(pod): pod for pod in seen.pods}
         self.wanted = [(number, by_ordinal.get(number)) for number in self.range]
         condemned = [(number, pod) for number, pod in by_ordinal.items() if number >= 0 and number not in self.range]
         self.condemned = sorted(condemned, key=lambda pair: -pair[0])
 
     def walk(self) -> None:
+        if self.kind == "Recreate" and self._clear():
+            return
         if self._create_and_repair() and self._scale_down():
             self._update()
+        self.plan.alone = self.kind == "Recreate" and any(isinstance(intent, CreateMember) for intent in self.plan.intents)
 
     def conclude(self) -> None:
         """The conditions, from all that was seen; and what follows from a deadline that has passed."""
         plan, opted = self.plan, self.options
-        situation = conditions.Situation(self.owner, plan.status, self._left(), plan.waits, opted, self.now)
+        situation = conditions.Situation(self.owner, plan.status, self._left(), plan.waits, opted, self.now, self.clearing)
         plan.status["conditions"] = conditions.of(situation)
         overdue = situation.overdue_in
         if 0 < overdue < float("inf"):
@@ -150,7 +160,7 @@ class _Members:
 
     def _left(self) -> int:
         """Members that are not yet as they should be, and those that are too many."""
-        on_delete = self.strategy.get("type") == "OnDelete"
+        on_delete = self.kind == "OnDelete"
         partition = int((self.strategy.get("rollingUpdate") or {}).get("partition") or 0)
         well = 0
         for index, (_, pod) in enumerate(self.wanted):
@@ -166,7 +176,7 @@ class _Members:
         """Below the partition (or, without rolling settings, among the current ones) members stay on the old revision."""
         index = number - self.range.start
         rolling = self.strategy.get("rollingUpdate")
-        if self.strategy.get("type") == "OnDelete":
+        if self.kind in ("OnDelete", "Recreate"):
             return self.seen.update
         if rolling is None:
             # Recounted, not the stored status: that still counts a member which vanished since, and the
@@ -174,6 +184,23 @@ class _Members:
             kept = int(self.plan.status.get("currentReplicas") or 0)
             return self.seen.current if index < kept else self.seen.update
         return self.seen.current if index < int(rolling.get("partition") or 0) else self.seen.update
+
+    # Recreate: who is of an old revision, whatever their state
+
+    def _clear(self) -> bool:
+        """Deletes all of them at once, those out of range too; True until the last is gone."""
+        old = [(n, pod) for n, pod in [*self.wanted, *self.condemned] if pod and objects.revision_of(pod) != self.seen.update]
+        for number, pod in old:
+            if meta.is_terminating(pod):
+                self._wait(waits.outdated_going(pod))
+                continue
+            # As ever: first whose claims go with the pod is settled, then the pod goes.
+            self._own_claims(number, pod, condemned=number not in self.range)
+            self.plan.intents.append(DeleteMember(pod, "it is of an older revision, and Recreate replaces all at once"))
+            self._wait(waits.outdated_going(pod))
+            self.plan.recreating = True
+        self.clearing = bool(old)
+        return self.clearing
 
     # 5. ascending: each member there, alive and well
 
@@ -211,7 +238,7 @@ class _Members:
     def _not_ready(self, number: int, pod: Obj) -> bool:
         """Opted in, a member of an older revision that never was Ready is replaced here: the update would never get to it."""
         revision, wanted = objects.revision_of(pod), self._revision_for(number)
-        if not self.ordered or revision == wanted or self.strategy.get("type") == "OnDelete":
+        if not self.ordered or revision == wanted or self.kind == "OnDelete":
             return self._wait(waits.not_ready(pod))
         never = objects.never_ready(pod)
         if self.options.unstick and (never or revision == self.options.rolled_back_from):
@@ -308,7 +335,9 @@ class _Members:
     # 8. descending: who is of an old revision
 
     def _update(self) -> None:
-        if self.strategy.get("type") == "OnDelete":
+        if self.kind == "Recreate":
+            return  # done before anything else
+        if self.kind == "OnDelete":
             self.plan.waits += [waits.on_delete(pod) for _, pod in self.wanted if pod and objects.revision_of(pod) != self.seen.update]
             return
         rolling = self.strategy.get("rollingUpdate") or {}

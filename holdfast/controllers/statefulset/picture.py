@@ -42,9 +42,9 @@ def _update_revision(owner: Obj, history: dict[str, Obj]) -> tuple[Obj, int]:
     ordered = revisions.in_order([*history.values()])
     newest = ordered[-1]["revision"] if ordered else 0
     wanted = revisions.build(owner, newest + 1, collisions)
-    same = [r for r in ordered if revisions.equal(r, wanted)]
-    if same:
-        return same[-1], collisions
+    same = revisions.find(ordered, wanted)
+    if same is not None:
+        return same, collisions
     while meta.name(wanted) in history:
         collisions += 1
         wanted = revisions.build(owner, newest + 1, collisions)

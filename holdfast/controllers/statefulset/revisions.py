@@ -11,8 +11,11 @@ import json
 from typing import Any
 
 from holdfast.kinds.kind import Obj
+from holdfast.kinds.schemas import schema_of
 from holdfast.machinery import meta, names
+from holdfast.machinery.default import apply_defaults
 
+TEMPLATE = "io.k8s.api.core.v1.PodTemplateSpec"
 HASH = "controller.kubernetes.io/hash"
 _ESCAPES = {"<": "\\u003c", ">": "\\u003e", "&": "\\u0026", "\u2028": "\\u2028", "\u2029": "\\u2029"}
 
@@ -68,14 +71,26 @@ def in_order(revisions: list[Obj]) -> list[Obj]:
 
 
 def equal(one: Obj, other: Obj) -> bool:
-    """Whether both remember the same template. Null and absent are one: older releases wrote ``creationTimestamp: null``."""
-    return bool(one["data"] == other["data"] or _without_nulls(one["data"]) == _without_nulls(other["data"]))
+    """Of meaning, not of bytes: another version may write nulls and empty lists, and know fewer defaults (R-48)."""
+    return bool(one["data"] == other["data"] or _meaning(one["data"]) == _meaning(other["data"]))
 
 
-def _without_nulls(value: Any) -> Any:
+def find(ordered: list[Obj], wanted: Obj) -> Obj | None:
+    """The newest of ``ordered`` that is equal to ``wanted``: mostly the newest of all, which costs one look."""
+    return next((revision for revision in reversed(ordered) if equal(revision, wanted)), None)
+
+
+def _meaning(data: Obj) -> Any:
+    template = _said((data.get("spec") or {}).get("template") or {})
+    apply_defaults(schema_of(TEMPLATE), template)
+    return _said({**data, "spec": {**(data.get("spec") or {}), "template": template}})
+
+
+def _said(value: Any) -> Any:
+    """A copy without what says nothing."""
     if isinstance(value, dict):
-        return {key: _without_nulls(inner) for key, inner in value.items() if inner is not None}
-    return [_without_nulls(inner) for inner in value] if isinstance(value, list) else value
+        return {key: _said(inner) for key, inner in value.items() if inner is not None and inner != []}
+    return [_said(inner) for inner in value] if isinstance(value, list) else value
 
 
 def surplus(revisions: list[Obj], live: set[str], limit: int) -> list[Obj]:

@@ -38,9 +38,9 @@ def count(owner: Obj, pods: Iterable[Obj], current: str, update: str, collisions
 
 
 def _complete(owner: Obj, out: Obj) -> None:
-    """A rolling update that has reached every member makes the update revision the current one."""
-    rolling = (owner["spec"].get("updateStrategy") or {}).get("type", "RollingUpdate") == "RollingUpdate"
+    """An update that has reached every member makes the update revision the current one; not under OnDelete, as upstream."""
+    by_itself = (owner["spec"].get("updateStrategy") or {}).get("type") != "OnDelete"
     wanted = objects.replicas(owner)
-    if rolling and out["updatedReplicas"] == out["replicas"] == out["readyReplicas"] == wanted:
+    if by_itself and out["updatedReplicas"] == out["replicas"] == out["readyReplicas"] == wanted:
         out["currentRevision"] = out["updateRevision"]
         out["currentReplicas"] = out["updatedReplicas"]

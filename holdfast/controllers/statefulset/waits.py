@@ -113,6 +113,11 @@ def replacing(pod: Obj, revision: str) -> Wait:
     return Wait(_pod(pod), "Replacing", f"{meta.name(pod)} is being replaced by revision {revision}")
 
 
+def outdated_going(pod: Obj) -> Wait:
+    message = f"{meta.name(pod)}, of an older revision, is going; under Recreate no member is created before all of those are gone"
+    return Wait(_pod(pod), "Recreate", message, _dying_since(pod), _look(pod))
+
+
 def update_blocked(pod: Obj) -> Wait:
     message = f"the update waits: {meta.name(pod)} is not healthy"
     return Wait(_pod(pod), "UpdateBlocked", message, _dying_since(pod) or _ready_changed(pod), _look(pod))

@@ -66,7 +66,7 @@ def _check_spec(spec: dict[str, Any], old: Any, path: str) -> list[FieldError]:
 
 def _check_strategy(strategy: dict[str, Any], path: str) -> list[FieldError]:
     kind, rolling = strategy.get("type"), strategy.get("rollingUpdate")
-    if kind == "OnDelete":
+    if kind in ("OnDelete", "Recreate"):
         if rolling is None:
             return []
         shown = {"Partition": rolling.get("partition"), "MaxUnavailable": rolling.get("maxUnavailable")}

@@ -206,6 +206,7 @@ async def test_api_77_many_requests_on_one_connection(api: Api) -> None:
 
 
 async def test_api_78_segments_and_types_are_not_guessed(api: Api) -> None:
+    """SEC-27."""
     secret = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "s"}}
     await api.post("/api/v1/namespaces/default/secrets", secret)
     for tail in ("..", ".", "%2e%2e", "a%2fb", "..%2fsecrets%2fs", "a%25b", "a%00b", "../secrets/s", "%2e%2e/secrets/s", "/secrets/s"):

@@ -86,6 +86,15 @@ class Rows:
         """The very bytes of an answer."""
         return self.system.api.raw("GET", self.path(plural, name))[1]
 
+    def revision(self) -> str:
+        """Of the whole store, now: where a trace begins."""
+        return str(self.api("GET", self.path("pods"))["metadata"]["resourceVersion"])
+
+    def trace(self, since: str) -> list[tuple[str, Obj]]:
+        """Every event of the pods after that revision, in order: type and pod."""
+        events = self.system.api.watch(self.path("pods"), resourceVersion=since, timeoutSeconds="1")
+        return [(event["type"], event["object"]) for event in events]
+
     # Doing
 
     def create(self, obj: Obj) -> Obj:
@@ -141,6 +150,18 @@ class Rows:
 
 def rounds(pods: dict[str, Obj]) -> dict[str, str]:
     return {name: (pod["metadata"].get("annotations") or {}).get("round", "") for name, pod in pods.items()}
+
+
+def revisions_at_once(trace: list[tuple[str, Obj]]) -> int:
+    """Of how many revisions there were pods at one instant, at most."""
+    there: dict[str, str] = {}
+    most = 0
+    for kind, pod in trace:
+        there[pod["metadata"]["uid"]] = pod["metadata"]["labels"]["controller-revision-hash"]
+        if kind == "DELETED":
+            del there[pod["metadata"]["uid"]]
+        most = max(most, len(set(there.values())))
+    return most
 
 
 def uids(objects: dict[str, Obj]) -> dict[str, str]:

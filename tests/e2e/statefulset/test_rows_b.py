@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from holdfast.cli.kube import Refused
 from tests.e2e.statefulset.rows import Rows, refused, statefulset
 
 IMMUTABLE = (
@@ -42,7 +43,7 @@ def test_b2_immutable_fields(rows: Rows) -> None:
 @pytest.mark.parametrize(
     "change",
     [
-        {"replicas": 0},
+        {"replicas": 1},
         {"ordinals": {"start": 2}},
         {"template": {"spec": {"terminationGracePeriodSeconds": 7}}},
         {"updateStrategy": {"type": "OnDelete", "rollingUpdate": None}},
@@ -54,9 +55,6 @@ def test_b2_immutable_fields(rows: Rows) -> None:
 )
 def test_b3_mutable_fields(rows: Rows, change: dict[str, Any]) -> None:
     rows.create(statefulset(replicas=0))
-    if "replicas" in change:
-        rows.change(replicas=0)
-        change = {"replicas": 0, "minReadySeconds": 1}
     before = rows.set()["metadata"]["generation"]
     assert rows.change(**change)["metadata"]["generation"] == before + 1
 
@@ -104,13 +102,22 @@ def test_b8_max_unavailable_is_validated(rows: Rows, bound: Any, said: str) -> N
 
 
 def test_b9_update_strategies(rows: Rows) -> None:
-    strategy = {"type": "OnDelete", "rollingUpdate": {"partition": 1}}
-    assert "only allowed for updateStrategy 'RollingUpdate'" in refused(_create(rows, updateStrategy=strategy))
-    assert "must be 'RollingUpdate' or 'OnDelete'" in refused(_create(rows, updateStrategy={"type": "Recreate"}))
+    for kind in ("OnDelete", "Recreate"):
+        strategy = {"type": kind, "rollingUpdate": {"partition": 1}}
+        assert "only allowed for updateStrategy 'RollingUpdate'" in refused(_create(rows, updateStrategy=strategy))
+    assert "must be 'RollingUpdate' or 'OnDelete'" in refused(_create(rows, updateStrategy={"type": "Other"}))
+    assert _create(rows, updateStrategy={"type": "Recreate"}).returncode == 0
+    for kind in ("OnDelete", "RollingUpdate", "Recreate"):
+        assert rows.change(updateStrategy={"type": kind})["spec"]["updateStrategy"]["type"] == kind
 
 
 def test_b10_scale_is_validated(rows: Rows) -> None:
     rows.create(statefulset(replicas=0))
     said = refused(rows.kubectl.run("patch", "statefulset", "web", "-p", '{"spec": {"replicas": -1}}'))
     assert "spec.replicas: Invalid value: -1: must be greater than or equal to 0" in said
+    for below in ("", "scale"):
+        with pytest.raises(Refused) as error:
+            rows.patch("statefulsets", "web", {"spec": {"replicas": -1}}, below=below)
+        status = error.value.status
+        assert (status["code"], [cause["field"] for cause in status["details"]["causes"]]) == (422, ["spec.replicas"])
     assert rows.set()["spec"]["replicas"] == 0

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.e2e.statefulset.rows import Rows, owners, statefulset, uids
+from tests.e2e.statefulset.rows import Rows, owners, refused, statefulset, uids
 
 
 def _labels(pod: dict[str, dict[str, dict[str, str]]]) -> dict[str, str]:
@@ -39,16 +39,17 @@ def test_c2_a_deleted_member_comes_back_as_it_was(rows: Rows) -> None:
 
 
 def test_c3_c4_hostname_and_index_inside(rows: Rows) -> None:
-    if rows.runtime == "simulated":
-        said = rows.kubectl.run("exec", "nobody", "--", "hostname")
-        assert said.returncode != 0
-        return
     made = statefulset(replicas=1)
     index = {"fieldRef": {"fieldPath": "metadata.labels['apps.kubernetes.io/pod-index']"}}
     made["spec"]["template"]["spec"]["containers"][0]["env"] = [{"name": "INDEX", "valueFrom": index}]
     made["spec"]["ordinals"] = {"start": 3}
     rows.create(made)
-    rows.wait("web-3")
+    spec = rows.wait("web-3")["web-3"]["spec"]
+    if rows.runtime == "simulated":  # nothing runs inside: what would say it is in the pod
+        assert (spec["hostname"], spec["subdomain"], spec["containers"][0]["env"][0]["name"]) == ("web-3", "web", "INDEX")
+        assert _labels(rows.pods()["web-3"])["apps.kubernetes.io/pod-index"] == "3"
+        assert refused(rows.kubectl.run("exec", "web-3", "--", "hostname"))
+        return
     assert rows.kubectl("exec", "web-3", "--", "hostname") == "web-3\n"
     assert rows.kubectl("exec", "web-3", "--", "hostname", "-f") == f"web-3.web.{rows.namespace}.svc.cluster.local\n"
     assert rows.kubectl("exec", "web-3", "--", "sh", "-c", "echo $INDEX") == "3\n"
@@ -68,6 +69,11 @@ def test_c5_adoption_and_c6_release(rows: Rows) -> None:
     rows.patch("pods", "web-0", {"metadata": {"labels": {"app": "web"}}})
     rows.until(lambda: owners(rows.get("pods", "web-0")) == [("StatefulSet", "web")], "it is adopted once more")
     assert uids(rows.pods())["web-0"] == uid
+    rows.patch("pods", "web-0", {"metadata": {"labels": {"app": "other"}}})
+    rows.until(lambda: owners(rows.get("pods", "web-0")) == [], "it is released again")
+    rows.kubectl("delete", "pod", "web-0", "--wait=false")
+    rows.until(lambda: uids(rows.pods()).get("web-0", uid) != uid, "once the name is free there is another web-0")
+    assert owners(rows.wait("web-0")["web-0"]) == [("StatefulSet", "web")]
 
 
 def test_c7_orphans_are_taken_up_again(rows: Rows) -> None:

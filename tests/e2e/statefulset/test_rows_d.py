@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import pytest
+
+from holdfast.lib.clock import parse_rfc3339
 from tests.e2e.statefulset.rows import Rows, statefulset, uids
 from tests.system import ready
 
@@ -19,6 +22,13 @@ def test_d1_members_start_in_order(rows: Rows) -> None:
         assert set(rows.pods()) == {f"web-{n}" for n in range(number + 1)}
         rows.open(f"web-{number}")
     rows.wait("web-0", "web-1", "web-2")
+
+
+def test_d1_members_start_once_those_before_are_available(rows: Rows) -> None:
+    rows.create(statefulset(replicas=2, minReadySeconds=2))
+    pods = rows.wait("web-0", "web-1")
+    ready_at = next(c["lastTransitionTime"] for c in pods["web-0"]["status"]["conditions"] if c["type"] == "Ready")
+    assert parse_rfc3339(pods["web-1"]["metadata"]["creationTimestamp"]) >= parse_rfc3339(ready_at) + 2
 
 
 def test_d2_members_go_in_reverse_and_one_at_a_time(rows: Rows) -> None:
@@ -93,19 +103,24 @@ def test_d7_claims_are_used_again(rows: Rows) -> None:
     rows.create(statefulset(replicas=3, claims=True))
     rows.wait("web-0", "web-1", "web-2")
     claims = uids(rows.all("persistentvolumeclaims"))
+    for name in ("web-1", "web-2") if rows.runtime == "oci" else ():
+        rows.kubectl("exec", name, "--", "sh", "-c", "hostname > /data/name")
     rows.change(replicas=1)
     rows.wait("web-0")
     assert uids(rows.all("persistentvolumeclaims")) == claims
     rows.change(replicas=3)
     rows.wait("web-0", "web-1", "web-2")
     assert uids(rows.all("persistentvolumeclaims")) == claims
+    for name in ("web-1", "web-2") if rows.runtime == "oci" else ():
+        assert rows.kubectl("exec", name, "--", "cat", "/data/name") == f"{name}\n"
 
 
-def test_d8_a_failed_member_is_made_anew(rows: Rows) -> None:
+@pytest.mark.parametrize("end", [{"phase": "Failed", "reason": "Evicted"}, {"phase": "Succeeded"}], ids=["Failed", "Succeeded"])
+def test_d8_an_ended_member_is_made_anew(rows: Rows, end: dict[str, str]) -> None:
     """Upstream: should recreate evicted statefulset; should not deadlock when a pod's predecessor fails."""
     rows.create(statefulset(replicas=2))
     before = uids(rows.wait("web-0", "web-1"))
-    rows.patch("pods", "web-0", {"status": {"phase": "Failed", "reason": "Evicted"}}, below="status")
+    rows.patch("pods", "web-0", {"status": end}, below="status")
     rows.until(lambda: uids(rows.pods()).get("web-0", before["web-0"]) != before["web-0"], "another web-0")
     assert uids(rows.wait("web-0", "web-1"))["web-1"] == before["web-1"]
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import copy
 import json
 
 import pytest
 
-from tests.e2e.statefulset.rows import Rows, refused, rounds, statefulset, uids
+from tests.e2e.statefulset.rows import Rows, refused, revisions_at_once, rounds, statefulset, uids
 from tests.system import ready
 
 THREE = ("web-0", "web-1", "web-2")
@@ -44,7 +45,8 @@ def test_e1_updates_go_in_reverse_and_wait(rows: Rows) -> None:
     done = rows.set()["status"]
     assert done["currentRevision"] == done["updateRevision"] == rows.pods()["web-0"]["metadata"]["labels"]["controller-revision-hash"]
     rows.roll("", gated=True)
-    rows.until(lambda: rows.set()["status"]["updateRevision"] != done["updateRevision"], "a second update")
+    rows.until(lambda: rows.set()["status"]["updateRevision"] == status["updateRevision"], "back at the very revision there was")
+    assert len(_revisions(rows)) == 2
 
 
 def test_e2_partition(rows: Rows) -> None:
@@ -100,8 +102,8 @@ def test_e4_max_unavailable(rows: Rows) -> None:
     assert _updated(rows, "two") == set(names)
 
 
-def test_e4_a_share_is_rounded_down(rows: Rows) -> None:
-    """B8: 30% of 5 acts as 1."""
+def test_e4_b8_a_share_is_rounded_down(rows: Rows) -> None:
+    """30% of 5 acts as 1."""
     names = tuple(f"web-{n}" for n in range(5))
     strategy = {"type": "RollingUpdate", "rollingUpdate": {"maxUnavailable": "30%"}}
     rows.create(statefulset(replicas=5, gated=True, podManagementPolicy="Parallel", updateStrategy=strategy))
@@ -111,6 +113,64 @@ def test_e4_a_share_is_rounded_down(rows: Rows) -> None:
     rows.until(lambda: _updated(rows, "two") == {"web-4"}, "one is replaced")
     rows.rest()
     assert _updated(rows, "two") == {"web-4"}
+
+
+def _recreating(rows: Rows) -> str:
+    return next(str(c["reason"]) for c in rows.set()["status"]["conditions"] if c["type"] == "Progressing")
+
+
+@pytest.mark.parametrize("policy", ["OrderedReady", "Parallel"])
+def test_e5_recreate_has_never_pods_of_two_revisions(rows: Rows, policy: str) -> None:
+    rows.create(statefulset(claims=True, podManagementPolicy=policy))
+    before, claims = uids(rows.wait(*THREE)), uids(rows.all("persistentvolumeclaims"))
+    begin = rows.revision()
+    rows.change(updateStrategy={"type": "Recreate", "rollingUpdate": None})
+    rows.rest()
+    assert uids(rows.pods()) == before, "a change of the strategy alone replaces nobody"
+    rows.roll("two", claims=True)
+    rows.until(lambda: _recreating(rows) == "RecreateComplete", "all are replaced")
+    after = rows.wait(*THREE)
+    assert _updated(rows, "two") == set(THREE)
+    assert not set(uids(after).values()) & set(before.values())
+    assert uids(rows.all("persistentvolumeclaims")) == claims
+    trace = rows.trace(begin)
+    assert revisions_at_once(trace) == 1
+    made = [pod["metadata"]["name"] for kind, pod in trace if kind == "ADDED"]
+    assert made == list(THREE) if policy == "OrderedReady" else set(made) == set(THREE)
+    told = [(kind, message) for kind, reason, message in rows.events() if reason == "RecreateStarted"]
+    assert told == [("Normal", "Deleting all pods for Recreate update")]
+    status = rows.set()["status"]
+    assert status["currentRevision"] == status["updateRevision"]
+
+
+def test_e5_recreate_waits_for_the_last_old_pod_also_beyond_the_range(rows: Rows) -> None:
+    rows.create(statefulset(updateStrategy={"type": "Recreate"}))
+    before = uids(rows.wait(*THREE))
+    rows.patch("pods", "web-2", {"metadata": {"finalizers": ["test/hold"]}})
+    begin = rows.revision()
+    changed = statefulset()["spec"]["template"]
+    changed["metadata"]["annotations"] = {"round": "two"}
+    rows.change(replicas=2, template=changed)
+    rows.until(lambda: set(rows.pods()) == {"web-2"}, "all go at once, and web-2 is held")
+    rows.rest()
+    assert set(rows.pods()) == {"web-2"}, "nothing is created beside it"
+    assert _recreating(rows) == "RecreateInProgress"
+    rows.patch("pods", "web-2", {"metadata": {"finalizers": None}})
+    after = rows.wait("web-0", "web-1")
+    assert not set(uids(after).values()) & set(before.values())
+    assert revisions_at_once(rows.trace(begin)) == 1
+
+
+def test_e5_recreate_replaces_what_never_became_ready(rows: Rows) -> None:
+    """The way out of kubernetes#67250 that upstream has: a corrected template needs no deletion by hand."""
+    rows.create(statefulset(gated=True, updateStrategy={"type": "Recreate"}))
+    rows.open(*THREE)
+    rows.roll("broken", gated=True)
+    rows.until(lambda: set(rounds(rows.pods()).items()) == {("web-0", "broken")}, "the first of the new ones is not Ready")
+    rows.roll("mended", gated=True)
+    rows.until(lambda: set(rounds(rows.pods()).items()) == {("web-0", "mended")}, "it is replaced")
+    rows.open(*THREE)
+    assert _updated(rows, "mended") == set(THREE)
 
 
 def test_e6_parallel_mends_itself_after_a_revert(rows: Rows) -> None:
@@ -195,9 +255,18 @@ def test_e12_history_is_limited(rows: Rows) -> None:
         rows.roll(str(number))
         wanted = rows.set()["metadata"]["generation"]
         rows.until(lambda wanted=wanted: rows.set()["status"]["observedGeneration"] >= wanted, "observed")  # type: ignore[misc]
-    rows.until(lambda: len(_revisions(rows)) <= 4, "two that are not live are kept, and the live ones")
-    live = {rows.set()["status"]["currentRevision"], rows.set()["status"]["updateRevision"]}
-    assert live <= set(_revisions(rows).values())
+    rows.until(lambda: sorted(_revisions(rows)) == [5, 6, 7], "the live one and two more are kept, the newest")
+    assert _revisions(rows)[7] == rows.set()["status"]["updateRevision"]
+
+
+def test_e12_no_limit_takes_a_live_revision(rows: Rows) -> None:
+    strategy = {"type": "RollingUpdate", "rollingUpdate": {"partition": 2}}
+    rows.create(statefulset(replicas=2, revisionHistoryLimit=0, updateStrategy=strategy))
+    rows.wait("web-0", "web-1")
+    rows.roll("two")
+    rows.until(lambda: sorted(_revisions(rows)) == [1, 2], "a second one")
+    rows.roll("three")
+    rows.until(lambda: sorted(_revisions(rows)) == [1, 3], "that of the members, and the wanted one")
 
 
 @pytest.mark.parametrize(
@@ -206,9 +275,10 @@ def test_e12_history_is_limited(rows: Rows) -> None:
         {"spec": {"replicas": 4}},
         {"metadata": {"labels": {"more": "yes"}, "annotations": {"a": "b"}}},
         {"spec": {"updateStrategy": {"type": "OnDelete", "rollingUpdate": None}}},
+        {"spec": {"updateStrategy": {"type": "Recreate", "rollingUpdate": None}}},
         {"spec": {"minReadySeconds": 1}},
     ],
-    ids=["replicas", "labels", "strategy", "minReadySeconds"],
+    ids=["replicas", "labels", "strategy", "recreate", "minReadySeconds"],
 )
 def test_e13_no_needless_roll(rows: Rows, change: dict[str, object]) -> None:
     rows.create(statefulset(replicas=2))
@@ -216,3 +286,26 @@ def test_e13_no_needless_roll(rows: Rows, change: dict[str, object]) -> None:
     rows.patch("statefulsets", "web", change)
     rows.rest()
     assert before.items() <= uids(rows.pods()).items()
+
+
+def test_e14_a_revision_that_an_older_version_wrote_rolls_nothing(rows: Rows) -> None:
+    """As it would be found after an upgrade (kubernetes#134773): a null and a default less, so other bytes and another name."""
+    rows.create(statefulset(replicas=2))
+    before = uids(rows.wait("web-0", "web-1"))
+    (made,) = rows.all("controllerrevisions").values()
+    rows.kubectl("delete", "statefulset", "web", "--cascade=orphan")
+    rows.until(lambda: "web" not in rows.all("statefulsets"), "the set is gone")
+    older = {"data": copy.deepcopy(made["data"]), "revision": 1, "metadata": {"name": "web-older", "labels": {"app": "web"}}}
+    older["data"]["spec"]["template"]["metadata"]["creationTimestamp"] = None
+    del older["data"]["spec"]["template"]["spec"]["dnsPolicy"]
+    rows.kubectl("delete", "controllerrevision", made["metadata"]["name"])
+    rows.create({"apiVersion": "apps/v1", "kind": "ControllerRevision", **older})
+    for name in before:
+        rows.patch("pods", name, {"metadata": {"labels": {"controller-revision-hash": "web-older"}}})
+    rows.create(statefulset(replicas=2))
+    rows.until(lambda: rows.set()["status"].get("readyReplicas") == 2, "both are adopted")
+    rows.change(replicas=3)
+    after = rows.wait(*THREE)
+    assert before.items() <= uids(after).items(), "nobody is replaced, neither now nor when the set is written next"
+    assert {pod["metadata"]["labels"]["controller-revision-hash"] for pod in after.values()} == {"web-older"}
+    assert _revisions(rows) == {1: "web-older"}

@@ -292,3 +292,47 @@ def test_what_is_not_understood_is_ignored_and_told(annotations: dict[str, str],
 def test_a_duration() -> None:
     assert options.duration("1h30m") == 5400
     assert options.duration("1.5s") == 1.5
+
+
+# Recreate
+
+
+def test_e5_progressing_tells_of_a_recreate_from_its_first_deletion_to_its_end() -> None:
+    story = Story(make_set(2, updateStrategy={"type": "Recreate"}))
+    story.sync("0:a:ready 1:a:ready", "a", 100)
+    assert story.told("Progressing") == ("True", "Complete")
+    story.change()
+    reasons = []
+    for pods in ("0:a:ready 1:a:ready", "", "0:b:starting", "0:b:ready", "0:b:ready 1:b:starting"):
+        story.sync(pods, "b", 200)
+        reasons.append(story.told("Progressing"))
+    assert reasons == [("True", conditions.RECREATING)] * 5
+    story.sync("0:b:ready 1:b:ready", "b", 300)
+    assert story.told("Progressing") == ("True", conditions.RECREATED)
+    assert story.owner["status"]["currentRevision"] == "b"
+    story.sync("0:b:ready 1:b:ready", "b", 400)
+    assert story.told("Progressing") == ("True", conditions.RECREATED), "it stays until something else happens"
+    story.sync("0:b:ready 1:b:lost", "b", 500)
+    assert story.told("Progressing") == ("True", "Reconciling")
+    story.sync("0:b:ready 1:b:ready", "b", 600)
+    assert story.told("Progressing") == ("True", "Complete")
+
+
+def test_e5_a_recreate_that_is_reverted_half_way_is_one_recreate() -> None:
+    story = Story(make_set(2, updateStrategy={"type": "Recreate"}))
+    both = "0:a:ready 1:a:ready"
+    for pods, update in ((both, "a"), (both, "b"), ("0:b:broken", "b"), ("0:b:broken", "a"), ("", "a")):
+        story.sync(pods, update, 100)
+    assert story.told("Progressing") == ("True", conditions.RECREATING)
+    story.sync(both, "a", 200)
+    assert story.told("Progressing") == ("True", conditions.RECREATED)
+
+
+def test_e5_a_recreate_without_progress_is_overdue_and_rolled_back() -> None:
+    story = Story(make_set(2, ROLLBACK, updateStrategy={"type": "Recreate"}))
+    story.sync("0:a:ready 1:a:ready", "a", 100)
+    story.change()
+    story.sync("0:a:ready 1:a:ready", "b", 200)
+    plan = story.sync("0:b:broken", "b", 900)
+    assert story.told("Progressing") == ("False", conditions.EXCEEDED)
+    assert [type(intent) for intent in plan.intents] == [RollBack]

@@ -232,6 +232,55 @@ def test_on_delete_replaces_only_what_someone_deleted() -> None:
     assert told(run(owner, members(owner, "0:old 2:old"), current="old")) == ["create web-1 new"]
 
 
+RECREATE = {"type": "Recreate"}
+
+
+@pytest.mark.parametrize("policy", ["OrderedReady", "Parallel"])
+@pytest.mark.parametrize(
+    ("pods", "wanted"),
+    [
+        ("0:old 1:old 2:old", ["delete web-0", "delete web-1", "delete web-2"]),
+        ("0:old:unready 1:old:Failed 2:old:Pending", ["delete web-0", "delete web-1", "delete web-2"]),
+        ("0:old 1:old 2:old 3:old 7:old", ["delete web-0", "delete web-1", "delete web-2", "delete web-7", "delete web-3"]),
+        ("0:old:gone 1:old 2", ["delete web-1"]),
+        ("0:old:gone 1 2", []),
+        ("2:old:gone", []),
+        ("5:old:gone", []),
+        ("0 1:Failed 2:old:gone 4", []),
+        ("0 1 2", []),
+    ],
+)
+def test_e5_recreate_clears_all_that_is_old_before_anything_else(policy: str, pods: str, wanted: list[str]) -> None:
+    owner = make_set(podManagementPolicy=policy, updateStrategy=RECREATE)
+    plan = run(owner, members(owner, pods), current="old")
+    assert told(plan) == wanted
+    assert (plan.recreating, plan.alone) == (bool(wanted), False)
+    assert bool(plan.waits) == (pods != "0 1 2")
+
+
+def test_e5_recreate_creates_by_the_management_policy_with_nothing_old_beside() -> None:
+    ordered, parallel = (make_set(podManagementPolicy=p, updateStrategy=RECREATE) for p in ("OrderedReady", "Parallel"))
+    assert told(run(ordered, [], current="old")) == ["create web-0 new"]
+    assert told(run(ordered, members(ordered, "0:unready"), current="old")) == []
+    assert told(run(ordered, members(ordered, "0"), current="old")) == ["create web-1 new"]
+    plan = run(parallel, [], current="old")
+    assert told(plan) == ["create web-0 new", "create web-1 new", "create web-2 new"]
+    assert plan.alone
+
+
+def test_e5_claims_are_settled_before_recreate_deletes_their_pods() -> None:
+    """A claim still given to a member that was once too many would go with it; one that is too many takes its claim along."""
+    owner = make_set(1, claims=True, updateStrategy=RECREATE, persistentVolumeClaimRetentionPolicy=policy("Delete", "Retain"))
+    before = [{**POD, "name": "web-0", "uid": "uid-0"}]
+    plan = run(owner, members(owner, "0:old 1:old"), [claim(owner, 0, before), claim(owner, 1)], current="old")
+    assert told(plan) == ["own www-web-0 by nobody", "delete web-0", "own www-web-1 by Pod", "delete web-1"]
+
+
+def test_e5_without_recreate_nothing_is_cleared() -> None:
+    owner = make_set()
+    assert not run(owner, members(owner, "0:old 1:old 2:old"), current="old").recreating
+
+
 def test_without_rolling_settings_a_vanished_member_is_not_made_old_again() -> None:
     """The stored status may still count it (its deletion was never seen pending)."""
     owner = make_set(updateStrategy={"type": "RollingUpdate"}, status={"currentReplicas": 3})
@@ -406,6 +455,8 @@ def test_counters_of_nothing_are_left_out() -> None:
         ("RollingUpdate", "0:old 1 2", False),
         ("RollingUpdate", "0 1 2 3", False),
         ("OnDelete", "0 1 2", False),
+        ("Recreate", "0 1 2", True),
+        ("Recreate", "0 1 2:unready", False),
     ],
 )
 def test_the_update_revision_becomes_current_when_every_member_has_it(strategy: str, pods: str, done: bool) -> None:

@@ -94,6 +94,14 @@ def test_several_at_a_time() -> None:
     assert max(step.unavailable for step in found) == 2
 
 
+def test_e5_recreate_shows_that_all_are_away_at_once() -> None:
+    found = [*steps(make_seen(2, "0:a 1:a 2:a", updateStrategy={"type": "Recreate"}), NOW)]
+    expected = ["delete web-0 1", "delete web-1 2", "delete web-2 2", "gone web-0 2", "gone web-1 2", "gone web-2 2"]
+    for number in range(2):
+        expected += [f"create web-{number} {2 - number}", f"ready web-{number} {1 - number}"]
+    assert told(found) == expected
+
+
 def test_time_is_a_step_too() -> None:
     found = [*steps(make_seen(2, "", minReadySeconds=30), NOW)]
     assert [step.action for step in found] == ["claim", "create", "ready", "time"] * 2
@@ -165,19 +173,19 @@ ROLLING = st.fixed_dictionaries({"partition": st.integers(0, 4)}, optional={"max
     there=st.lists(POD, max_size=6),
     update=st.sampled_from("ab"),
     policy=st.sampled_from(["OrderedReady", "Parallel"]),
-    rolling=st.none() | ROLLING,
+    rolling=st.sampled_from(["OnDelete", "Recreate"]) | ROLLING,
     retention=st.sampled_from(["Retain", "Delete"]),
     patience=st.sampled_from([0, 0, 10]),
     seed=st.integers(0, 2**32),
 )
 def test_the_plan_is_what_happens(
-    replicas: int, there: list[Any], update: str, policy: str, rolling: Obj | None, retention: str, patience: int, seed: int
+    replicas: int, there: list[Any], update: str, policy: str, rolling: Obj | str, retention: str, patience: int, seed: int
 ) -> None:
     pods = " ".join(f"{number}:{pod[0]}{pod[1]}" for number, pod in enumerate(there) if pod)
-    strategy: Obj = {"type": "OnDelete"} if rolling is None else {"type": "RollingUpdate", "rollingUpdate": rolling}
+    strategy: Obj = {"type": rolling} if isinstance(rolling, str) else {"type": "RollingUpdate", "rollingUpdate": rolling}
     options = {"podManagementPolicy": policy, "updateStrategy": strategy, "minReadySeconds": patience}
     # While a member is away, those that are too many may pass for the whole set: upstream counts them (currentRevision moves on).
-    assume(len(there) <= replicas or not (rolling or {}).get("partition"))
+    assume(len(there) <= replicas or not (strategy.get("rollingUpdate") or {}).get("partition"))
     seen = make_seen(replicas, pods, update, "a", retention, **options)
     planned = [step for step in steps(seen, NOW) if step.action in DONE]
     happened = [step for step in Slow(seen, NOW, random.Random(seed)).run() if step.action in DONE]

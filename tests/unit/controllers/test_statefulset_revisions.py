@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,6 +13,10 @@ from hypothesis import strategies as st
 
 from holdfast.controllers.statefulset import revisions
 from holdfast.kinds.kind import Obj
+from holdfast.kinds.schemas import of_kind
+from holdfast.machinery.default import apply_defaults
+
+GOLDEN = Path(__file__).parents[2] / "conformance" / "golden" / "statefulset.json"
 
 json_values = st.recursive(
     st.none() | st.booleans() | st.integers(-(2**31), 2**31) | st.text(st.characters(exclude_categories=["Cs"])),
@@ -132,3 +137,69 @@ def test_the_history_limit_spares_the_living_and_the_newest(numbers: list[int], 
     assert not live & set(dropped)
     assert dropped + kept == idle, "the oldest go"
     assert len(kept) == (len(idle) if limit < 0 else min(limit, len(idle)))
+
+
+# R-48, E14: what was recorded once stays the same revision
+
+
+def _recorded() -> list[tuple[str, Obj, str, str]]:
+    """Of a real API server 1.36: the set as it was created, and its revision's name, hash and bytes."""
+    found, created = [], {}
+    for record in json.loads(GOLDEN.read_text()):
+        body = record["request"].get("body")
+        if record["request"].get("method") == "POST" and isinstance(body, dict) and body.get("kind") == "StatefulSet":
+            created[body["metadata"]["name"]] = body
+        if text := record["response"].get("data_text"):
+            name, digest = record["response"]["name"], record["response"]["hash"]
+            found.append((name, created[name.removesuffix(f"-{digest}")], digest, text))
+    return found
+
+
+@pytest.mark.parametrize(("name", "created", "digest", "text"), _recorded(), ids=[name for name, *_ in _recorded()])
+def test_r48_e14_names_are_frozen(name: str, created: Obj, digest: str, text: str) -> None:
+    """From the manifest on: a default that is added, an encoding that changes, and every set would roll."""
+    owner = copy.deepcopy(created)
+    owner["metadata"].setdefault("uid", "u")
+    schema = of_kind("apps", "v1", "StatefulSet")
+    assert schema is not None
+    apply_defaults(schema, owner)
+    made = revisions.build(owner, 1, 0)
+    assert revisions.go_json(made["data"]) == text
+    assert (made["metadata"]["name"], made["metadata"]["labels"][revisions.HASH]) == (name, digest)
+
+
+@pytest.mark.parametrize(("collisions", "digest"), [(0, "cd684df98"), (1, "cd684df99"), (12, "5bf87545b7")])
+def test_r48_r37_hashes_of_collisions_are_frozen(collisions: int, digest: str) -> None:
+    assert revisions.hash_of(revisions.data_of(make_set()), collisions) == digest
+
+
+def _older(form: str) -> Obj:
+    template = copy.deepcopy(make_set()["spec"]["template"])
+    match form:
+        case "nulls":
+            template["metadata"]["creationTimestamp"] = None
+        case "empty lists":
+            template["spec"]["containers"][0]["env"] = []
+        case "fewer defaults":
+            del template["spec"]["dnsPolicy"], template["spec"]["containers"][0]["terminationMessagePolicy"]
+    return {"data": {"spec": {"template": {**template, "$patch": "replace"}}}, "revision": 3, "metadata": {"name": "old"}}
+
+
+@pytest.mark.parametrize("form", ["nulls", "empty lists", "fewer defaults"])
+def test_r48_e14_what_another_version_wrote_is_the_same_revision(form: str) -> None:
+    owner, old = make_set(), _older(form)
+    before = copy.deepcopy(old)
+    wanted = revisions.build(owner, 4, 0)
+    assert old["data"] != wanted["data"]
+    assert revisions.equal(old, wanted)
+    assert revisions.find([revision(1), old], wanted) is old
+    assert old == before
+    owner["spec"]["template"]["spec"]["containers"][0]["image"] = "busybox:1.36"
+    assert not revisions.equal(old, revisions.build(owner, 4, 0))
+    assert revisions.find([revision(1), old], revisions.build(owner, 4, 0)) is None
+
+
+@given(st.permutations([revision(2, "b"), revision(2, "a"), revision(2, "c"), revision(1, "z")]))
+def test_r37_of_equal_numbers_the_choice_is_stable(found: list[Obj]) -> None:
+    """However the list comes: the newest is always the same one, so nothing flips back and forth."""
+    assert [r["metadata"]["name"] for r in revisions.in_order(found)] == ["z", "a", "b", "c"]

@@ -27,6 +27,9 @@ def template(image: str) -> Obj:
     return {"metadata": {"labels": {"a": "b"}}, "spec": {"containers": [{"name": "c", "image": image}]}}
 
 
+RECREATE: Obj = {"type": "Recreate"}
+
+
 def rolling(partition: int | None) -> Obj:
     return {"type": "RollingUpdate"} if partition is None else {"type": "RollingUpdate", "rollingUpdate": {"partition": partition}}
 
@@ -68,6 +71,10 @@ class World(RuleBasedStateMachine):
         return bool(self.owner["spec"]["podManagementPolicy"] == "OrderedReady")
 
     @property
+    def recreates(self) -> bool:
+        return bool(self.owner["spec"]["updateStrategy"]["type"] == "Recreate")
+
+    @property
     def range(self) -> range:
         start = objects.first_ordinal(self.owner)
         return range(start, start + objects.replicas(self.owner))
@@ -97,9 +104,9 @@ class World(RuleBasedStateMachine):
         moving = [meta.name(i.pod) for i in plan.intents if isinstance(i, (plans.CreateMember, plans.DeleteMember))]
         assert len(moving) == len(set(moving)), "nothing is done twice"
         settings_ = self.owner["spec"]["updateStrategy"].get("rollingUpdate") or {}
-        several = "maxUnavailable" in settings_
+        several = "maxUnavailable" in settings_ or plan.recreating
         assert len(moving) <= 1 or not self.ordered or several, "one member at a time"
-        if several and self.ordered:
+        if "maxUnavailable" in settings_ and self.ordered:
             most = objects.at_most(settings_["maxUnavailable"], len(self.range))
             assert len(moving) <= most, "no more at a time than may be unavailable"
         for intent in plan.intents:
@@ -126,6 +133,8 @@ class World(RuleBasedStateMachine):
         name, number = meta.name(made), objects.ordinal(made)
         assert name not in self.pods, "never two pods of one name"
         assert number in self.range
+        if self.recreates:
+            assert all(objects.revision_of(pod) == self.update for pod in [made, *self.pods.values()]), "never two revisions"
         if self.ordered:
             assert all(self.well(n) for n in range(self.range.start, number)), "those before are ready"
         self.create_claims(claims)
@@ -141,8 +150,11 @@ class World(RuleBasedStateMachine):
             self.claims[meta.name(claim)] = {**claim, "metadata": {**claim["metadata"], "uid": f"claim-{self.made}"}}
 
     def delete(self, pod: Obj) -> None:
-        name, number = meta.name(pod), objects.ordinal(pod)
+        number = objects.ordinal(pod)
         assert not meta.is_terminating(pod), "it is going already"
+        if self.recreates and objects.revision_of(pod) != self.update:
+            self.ends(pod)
+            return
         outside = [objects.ordinal(p) for p in self.pods.values() if objects.ordinal(p) not in self.range]
         if number not in self.range and self.ordered:
             assert number == max(outside), "the last one goes first"
@@ -150,10 +162,15 @@ class World(RuleBasedStateMachine):
             settings_ = self.owner["spec"]["updateStrategy"].get("rollingUpdate") or {"partition": 0}
             assert number - self.range.start >= settings_["partition"], "an update leaves those below the partition alone"
             assert objects.revision_of(pod) != self.update
+            assert not self.recreates
             assert not (outside and self.ordered), "scaling goes before updating"
             newer = [p for p in self.pods.values() if objects.ordinal(p) in self.range and objects.ordinal(p) > number]
             done = [objects.revision_of(p) == self.update or meta.is_terminating(p) for p in newer]
             assert all(done) or ("maxUnavailable" in settings_ and not self.well(number)), "from the last to the first"
+        self.ends(pod)
+
+    def ends(self, pod: Obj) -> None:
+        name = meta.name(pod)
         self.pods[name] = {**pod, "metadata": {**pod["metadata"], "deletionTimestamp": STAMP}}
 
     def own(self, claim: Obj, owners: list[Obj]) -> None:
@@ -232,6 +249,10 @@ class World(RuleBasedStateMachine):
         if partition is not None and most is not None:
             strategy["rollingUpdate"]["maxUnavailable"] = most
         self.modify(updateStrategy=strategy)
+
+    @rule()
+    def recreate(self) -> None:
+        self.modify(updateStrategy=RECREATE)
 
     @rule(back=st.booleans())
     def roll(self, back: bool) -> None:

@@ -216,8 +216,16 @@ STS_CASES = [
         {"spec.podManagementPolicy: Invalid value: \"Fast\": must be 'OrderedReady' or 'Parallel'"},
     ),
     (
-        sts(updateStrategy={"type": "Recreate"}),
-        {'spec.updateStrategy: Invalid value: {"Type":"Recreate","RollingUpdate":null}: must be \'RollingUpdate\' or \'OnDelete\''},
+        sts(updateStrategy={"type": "Replace"}),
+        {'spec.updateStrategy: Invalid value: {"Type":"Replace","RollingUpdate":null}: must be \'RollingUpdate\' or \'OnDelete\''},
+    ),
+    (sts(updateStrategy={"type": "Recreate"}), set()),
+    (
+        sts(updateStrategy={"type": "Recreate", "rollingUpdate": {"partition": 1}}),
+        {
+            'spec.updateStrategy.rollingUpdate: Invalid value: {"Partition":1,"MaxUnavailable":null}:'
+            " only allowed for updateStrategy 'RollingUpdate'"
+        },
     ),
     (
         sts(updateStrategy={"type": "OnDelete", "rollingUpdate": {"partition": 1}}),
