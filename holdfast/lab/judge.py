@@ -90,6 +90,8 @@ class Judge:
         """Uid of each pod and claim: when it was made."""
         self._ready: dict[str, float] = {}
         """Uid of each pod that is Ready: since when."""
+        self._current: dict[str, str] = {}
+        """Set uid: its current revision."""
         self._condemned: dict[str, float] = {}
         """Uid of each pod whose deletion was asked for: when."""
 
@@ -209,6 +211,11 @@ class Judge:
         for name in ("readyReplicas", "availableReplicas", "currentReplicas", "updatedReplicas"):
             if not 0 <= status.get(name, 0) <= max(total, 0):
                 self.says("P-17", f"status of {meta.key(owner)}: {name} {status.get(name)} of {total}")
+        current = status.get("currentRevision") or ""
+        before = self._current.get(meta.uid(owner)) or current
+        if current != before and (owner["spec"].get("updateStrategy") or {}).get("type") == "OnDelete":
+            self.says("P-17", f"{meta.key(owner)}: currentRevision goes from {before} to {current}, and OnDelete never completes")
+        self._current[meta.uid(owner)] = current
 
     # What components ask for
 
@@ -233,10 +240,10 @@ class Judge:
         claim = self.object(f"{CLAIM}{namespace}/{name}")
         for owner in self.objects(f"{SET}{namespace}/") if claim is not None else ():
             for template in owner["spec"].get("volumeClaimTemplates") or []:
-                stem, _, number = name.rpartition("-")
+                _, _, number = name.rpartition("-")
                 named = number.isdigit() and name == objects.claim_name(owner, template, int(number))
                 if named and claim and not meta.is_terminating(owner) and self._always_wanted(owner, int(number), meta.uid(claim)):
-                    self.says("P-15", f"{who} deletes {name}, whose member {stem} never ceased to want")
+                    self.says("P-15", f"{who} deletes {name}, and {objects.pod_name(owner, int(number))} was wanted all the time")
 
     def _set_of(self, pod: Obj) -> Obj | None:
         owner = meta.controller_of(pod)

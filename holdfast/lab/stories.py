@@ -23,6 +23,8 @@ from holdfast.machinery.errors import ApiError
 NAMESPACE = "default"
 PATIENCE = 3000.0
 QUIET = 45.0
+MOST_WRITES = 6000
+"""A world has some hundreds: one that has so many goes round in circles."""
 RECORD_LIFE = 10.0
 """Seconds that a name may lag behind its member."""
 MOST_MEMBERS = 4
@@ -160,8 +162,8 @@ class Stage:
         while why := what_is_wrong():
             if self.judge.strict:
                 self.look()
-            if self.world.loop.time() > until:
-                self.judge.says("P-14", f"after {PATIENCE:.0f} s: {why}")
+            if self.world.loop.time() > until or self.judge.writes > MOST_WRITES:
+                self.judge.says("P-14", f"after {PATIENCE:.0f} s or {MOST_WRITES} writes: {why}")
                 return
             await asyncio.sleep(0.25)
 

@@ -102,6 +102,7 @@ def notice(bug: Bug, worlds: int = WORLDS) -> Found | None:
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("names", nargs="*", help="only these bugs")
+    parser.add_argument("--story", help="search in this story only")
     parser.add_argument("--worlds", type=int, default=WORLDS)
     parser.add_argument("--jobs", type=int, default=2)
     given = parser.parse_args()
@@ -109,7 +110,7 @@ def main() -> int:
 
     def search(bug: Bug) -> tuple[Bug, Found | None]:
         with planted(bug) as tree:
-            return bug, explore(tree, "--hunt", str(given.worlds))
+            return bug, explore(tree, "--hunt", str(given.worlds), *(["--story", given.story] if given.story else []))
 
     missed = 0
     with ThreadPoolExecutor(given.jobs) as pool:
