@@ -40,13 +40,13 @@ class EventRecorder:
         self._component = component
         self._host = host
         self._now = now
-        self._pending: deque[tuple[Obj, str, str, str]] = deque(maxlen=PENDING)
+        self._pending: deque[tuple[Obj, str, str, str, str]] = deque(maxlen=PENDING)
         self._known: OrderedDict[tuple[str, ...], _Known] = OrderedDict()
         self._budget: OrderedDict[str, tuple[float, float]] = OrderedDict()
         self._wake = asyncio.Event()
 
-    def event(self, obj: Obj, type: str, reason: str, message: str, *, field: str = "") -> None:
-        """Returns at once. ``field`` names a part, e.g. ``spec.containers{nginx}``."""
+    def event(self, obj: Obj, type: str, reason: str, message: str, *, field: str = "", component: str = "") -> None:
+        """Returns at once. ``field`` names a part, e.g. ``spec.containers{nginx}``; ``component``: who says so, if another."""
         if not self._allowed(meta.uid(obj)):
             return
         metadata = obj["metadata"]
@@ -59,7 +59,7 @@ class EventRecorder:
             "resourceVersion": metadata.get("resourceVersion", ""),
             "fieldPath": field,
         }
-        self._pending.append(({k: v for k, v in involved.items() if v}, type, reason, message))
+        self._pending.append(({k: v for k, v in involved.items() if v}, type, reason, message, component))
         self._wake.set()
 
     def _allowed(self, uid: str) -> bool:
@@ -85,8 +85,9 @@ class EventRecorder:
                 except (ApiError, UnknownOutcomeError, OSError) as error:
                     log.debug("event %s: %s", entry[2], error)
 
-    async def _write(self, involved: Obj, type: str, reason: str, message: str) -> None:
-        key = (involved.get("uid", ""), involved["name"], involved.get("fieldPath", ""), type, reason, message)
+    async def _write(self, involved: Obj, type: str, reason: str, message: str, component: str) -> None:
+        component = component or self._component
+        key = (involved.get("uid", ""), involved["name"], involved.get("fieldPath", ""), type, reason, message, component)
         namespace = involved.get("namespace") or "default"
         stamp = rfc3339(self._now())
         known = self._known.pop(key, None)
@@ -99,7 +100,7 @@ class EventRecorder:
                 if error.code != 404:
                     raise
         name = f"{involved['name']}.{int(self._now() * 1e9):x}"
-        source = {"component": self._component} | ({"host": self._host} if self._host else {})
+        source = {"component": component} | ({"host": self._host} if self._host else {})
         event = {
             "metadata": {"name": name, "namespace": namespace},
             "involvedObject": involved,
@@ -110,7 +111,7 @@ class EventRecorder:
             "firstTimestamp": stamp,
             "lastTimestamp": stamp,
             "count": 1,
-            "reportingComponent": self._component,
+            "reportingComponent": component,
             "reportingInstance": self._host,
         }
         await self._client.create(EVENTS, event, namespace)

@@ -72,6 +72,10 @@ class Informer:
             return [*self._objects.values()]
         return [*self._spaces.get(namespace, {}).values()]
 
+    def space(self, namespace: str) -> Mapping[str, Obj]:
+        """The objects of a namespace by name, as they are while nobody else has a turn."""
+        return self._spaces.get(namespace, {})
+
     def add_index(self, name: str, index: Index) -> None:
         """Before ``run``: objects can then be found ``by_index(name, key)``."""
         self._indexes[name] = index
@@ -161,14 +165,14 @@ class Informer:
             old = None
         self._reindex(key, old, new)
         self._objects[key] = new
-        self._spaces.setdefault(meta.namespace(new), {})[key] = new
+        self._spaces.setdefault(meta.namespace(new), {})[meta.name(new)] = new
         self._tell(old, new)
 
     def _drop(self, key: str, old: Obj) -> None:
         self._reindex(key, old, None)
         del self._objects[key]
         space = self._spaces[meta.namespace(old)]
-        del space[key]
+        del space[meta.name(old)]
         if not space:
             del self._spaces[meta.namespace(old)]
 

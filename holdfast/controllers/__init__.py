@@ -7,7 +7,7 @@ store: they are clients, here in the server's process, and would be the same aga
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 
 from holdfast.client.api import Client
 from holdfast.client.events import EventRecorder
@@ -15,15 +15,20 @@ from holdfast.client.informer import InformerSet
 from holdfast.client.reconciler import Reconciler
 from holdfast.controllers.accounts.controller import RootCaPublisher, ServiceAccountController
 from holdfast.controllers.aggregation.controller import ClusterRoleAggregator
+from holdfast.controllers.deployment.controller import DeploymentController
 from holdfast.controllers.disruption.controller import DisruptionController
 from holdfast.controllers.endpoints.controller import EndpointsController, EndpointSliceController
 from holdfast.controllers.garbage.controller import GarbageCollector
 from holdfast.controllers.namespace.controller import NamespaceController
 from holdfast.controllers.nodes.lifecycle import NodeLifecycle
 from holdfast.controllers.nodes.pods import PodGarbageCollector
+from holdfast.controllers.replicaset.controller import CONTROLLERS, ReplicaSetController
 from holdfast.controllers.scheduler.controller import Scheduler
 from holdfast.controllers.statefulset.controller import StatefulSetController
+from holdfast.controllers.volumes.controller import COMPONENT as BINDER
 from holdfast.controllers.volumes.controller import VolumeBinder
+from holdfast.controllers.volumes.ephemeral import COMPONENT as EPHEMERAL
+from holdfast.controllers.volumes.ephemeral import EphemeralVolumes
 from holdfast.controllers.volumes.protection import ClaimProtection, ClassProtection, VolumeProtection
 from holdfast.kinds.builtin import BUILTIN
 from holdfast.kinds.kind import Resource
@@ -41,9 +46,11 @@ async def run_all(
     clock: Clock,
     on_synced: Callable[[], None] = lambda: None,
     collects: Callable[[Resource], bool] = lambda resource: True,
+    local: Collection[str] = (),
+    served: Collection[str] = (),
 ) -> None:
     """Until cancelled. ``make_client`` gives a client that acts as the named controller; ``on_synced`` is called once all see;
-    ``collects`` says which kinds the garbage collector minds."""
+    ``collects`` says which kinds the garbage collector minds; ``local`` and ``served`` are provisioners (``VolumeBinder``)."""
     informers = InformerSet(make_client("kube-controller-manager"))
     recorders: list[EventRecorder] = []
 
@@ -51,31 +58,35 @@ async def run_all(
         recorders.append(EventRecorder(client, component, now=clock.now))
         return recorders[-1]
 
-    def own(name: str) -> tuple[Client, EventRecorder]:
+    def own(name: str) -> tuple[Client, InformerSet, EventRecorder, Callable[[], float]]:
+        """What a controller of that name is made of."""
         client = make_client(name)
-        return client, recorder(client, name)
+        return client, informers, recorder(client, name), clock.now
 
-    sets, set_events = own("statefulset-controller")
-    binder, binder_events = own("persistent-volume-binder")
-    lifecycle, lifecycle_events = own("node-lifecycle-controller")
+    binder = make_client("persistent-volume-binder")
+    ephemeral = make_client("ephemeral-volume-controller")
+    lifecycle = make_client("node-lifecycle-controller")
     scheduler = make_client("kube-scheduler")
-    budgets, budget_events = own("disruption-controller")
-    disruption = DisruptionController(budgets, informers, budget_events, clock.now)
-    volumes = VolumeBinder(binder, informers, binder_events, clock.now)
+    disruption = DisruptionController(*own("disruption-controller"))
+    volumes = VolumeBinder(binder, informers, recorder(binder, BINDER), clock.now, local=local, served=served)
     reconcilers: list[Reconciler] = [
         ServiceAccountController(make_client("service-account-controller"), informers).reconciler,
         RootCaPublisher(make_client("root-ca-cert-publisher"), informers, ca_pem).reconciler,
         ClusterRoleAggregator(make_client("clusterrole-aggregation-controller"), informers).reconciler,
         EndpointSliceController(make_client("endpointslice-controller"), informers).reconciler,
         EndpointsController(make_client("endpoint-controller"), informers).reconciler,
-        NodeLifecycle(lifecycle, informers, lifecycle_events, clock).reconciler,
+        NodeLifecycle(lifecycle, informers, recorder(lifecycle, "node-lifecycle-controller"), clock).reconciler,
         PodGarbageCollector(make_client("pod-garbage-collector"), informers, clock.monotonic).reconciler,
         Scheduler(scheduler, informers, recorder(scheduler, "default-scheduler"), clock.now).reconciler,
-        StatefulSetController(sets, informers, set_events, clock.now).reconciler,
+        StatefulSetController(*own("statefulset-controller")).reconciler,
+        ReplicaSetController(*own("replicaset-controller")).reconciler,
+        ReplicaSetController(*own("replication-controller"), CONTROLLERS).reconciler,
+        DeploymentController(*own("deployment-controller")).reconciler,
         disruption.reconciler,
         disruption.marks,
         volumes.claims,
         volumes.volumes,
+        EphemeralVolumes(ephemeral, informers, recorder(ephemeral, EPHEMERAL)).reconciler,
         ClaimProtection(make_client("pvc-protection-controller"), informers).reconciler,
         VolumeProtection(make_client("pv-protection-controller"), informers).reconciler,
         ClassProtection(make_client("volumeattributesclass-protection-controller"), informers).reconciler,

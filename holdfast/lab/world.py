@@ -347,7 +347,13 @@ class World:
             user = User(f"system:serviceaccount:kube-system:{name}", groups)
             return LabClient(self, process, user, "kube-controller-manager")
 
-        await run_all(client, ca_pem="lab", clock=self.clocks["server"], collects=lambda resource: resource.kind in COLLECTED)
+        await run_all(
+            client,
+            ca_pem="lab",
+            clock=self.clocks["server"],
+            collects=lambda resource: resource.kind in COLLECTED,
+            local=(BuiltinEngine.name,),
+        )
 
     async def _names(self) -> None:
         """The nameserver's records, of one node."""

@@ -14,14 +14,22 @@ import os
 import stat
 import struct
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 MS_RDONLY, MS_NOSUID, MS_NODEV, MS_NOEXEC, MS_REMOUNT, MS_BIND, MS_REC, MS_PRIVATE = 1, 2, 4, 8, 32, 4096, 16384, 1 << 18
+_OPTION_FLAGS = {
+    **{"rw": 0, "defaults": 0, "ro": MS_RDONLY, "nosuid": MS_NOSUID, "nodev": MS_NODEV, "noexec": MS_NOEXEC, "sync": 16},
+    **{"dirsync": 128, "noatime": 1024, "nodiratime": 2048, "relatime": 1 << 21, "strictatime": 1 << 24, "lazytime": 1 << 25},
+}
+"""Mount options that mount(2) takes as flags, not as text."""
 _UMOUNT_NOFOLLOW = 8
+_LOOP_CONTROL = "/dev/loop-control"
 _LOOP_SET_FD_FREE, _LOOP_CONFIGURE, _LOOP_GET_STATUS64, _LOOP_SET_CAPACITY = 0x4C82, 0x4C0A, 0x4C05, 0x4C07
+_LOOP_CLR_FD, _LOOP_SET_STATUS64 = 0x4C01, 0x4C04
+_CAP_SYS_RESOURCE = 24
 _LO_READ_ONLY, _LO_AUTOCLEAR = 1, 4
 _INFO = struct.Struct("=5Q4I64s64s32s2Q")
 _CONFIG = struct.Struct(f"=2I{_INFO.size}s64x")
@@ -82,15 +90,34 @@ def mount(source: str, target: str | Path, fstype: str, flags: int = 0, options:
     _check(result, f"mount {source} on {target}")
 
 
+def mount_options(options: Iterable[str]) -> tuple[int, str]:
+    """The flags and the text that mount(2) wants for options as mount(8) takes them."""
+    names = [option.strip() for text in options for option in text.split(",") if option.strip()]
+    flags = 0
+    for name in names:
+        flags |= _OPTION_FLAGS.get(name, 0)
+    return flags, ",".join(name for name in names if name not in _OPTION_FLAGS)
+
+
 def bind(source: str | Path, target: str | Path, *, read_only: bool = False) -> None:
     mount(str(source), target, "none", MS_BIND)
     if read_only:
         make_read_only(target)
 
 
+def bind_open(handle: int, target: str | Path, *, read_only: bool = False) -> None:
+    """Binds the very file or directory that is open as ``handle``, wherever its name leads by now."""
+    bind(f"/proc/self/fd/{handle}", target, read_only=read_only)
+
+
 def make_read_only(target: str | Path) -> None:
     """This mount alone; the file system under it may be mounted writable elsewhere."""
     mount("none", target, "none", MS_BIND | MS_REMOUNT | MS_RDONLY)
+
+
+def remount_read_only(target: str | Path) -> None:
+    """The file system itself, wherever else it is mounted."""
+    mount("none", target, "none", MS_REMOUNT | MS_RDONLY)
 
 
 def make_private(target: str | Path) -> None:
@@ -118,8 +145,18 @@ def unmount_below(directory: str | Path) -> None:
         unmount(target)
 
 
-def _loop_numbers() -> list[int]:
-    return [int(entry.name[4:]) for entry in Path("/sys/block").glob("loop*") if (entry / "loop" / "backing_file").exists()]
+def _backing(number: int) -> str:
+    """The name of the file under a loop device, "" when there is none."""
+    try:
+        return Path(f"/sys/block/loop{number}/loop/backing_file").read_text().rstrip("\n")
+    except OSError:
+        return ""
+
+
+def _loop_numbers(name: str) -> list[int]:
+    """Loop devices on files of this name: opening each of many devices to ask would take long."""
+    numbers = [int(entry.name[4:]) for entry in os.scandir("/sys/block") if entry.name.startswith("loop")]
+    return [number for number in numbers if os.path.basename(_backing(number)) == name]
 
 
 def _device(number: int) -> str:
@@ -139,7 +176,7 @@ def loops_of(file: str | Path) -> list[str]:
     """Loop devices that stand on this very file (by device and inode, as losetup -j)."""
     wanted = os.stat(file)
     found = []
-    for number in _loop_numbers():
+    for number in _loop_numbers(os.path.basename(os.path.realpath(file))):
         path = _device(number)
         try:
             handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
@@ -170,7 +207,7 @@ def refresh_loop(device: str) -> None:
 def _configure(backing: int, name: str, flags: int, block_size: int) -> tuple[int, str]:
     """Takes a free loop device; another process may be quicker, then the next one is tried."""
     info = _INFO.pack(0, 0, 0, 0, 0, 0, 0, 0, flags, os.fsencode(name)[:63], b"", b"", 0, 0)
-    control = os.open("/dev/loop-control", os.O_RDWR | os.O_CLOEXEC)
+    control = os.open(_LOOP_CONTROL, os.O_RDWR | os.O_CLOEXEC)
     try:
         for _ in range(64):
             path = _device(fcntl.ioctl(control, _LOOP_SET_FD_FREE))
@@ -211,6 +248,67 @@ def loop_device(file: str | Path, *, block_size: int = 4096) -> Iterator[str]:
         yield path
     finally:
         os.close(handle)
+
+
+def attach_loop(file: str | Path, *, block_size: int = 512, read_only: bool = False) -> str:
+    """A loop device that stays without a mount until ``detach_loop``; an existing one of the file is kept. Idempotent."""
+    for path in loops_of(file):
+        handle = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+        try:
+            info = bytearray(_INFO.size)
+            fcntl.ioctl(handle, _LOOP_GET_STATUS64, info)
+            fields = list(_INFO.unpack(info))
+            if fields[8] & _LO_AUTOCLEAR:
+                # A detach found it in use and left it to go with its last user: it has a user again.
+                fields[8] &= ~_LO_AUTOCLEAR
+                fcntl.ioctl(handle, _LOOP_SET_STATUS64, _INFO.pack(*fields))
+            return path
+        except OSError as error:
+            if error.errno != errno.ENXIO:
+                raise
+        finally:
+            os.close(handle)
+    backing = os.open(file, (os.O_RDONLY if read_only else os.O_RDWR) | os.O_CLOEXEC)
+    try:
+        handle, path = _configure(backing, str(file), _LO_READ_ONLY if read_only else 0, block_size)
+    finally:
+        os.close(backing)
+    os.close(handle)
+    return path
+
+
+def detach_loop(file: str | Path) -> None:
+    """Idempotent. Raises OSError EBUSY while something has the device open; it then goes with its last user."""
+    for path in loops_of(file):
+        handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            fcntl.ioctl(handle, _LOOP_CLR_FD)
+        except OSError as error:
+            if error.errno != errno.ENXIO:
+                raise
+        finally:
+            os.close(handle)
+    if left := loops_of(file):
+        raise OSError(errno.EBUSY, f"{left[0]} is still open")
+
+
+def has_loops() -> bool:
+    """Whether loop devices are to be had here, and mounts with them."""
+    if os.geteuid() != 0:
+        return False
+    try:
+        os.close(os.open(_LOOP_CONTROL, os.O_RDWR | os.O_CLOEXEC))
+    except OSError:
+        return False
+    return True
+
+
+def may_exceed_limits() -> bool:
+    """CAP_SYS_RESOURCE: without it the kernel refuses to enlarge a mounted ext4."""
+    for line in Path("/proc/self/status").read_text().splitlines():
+        if line.startswith("CapEff:"):
+            return bool(int(line.split()[1], 16) >> _CAP_SYS_RESOURCE & 1)
+    return False
 
 
 def remove_tree(path: str | Path) -> None:

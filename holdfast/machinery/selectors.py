@@ -187,3 +187,16 @@ def parse_field_selector(text: str) -> list[tuple[str, str, str]]:
             raise errors.bad_request(f"invalid selector: '{text}'; can't understand '{part}'")
         found.append((match[1], "!=" if match[2] == "!=" else "=", match[3].replace("\\,", ",").replace("\\=", "=")))
     return found
+
+
+def matches_terms(terms: list[dict[str, Any]], labels: Mapping[str, str], fields: Mapping[str, str] | None = None) -> bool:
+    """Terms that select nodes: any of them; within one, all expressions on labels and on fields. An empty term selects nothing."""
+    for term in terms:
+        by_label, by_field = term.get("matchExpressions") or [], term.get("matchFields") or []
+        if (by_label or by_field) and _all(by_label, labels) and _all(by_field, fields or {}):
+            return True
+    return False
+
+
+def _all(expressions: list[dict[str, Any]], values: Mapping[str, str]) -> bool:
+    return all(Requirement(e["key"], e["operator"], tuple(e.get("values") or ())).matches(values) for e in expressions)

@@ -13,6 +13,9 @@ from typing import Any, Protocol
 
 from holdfast.kinds.kind import Obj
 
+RENDERED = ("configMap", "secret", "projected", "downwardAPI")
+"""Volumes whose files the node computes: no container may write to them (SEC-11)."""
+
 
 class NotReady(Exception):
     """A part cannot serve a pod yet: ``reason`` and ``message`` become an event; the pod is tried again."""
@@ -63,6 +66,12 @@ class Volumes(Protocol):
 
     async def refresh(self, pod: Obj) -> None:
         """Brings configMap, secret, projected and downwardAPI files up to date."""
+
+    def sub_path(self, uid: str, container: str, number: int, volume: str, below: str) -> str:
+        """The host path of ``below`` inside a prepared volume, for mount ``number`` of a container that does not run.
+
+        It stays what it is now, whatever becomes of the names in the volume. Raises VolumeError, OSError.
+        """
 
     def fence_files(self, uid: str) -> tuple[str, ...]:
         """Lock files the pod's shims must hold."""

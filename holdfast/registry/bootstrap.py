@@ -119,7 +119,7 @@ def _storage_class() -> Obj:
         "provisioner": "builtin.holdfast.io",
         "reclaimPolicy": "Delete",
         "volumeBindingMode": "WaitForFirstConsumer",
-        "allowVolumeExpansion": False,
+        "allowVolumeExpansion": True,
     }
 
 

@@ -161,7 +161,7 @@ class Edge:
         return user
 
     async def _resource(self, request: web.BaseRequest, user: User, parts: list[str]) -> Answer | web.StreamResponse:
-        query = parse_qsl(request.query_string, keep_blank_values=True)
+        query = parse_qsl(request.rel_url.raw_query_string, keep_blank_values=True)
         options = dict(query)
         try:
             target = routes.resolve(self._registry.kinds, request.method, parts, options)

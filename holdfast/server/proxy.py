@@ -56,7 +56,7 @@ class Proxy:
     async def serve(self, request: web.BaseRequest, asked: Proxied) -> web.StreamResponse:
         """Raises ApiError as long as nothing of an answer is out."""
         if not asked.path and request.method in ("GET", "HEAD"):
-            query = f"?{request.query_string}" if request.query_string else ""
+            query = f"?{request.rel_url.raw_query_string}" if request.rel_url.raw_query_string else ""
             return web.Response(status=301, headers={"Location": f"{request.rel_url.raw_path}/{query}"})
         backend = await self._reach(asked)
         try:

@@ -11,6 +11,7 @@ import asyncio
 import logging
 import os
 import signal
+import time
 from urllib.parse import urlsplit
 
 from holdfast.client.events import EventRecorder
@@ -32,7 +33,7 @@ from holdfast.node.proxy import ServiceProxy
 from holdfast.node.registration import Registration
 from holdfast.node.runtimes.oci import OciRuntime
 from holdfast.node.streams import StreamServer
-from holdfast.node.volumes import NodeVolumes
+from holdfast.node.volumes import NodeVolumes, VolumeGrower
 from holdfast.system import lifecycle, simulated
 from holdfast.system.lifecycle import ADDRESS
 from holdfast.system.pidfile import write_pid
@@ -164,12 +165,15 @@ class _Node:
         streams = StreamServer(
             self._runtime, agent, self._network, tls=lifecycle.stream_tls(settings), host=ADDRESS, port=lifecycle.kept_port(settings)
         )
-        provisioner = Provisioner(client, self._engine, settings.node_name, provisioner_events)
+        provisioner = Provisioner(client, self._engine, settings.node_name, provisioner_events, time.time)
+        grower = VolumeGrower(client, volumes, events, self._clock.now, provisioner.claims, provisioner.volumes, pods.list)
         await streams.start()
         lifecycle.keep_port(settings, streams.port)
         log.info("node %s: streams at https://%s:%d", settings.node_name, ADDRESS, streams.port)
         try:
-            async with lifecycle.background(agent.run(), provisioner.run(), events.run(), provisioner_events.run()) as failed:
+            async with lifecycle.background(
+                agent.run(), provisioner.run(), self._engine.run(), grower.run(), events.run(), provisioner_events.run()
+            ) as failed:
                 write_pid(settings.pid_file("node"), os.getpid(), serves=True)
                 await lifecycle.until(stop, failed)
                 if stop.is_set() and lifecycle.is_down(self._settings):

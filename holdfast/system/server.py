@@ -214,6 +214,7 @@ async def _publish(client: LocalClient, host: str, port: int) -> None:
 
 def _controllers(registry: Registry, keys: pki.Pki, on_synced: Callable[[], None]) -> asyncio.Task[None]:
     from holdfast.controllers import run_all
+    from holdfast.volumes.builtin import BuiltinEngine
 
     def client(name: str) -> LocalClient:
         if name in ("kube-scheduler", "kube-controller-manager"):
@@ -222,5 +223,6 @@ def _controllers(registry: Registry, keys: pki.Pki, on_synced: Callable[[], None
         return LocalClient(registry, User(f"system:serviceaccount:kube-system:{name}", groups), "kube-controller-manager")
 
     return asyncio.create_task(
-        run_all(client, ca_pem=keys.ca.certificate.decode(), clock=registry.clock, on_synced=on_synced), name="controllers"
+        run_all(client, ca_pem=keys.ca.certificate.decode(), clock=registry.clock, on_synced=on_synced, local=(BuiltinEngine.name,)),
+        name="controllers",
     )

@@ -11,9 +11,17 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
+BLOCK = {"volumeMode": "Block"}
+FS_TYPE = "csi.storage.k8s.io/fstype"
+"""The StorageClass parameter that names the file system."""
+
 
 class VolumeError(Exception):
     """An engine's refusal; the text names the volume, the cause and the remedy."""
+
+
+class NeedsRemount(VolumeError):
+    """Not while it is mounted: it is done when the volume is next mounted."""
 
 
 @dataclass(frozen=True)
@@ -24,6 +32,10 @@ class Volume:
     capacity: int
     attributes: Mapping[str, str] = field(default_factory=dict)
     """How it is reached, kept in its PersistentVolume (rbd: monitors, pool, image, user)."""
+    fs_type: str = ""
+    """The file system on it; "" for none (volumeMode Block), or when the engine leaves that to its first mount."""
+    caveat: str = ""
+    """What it does not keep of what was asked for, in words for the claim's owner."""
 
 
 @dataclass(frozen=True)
@@ -34,6 +46,8 @@ class Source:
     attributes: Mapping[str, str] = field(default_factory=dict)
     secrets: Mapping[str, str] = field(default_factory=dict, repr=False)
     """Decoded data of the Secret that its source names: never kept, never logged."""
+    record: str = ""
+    """Of one to be deleted: its PersistentVolume as JSON, for an engine that keeps removed volumes for a while."""
 
 
 @dataclass(frozen=True)
@@ -57,7 +71,10 @@ class Engine(Protocol):
     """Reached from every node; otherwise a volume is on the disk of one node."""
 
     async def create(self, handle: str, capacity: int, parameters: Mapping[str, str], secrets: Mapping[str, str]) -> Volume:
-        """Idempotent by handle. Raises VolumeError for parameters it does not know, or without room."""
+        """Idempotent by handle. Raises VolumeError for parameters it does not know, or without room.
+
+        ``parameters`` are those of the StorageClass, and ``BLOCK`` when a bare device is asked for.
+        """
 
     async def delete(self, source: Source) -> None:
         """Removes the data. Idempotent. Raises VolumeError while it is staged."""
@@ -72,7 +89,7 @@ class Engine(Protocol):
         """Mounts it (verifying its identity) and returns the path members get: a directory, or with ``block`` a device. Idempotent."""
 
     async def grow(self, handle: str, target: str) -> None:
-        """The file system staged at ``target`` takes up what ``expand`` gave. Idempotent. Raises VolumeError."""
+        """What is staged at ``target`` takes up what ``expand`` gave. Idempotent. Raises VolumeError, NeedsRemount."""
 
     async def unstage(self, handle: str, target: str) -> None:
         """Idempotent. Raises VolumeError while something uses it."""

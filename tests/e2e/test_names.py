@@ -35,7 +35,7 @@ class Asker:
         self._thread.join()
 
 
-def test_no_old_address_is_answered_for_long(system: System) -> None:
+def test_r49_no_old_address_is_answered_for_long(system: System) -> None:
     system.kubectl("create", "-f", str(TUTORIAL / "service.yaml"), "-f", str(TUTORIAL / "statefulset.yaml"))
     system.wait_ready("web-0", "web-1")
     asker = Asker(int((system.data / "node" / "dns.port").read_text()), NAME)

@@ -12,9 +12,9 @@ import pytest
 from holdfast.lib import privileged
 from holdfast.volumes.api import Source, Staging, VolumeError
 from holdfast.volumes.builtin import BuiltinEngine
-from holdfast.volumes.builtin.engine import MINIMUM
+from holdfast.volumes.filesystems import KINDS, MIB
 
-MIB = 1024 * 1024
+MINIMUM = KINDS["xfs"].minimum
 
 
 @pytest.fixture

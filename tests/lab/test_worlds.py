@@ -119,6 +119,6 @@ def test_a_judge_that_sees_nothing_would_be_useless(monkeypatch: pytest.MonkeyPa
 
 
 def _careless(self: object) -> bool:
-    for number, pod in self.wanted:  # type: ignore[attr-defined]
-        self._member(number, pod)  # type: ignore[attr-defined]
+    for number in self.range:  # type: ignore[attr-defined]
+        self._member(number, self.pods.get(number))  # type: ignore[attr-defined]
     return True

@@ -9,9 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from math import ceil
 
-from holdfast.kinds.definitions.rules import percent
+from holdfast.kinds.definitions.rules import share
 from holdfast.kinds.kind import Obj
 from holdfast.kinds.policy.allowed import with_condition
 from holdfast.lib.clock import parse_rfc3339
@@ -53,15 +52,8 @@ def expectation(budget: Obj, pods: Iterable[Obj], scales: Mapping[str, tuple[str
         else:
             raise CountError(f'found no controllers for pod "{meta.name(pod)}"')
     expected = sum(wanted.values())
-    desired = _portion(least, expected) if most is None else max(expected - _portion(most, expected), 0)
+    desired = share(least, expected, up=True) if most is None else max(expected - share(most, expected, up=True), 0)
     return Expectation(expected, desired, tuple(unmanaged))
-
-
-def _portion(value: object, of: int) -> int:
-    """A count, or a percentage rounded up."""
-    if isinstance(value, int):
-        return value
-    return ceil((percent(value) or 0) * of / 100)
 
 
 @dataclass(frozen=True)

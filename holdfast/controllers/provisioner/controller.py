@@ -1,51 +1,69 @@
-"""The provisioner of an engine: claims that chose this node get a volume, released volumes lose their data by policy.
+"""The provisioner of an engine: claims get a volume, released volumes lose their data by policy, claims that ask for more get it.
 
-A volume's name is made of its claim's uid, so that doing it twice does it once. Data is removed only when the policy
-is Delete, the claim's uid is gone by a live read, and the engine says that nothing uses the image (P-4).
+An engine of one node's disk runs it there and minds what chose that node; a network engine runs it once, in the server, with no node.
+Data is removed only when the policy is Delete, the claim's uid is gone by a live read, and the engine says that nothing uses
+the volume (P-4); in whatever order claim and volume were deleted (KEP-2644).
 """
 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
+from dataclasses import replace
+
+import orjson
 
 from holdfast.client.api import Client
 from holdfast.client.events import EventRecorder
 from holdfast.client.informer import Informer
 from holdfast.client.reconciler import Reconciler
-from holdfast.kinds.kind import Obj
+from holdfast.controllers.provisioner import make
+from holdfast.controllers.provisioner.make import FINALIZER, PROVISIONED_BY
+from holdfast.controllers.provisioner.resizer import Resizer
+from holdfast.kinds.core.claims import class_of, pinned_to
+from holdfast.kinds.kind import Obj, Resource
 from holdfast.kinds.resources import PERSISTENTVOLUMECLAIMS, PERSISTENTVOLUMES, STORAGECLASSES
+from holdfast.lib.clock import rfc3339
 from holdfast.machinery import meta, quantity
 from holdfast.machinery.errors import ApiError
-from holdfast.volumes.api import Engine, Source, VolumeError
+from holdfast.volumes.api import BLOCK, FS_TYPE, Engine, Source, VolumeError
 
 SELECTED_NODE = "volume.kubernetes.io/selected-node"
-PROVISIONED_BY = "pv.kubernetes.io/provisioned-by"
-FINALIZER = "external-provisioner.volume.kubernetes.io/finalizer"
-HOSTNAME = "kubernetes.io/hostname"
-_MODES = {"ReadWriteOnce", "ReadWriteOncePod"}
+ASKED = "volume.kubernetes.io/storage-provisioner"
+AT_ONCE = 8
+"""Volumes that are made, or removed, side by side."""
 
 
 class Provisioner:
-    def __init__(self, client: Client, engine: Engine, node: str, events: EventRecorder) -> None:
+    """``node``: whose disk the engine's volumes lie on; "" for a network engine."""
+
+    def __init__(self, client: Client, engine: Engine, node: str, events: EventRecorder, now: Callable[[], float]) -> None:
         self._client = client
         self._engine = engine
         self._node = node
         self._events = events
-        self._claim_cache = Informer(client, PERSISTENTVOLUMECLAIMS)
-        self._volume_cache = Informer(client, PERSISTENTVOLUMES)
-        self._claims = Reconciler("provisioner", (self._claim_cache, self._volume_cache), self._sync_claim, workers=1)
-        self._volumes = Reconciler("remover", (self._claim_cache, self._volume_cache), self._sync_volume, workers=1)
-        self._claim_cache.on_change(self._claim_changed)
-        self._volume_cache.on_change(lambda _old, new: self._consider(new))
+        self._now = now
+        self.claims = Informer(client, PERSISTENTVOLUMECLAIMS)
+        self.volumes = Informer(client, PERSISTENTVOLUMES)
+        self._claims = Reconciler("provisioner", (self.claims, self.volumes), self._sync_claim, workers=AT_ONCE)
+        self._volumes = Reconciler("remover", (self.claims, self.volumes), self._sync_volume, workers=AT_ONCE)
+        self._resizer = Resizer(client, engine, events, now, self.claims, self.volumes, self._is_ours, self._source)
+        self.claims.on_change(self._claim_changed)
+        self.volumes.on_change(lambda _old, new: self._consider(new))
 
     async def run(self) -> None:
         async with asyncio.TaskGroup() as tasks:
-            for work in (self._claim_cache, self._volume_cache, self._claims, self._volumes):
+            for work in (self.claims, self.volumes, self._claims, self._volumes, self._resizer.reconciler):
                 tasks.create_task(work.run())
 
     def _claim_changed(self, _old: Obj | None, new: Obj | None) -> None:
-        if new is not None and not new["spec"].get("volumeName") and meta.annotations_of(new).get(SELECTED_NODE) == self._node:
+        if new is not None and not new["spec"].get("volumeName") and self._is_asked(new):
             self._claims.queue.add(meta.key(new))
+
+    def _is_asked(self, claim: Obj) -> bool:
+        """By the node that was chosen, which is known first; without nodes, by the binder's word."""
+        annotations = meta.annotations_of(claim)
+        return annotations.get(SELECTED_NODE) == self._node if self._node else annotations.get(ASKED) == self._engine.name
 
     def _consider(self, volume: Obj | None) -> None:
         if volume is not None and self._is_ours(volume):
@@ -53,25 +71,32 @@ class Provisioner:
 
     def _is_ours(self, volume: Obj) -> bool:
         source = volume["spec"].get("csi") or {}
-        return source.get("driver") == self._engine.name and _node_of(volume) == self._node
+        return source.get("driver") == self._engine.name and (not self._node or pinned_to(volume) == self._node)
+
+    async def _source(self, volume: Obj) -> Source:
+        source = volume["spec"]["csi"]
+        return Source(source["volumeHandle"], source.get("volumeAttributes") or {})
+
+    async def _live(self, resource: Resource, name: str, namespace: str = "") -> Obj | None:
+        try:
+            return await self._client.get(resource, name or "-", namespace)
+        except ApiError as error:
+            if error.code == 404:
+                return None
+            raise
 
     # Making
 
     async def _sync_claim(self, key: str) -> None:
         namespace, name = meta.split_key(key)
-        claim = await self._live(namespace, name)
-        if claim is None or meta.is_terminating(claim) or claim["spec"].get("volumeName"):
+        claim = await self._live(PERSISTENTVOLUMECLAIMS, name, namespace)
+        if claim is None or meta.is_terminating(claim) or claim["spec"].get("volumeName") or not self._is_asked(claim):
             return
-        if meta.annotations_of(claim).get(SELECTED_NODE) != self._node:
+        found = await self._live(STORAGECLASSES, class_of(claim))
+        if found is None or found["provisioner"] != self._engine.name:
             return
-        try:
-            found = await self._client.get(STORAGECLASSES, claim["spec"].get("storageClassName") or "-")
-        except ApiError as error:
-            if error.code == 404:
-                return
-            raise
-        if found["provisioner"] != self._engine.name or await self._is_made(claim):
-            return
+        if await self._live(PERSISTENTVOLUMES, make.name_of(claim)) is not None:
+            return  # it only waits for the binder
         self._events.event(
             claim, "Normal", "Provisioning", f'External provisioner is provisioning volume for claim "{meta.key(claim)}"'
         )
@@ -82,98 +107,79 @@ class Provisioner:
             self._events.event(claim, "Warning", "ProvisioningFailed", text)
             raise OSError(text) from error
 
-    async def _is_made(self, claim: Obj) -> bool:
-        """Whether its volume is there and only waits for the binder."""
-        try:
-            await self._client.get(PERSISTENTVOLUMES, f"pvc-{meta.uid(claim)}")
-        except ApiError as error:
-            if error.code == 404:
-                return False
-            raise
-        return True
-
     async def _provision(self, claim: Obj, found: Obj) -> None:
-        spec = claim["spec"]
-        asked = set(spec.get("accessModes") or [])
-        if not asked <= _MODES:
-            raise VolumeError(f"accessModes: {', '.join(sorted(asked - _MODES))} is not offered by {self._engine.name}")
-        if spec.get("selector"):
-            raise VolumeError(f"selector: not offered by {self._engine.name}")
-        if spec.get("dataSource") or spec.get("dataSourceRef"):
-            raise VolumeError(f"dataSource: not offered by {self._engine.name}")
-        if (spec.get("volumeMode") or "Filesystem") != "Filesystem":
-            raise VolumeError(f"volumeMode: Block is not offered by {self._engine.name}")
-        wanted = quantity.to_int(spec["resources"]["requests"]["storage"])
-        name = f"pvc-{meta.uid(claim)}"
-        made = await self._engine.create(name, wanted, found.get("parameters") or {}, {})
-        size = spec["resources"]["requests"]["storage"] if made.capacity == wanted else quantity.format_bytes(made.capacity)
+        if why := make.refusal(claim, self._engine.name, network=self._engine.network):
+            raise VolumeError(why)
+        block = claim["spec"].get("volumeMode") == "Block"
+        name, parameters = make.name_of(claim), {**(found.get("parameters") or {}), **(BLOCK if block else {})}
+        wanted = quantity.to_int(claim["spec"]["resources"]["requests"]["storage"])
+        made = await self._engine.create(name, wanted, parameters, {})
+        fs_type = "" if block else made.fs_type or parameters.get(FS_TYPE) or "xfs"
+        volume = make.volume(claim, found, made, self._engine.name, self._node, fs_type)
         try:
-            await self._client.create(PERSISTENTVOLUMES, self._volume(name, claim, found, size))
+            await self._client.create(PERSISTENTVOLUMES, volume)
         except ApiError as error:
             if error.reason != "AlreadyExists":
                 raise
         self._events.event(claim, "Normal", "ProvisioningSucceeded", f"Successfully provisioned volume {name}")
-
-    def _volume(self, name: str, claim: Obj, found: Obj, size: str) -> Obj:
-        policy = found.get("reclaimPolicy") or "Delete"
-        reference = {
-            "apiVersion": "v1",
-            "kind": "PersistentVolumeClaim",
-            "namespace": meta.namespace(claim),
-            "name": meta.name(claim),
-            "uid": meta.uid(claim),
-            "resourceVersion": claim["metadata"]["resourceVersion"],
-        }
-        here = {"matchExpressions": [{"key": HOSTNAME, "operator": "In", "values": [self._node]}]}
-        metadata: Obj = {"name": name, "annotations": {PROVISIONED_BY: self._engine.name}}
-        if policy == "Delete":
-            metadata["finalizers"] = [FINALIZER]
-        return {
-            "metadata": metadata,
-            "spec": {
-                "capacity": {"storage": size},
-                "accessModes": claim["spec"]["accessModes"],
-                "persistentVolumeReclaimPolicy": policy,
-                "storageClassName": meta.name(found),
-                "volumeMode": "Filesystem",
-                "claimRef": reference,
-                "csi": {"driver": self._engine.name, "volumeHandle": name, "fsType": "xfs"},
-                "nodeAffinity": {"required": {"nodeSelectorTerms": [here]}},
-            },
-        }
-
-    async def _live(self, namespace: str, name: str) -> Obj | None:
-        try:
-            return await self._client.get(PERSISTENTVOLUMECLAIMS, name, namespace)
-        except ApiError as error:
-            if error.code == 404:
-                return None
-            raise
+        if made.caveat:
+            for about in (claim, found):
+                self._events.event(about, "Warning", "CapacityNotEnforced", f"volume {name}: {made.caveat}")
 
     # Removing
 
     async def _sync_volume(self, name: str) -> None:
-        try:
-            volume = await self._client.get(PERSISTENTVOLUMES, name)
-        except ApiError as error:
-            if error.code == 404:
-                return
-            raise
-        if not self._is_ours(volume) or volume["spec"].get("persistentVolumeReclaimPolicy") != "Delete":
+        volume = await self._live(PERSISTENTVOLUMES, name)
+        if volume is None or not self._is_ours(volume):
+            return
+        if await self._guard(volume) or volume["spec"].get("persistentVolumeReclaimPolicy") != "Delete":
             return
         reference = volume["spec"].get("claimRef") or {}
-        claim = await self._live(reference.get("namespace", "-"), reference.get("name", "-")) if reference else None
+        claim = await self._live(PERSISTENTVOLUMECLAIMS, reference["name"], reference["namespace"]) if reference else None
         if claim is not None and meta.uid(claim) == reference.get("uid"):
             return
-        released = (volume.get("status") or {}).get("phase") in ("Released", "Failed")
-        if not released and not (meta.is_terminating(volume) and not _protected(volume)):
+        phase = (volume.get("status") or {}).get("phase")
+        going = meta.is_terminating(volume) and FINALIZER in _finalizers(volume) and not _protected(volume)
+        released = phase in ("Released", "Failed") and reference.get("uid")
+        if not released and not (going and PROVISIONED_BY in meta.annotations_of(volume)):
             return
         try:
-            await self._engine.delete(Source(volume["spec"]["csi"]["volumeHandle"]))
+            source = await self._source(volume)
+            await self._engine.delete(replace(source, record=orjson.dumps(volume).decode()))
         except VolumeError as error:
-            self._events.event(volume, "Warning", "VolumeFailedDelete", str(error))
+            await self._failed(volume, str(error))
             raise OSError(str(error)) from error
         await self._remove_record(volume)
+
+    async def _guard(self, volume: Obj) -> bool:
+        """The finalizer that keeps a volume's record until its data is gone: on bound ones whose policy is Delete, made by
+        whomever; not under any other policy. True when it was changed: that comes here again.
+        """
+        held, deletes = FINALIZER in _finalizers(volume), volume["spec"].get("persistentVolumeReclaimPolicy") == "Delete"
+        bound = (volume.get("status") or {}).get("phase") == "Bound"
+        if held and not deletes:
+            await self._set_finalizers(volume, [f for f in _finalizers(volume) if f != FINALIZER])
+        elif not held and deletes and bound and not meta.is_terminating(volume):
+            await self._set_finalizers(volume, [*_finalizers(volume), FINALIZER])
+        else:
+            return False
+        return True
+
+    async def _set_finalizers(self, volume: Obj, finalizers: list[str]) -> None:
+        metadata = {"uid": meta.uid(volume), "resourceVersion": volume["metadata"]["resourceVersion"]}
+        await self._client.patch(PERSISTENTVOLUMES, meta.name(volume), "", {"metadata": {**metadata, "finalizers": finalizers or None}})
+
+    async def _failed(self, volume: Obj, why: str) -> None:
+        """Tried again, as often as it takes; until then the volume says what stands in the way."""
+        self._events.event(volume, "Warning", "VolumeFailedDelete", why)
+        status: Obj = {"phase": "Failed", "message": why}
+        present = volume.get("status") or {}
+        if all(present.get(k) == v for k, v in status.items()):
+            return
+        if present.get("phase") != "Failed":
+            status["lastPhaseTransitionTime"] = rfc3339(self._now())
+        patch = {"metadata": {"uid": meta.uid(volume)}, "status": status}
+        await self._client.patch(PERSISTENTVOLUMES, meta.name(volume), "", patch, subresource="status")
 
     async def _remove_record(self, volume: Obj) -> None:
         name, uid = meta.name(volume), meta.uid(volume)
@@ -182,25 +188,16 @@ class Provisioner:
                 await self._client.delete(PERSISTENTVOLUMES, name, uid=uid)
             # Read again: others take their finalizers off at the same time.
             volume = await self._client.get(PERSISTENTVOLUMES, name)
-            held = volume["metadata"].get("finalizers") or []
-            if FINALIZER in held and meta.uid(volume) == uid:
-                metadata = {"uid": uid, "resourceVersion": volume["metadata"]["resourceVersion"]}
-                left = [f for f in held if f != FINALIZER]
-                await self._client.patch(PERSISTENTVOLUMES, name, "", {"metadata": {**metadata, "finalizers": left or None}})
+            if FINALIZER in _finalizers(volume) and meta.uid(volume) == uid:
+                await self._set_finalizers(volume, [f for f in _finalizers(volume) if f != FINALIZER])
         except ApiError as error:
             if error.code != 404:
                 raise
 
 
+def _finalizers(volume: Obj) -> list[str]:
+    return volume["metadata"].get("finalizers") or []
+
+
 def _protected(volume: Obj) -> bool:
-    return any(f != FINALIZER for f in volume["metadata"].get("finalizers") or [])
-
-
-def _node_of(volume: Obj) -> str:
-    """The one node that a volume of ours can be used on."""
-    required = (volume["spec"].get("nodeAffinity") or {}).get("required") or {}
-    for term in required.get("nodeSelectorTerms") or []:
-        for expression in term.get("matchExpressions") or []:
-            if expression["key"] == HOSTNAME and expression["operator"] == "In" and len(expression.get("values") or []) == 1:
-                return str(expression["values"][0])
-    return ""
+    return any(f != FINALIZER for f in _finalizers(volume))

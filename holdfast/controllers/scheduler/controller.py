@@ -1,8 +1,8 @@
 """The outside of the scheduler: unbound pods in, bindings out.
 
-A claim that waits for its first consumer gets the chosen node written on it (``selected-node``); the node
-provisions, the binder binds, and only then is the pod bound. Pods that fit nowhere are tried again
-whenever nodes, volumes or other pods change.
+Claims that wait for their first consumer are seen to first: a volume that is there for one is given its name, else the chosen node
+is written on the claim (``selected-node``) and makes one; the binder binds, and only then is the pod bound. Pods that fit nowhere are
+tried again whenever nodes, volumes or other pods change.
 """
 
 from __future__ import annotations
@@ -15,7 +15,10 @@ from holdfast.client.api import Client
 from holdfast.client.events import EventRecorder
 from holdfast.client.informer import InformerSet
 from holdfast.client.reconciler import Reconciler
-from holdfast.controllers.scheduler.decide import Accounts, Choice, Cluster, decide
+from holdfast.controllers.scheduler import volumes
+from holdfast.controllers.scheduler.decide import Accounts, Choice, Cluster, decide, refused
+from holdfast.controllers.volumes.decide import BOUND_BY_CONTROLLER, SELECTED_NODE
+from holdfast.kinds.core.claims import claims_of, reference_to
 from holdfast.kinds.kind import Obj
 from holdfast.kinds.resources import NODES, PERSISTENTVOLUMECLAIMS, PERSISTENTVOLUMES, PODS, STORAGECLASSES
 from holdfast.lib.clock import rfc3339
@@ -27,7 +30,6 @@ log = logging.getLogger("holdfast.controllers")
 NAME = "default-scheduler"
 WORKERS = 16
 """Choosing is done at once, so one at a time; bindings are on their way side by side."""
-SELECTED_NODE = "volume.kubernetes.io/selected-node"
 
 
 class Scheduler:
@@ -86,58 +88,47 @@ class Scheduler:
         if pod is None or not _unbound(pod) or meta.uid(pod) in self._placed:
             self._waiting.discard(key)
             return
-        claims = self._claims_of(pod)
-        missing = [n for n, claim in claims.items() if claim is None]
-        if missing:
-            await self._cannot(pod, f'persistentvolumeclaim "{missing[0]}" not found')
+        claims = {n: self._claims.get(n, namespace) for n in claims_of(pod).values()}
+        classes = {meta.name(c): c for c in self._classes.list()} if claims else {}
+        nodes = [n for n in self._nodes.list() if meta.condition_true(n, "Ready")]
+        if why := volumes.refusal(pod, claims, classes):
+            await self._cannot(pod, refused(nodes, why))
             return
-        dying = [n for n, claim in claims.items() if claim and meta.is_terminating(claim)]
-        if dying:
-            await self._cannot(pod, f'persistentvolumeclaim "{dying[0]}" is being deleted')
-            return
-        unbound = [claim for claim in claims.values() if claim and not _bound(claim)]
-        immediate = [claim for claim in unbound if not self._waits_for_consumer(claim)]
-        if immediate:
-            await self._cannot(pod, "pod has unbound immediate PersistentVolumeClaims")
-            return
-        choice = decide(pod, self._cluster(claims))
+        known = {n: claim for n, claim in claims.items() if claim is not None}
+        users = {n: self._accounts.users(f"{namespace}/{n}") for n in known}
+        storage = volumes.storage(known.values(), self._volumes.get, self._volumes.list, classes, users)
+        choice = decide(pod, Cluster(nodes, self._accounts, storage))
         if not choice.node:
             await self._cannot(pod, choice.message)
-            return
-        if unbound:
-            await self._select(pod, unbound, choice)
-            return
-        await self._bind(pod, choice.node)
+        elif storage.waiting:
+            await self._select(pod, known, choice)
+        else:
+            await self._bind(pod, choice.node)
 
-    def _claims_of(self, pod: Obj) -> dict[str, Obj | None]:
-        names = [v["persistentVolumeClaim"]["claimName"] for v in pod["spec"].get("volumes") or [] if v.get("persistentVolumeClaim")]
-        return {n: self._claims.get(n, meta.namespace(pod)) for n in names}
-
-    def _waits_for_consumer(self, claim: Obj) -> bool:
-        found = self._classes.get(claim["spec"].get("storageClassName") or "")
-        return found is not None and found.get("volumeBindingMode") == "WaitForFirstConsumer"
-
-    def _cluster(self, claims: dict[str, Obj | None]) -> Cluster:
-        volumes = {}
-        for name, claim in claims.items():
-            found = self._volumes.get((claim or {}).get("spec", {}).get("volumeName") or "")
-            if found is not None:
-                volumes[name] = found
-        nodes = [n for n in self._nodes.list() if meta.condition_true(n, "Ready")]
-        return Cluster(nodes, self._accounts, volumes)
-
-    async def _select(self, pod: Obj, claims: list[Obj], choice: Choice) -> None:
-        """Asks for volumes on the chosen node; the claims' binding brings the pod back."""
+    async def _select(self, pod: Obj, claims: dict[str, Obj], choice: Choice) -> None:
+        """Speaks for volumes that are there, asks for others on the chosen node; the claims' binding brings the pod back."""
         self._waiting.add(meta.key(pod))
-        for claim in claims:
+        for name, found in choice.volumes.static.items():
+            volume = self._volumes.get(found)
+            if volume is not None:
+                await self._reserve(volume, claims[name])
+        for name in choice.volumes.made:
+            claim = claims[name]
             if meta.annotations_of(claim).get(SELECTED_NODE) != choice.node:
-                patch = {
-                    "metadata": {
-                        "resourceVersion": claim["metadata"]["resourceVersion"],
-                        "annotations": {SELECTED_NODE: choice.node},
-                    }
-                }
-                await self._client.patch(PERSISTENTVOLUMECLAIMS, meta.name(claim), meta.namespace(claim), patch)
+                metadata = {"resourceVersion": claim["metadata"]["resourceVersion"], "annotations": {SELECTED_NODE: choice.node}}
+                await self._client.patch(PERSISTENTVOLUMECLAIMS, name, meta.namespace(claim), {"metadata": metadata})
+
+    async def _reserve(self, volume: Obj, claim: Obj) -> None:
+        """The first half of a binding (``controllers.volumes``): refused with 409 when somebody else has been here."""
+        reference = volume["spec"].get("claimRef") or {}
+        if reference.get("uid") == meta.uid(claim):
+            return
+        metadata: Obj = {"resourceVersion": volume["metadata"]["resourceVersion"]}
+        if not reference:
+            metadata["annotations"] = {BOUND_BY_CONTROLLER: "yes"}
+        await self._client.patch(
+            PERSISTENTVOLUMES, meta.name(volume), "", {"metadata": metadata, "spec": {"claimRef": reference_to(claim)}}
+        )
 
     async def _bind(self, pod: Obj, node: str) -> None:
         uid = meta.uid(pod)
@@ -190,7 +181,3 @@ def _unbound(pod: Obj) -> bool:
 
 def _finished(pod: Obj) -> bool:
     return (pod.get("status") or {}).get("phase") in ("Succeeded", "Failed")
-
-
-def _bound(claim: Obj) -> bool:
-    return bool(claim["spec"].get("volumeName")) and (claim.get("status") or {}).get("phase") == "Bound"

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from fractions import Fraction
-from typing import Any
 
+from holdfast.controllers.scheduler.volumes import NO_DISK, Disk, Placing, Storage, clash, disks_of, place
+from holdfast.kinds.core.claims import claims_of
 from holdfast.kinds.kind import Obj
-from holdfast.machinery import meta, quantity, selectors
+from holdfast.machinery import meta, quantity
+from holdfast.machinery.selectors import matches_terms
 
 Amounts = dict[str, Fraction]
 Port = tuple[str, int, str]
@@ -21,10 +23,11 @@ _ANY = "0.0.0.0"
 
 @dataclass
 class Choice:
-    """``node`` is "" when none fits; ``message`` then says why."""
+    """``node`` is "" when none fits; ``message`` then says why. ``volumes``: what is to be done there about its claims."""
 
     node: str = ""
     message: str = ""
+    volumes: Placing = field(default_factory=Placing)
 
 
 class Taken:
@@ -33,6 +36,7 @@ class Taken:
     def __init__(self) -> None:
         self.amounts: Amounts = {}
         self.ports: Counter[Port] = Counter()
+        self.disks: Counter[Disk] = Counter()
         self.pods = 0
 
 
@@ -41,11 +45,17 @@ class Accounts:
 
     def __init__(self, pods: Iterable[Obj] = ()) -> None:
         self._nodes: dict[str, Taken] = {}
+        self._users: dict[str, Counter[str]] = {}
+        """By ``namespace/name`` of a claim: how many pods use it, by node."""
         for pod in pods:
             self.add(pod)
 
     def of(self, node: str) -> Taken:
         return self._nodes.get(node) or Taken()
+
+    def users(self, claim: str) -> set[str]:
+        """Nodes of the pods that use a claim (``namespace/name``)."""
+        return set(+self._users.get(claim, Counter()))
 
     def add(self, pod: Obj) -> None:
         self._count(pod, 1)
@@ -61,6 +71,14 @@ class Accounts:
         for port in _host_ports(pod):
             taken.ports[port] += sign
         taken.ports = +taken.ports
+        for disk in disks_of(pod):
+            taken.disks[disk] += sign
+        taken.disks = +taken.disks
+        for claim in claims_of(pod).values():
+            users = self._users.setdefault(f"{meta.namespace(pod)}/{claim}", Counter())
+            users[node] += sign
+            if not +users:
+                del self._users[f"{meta.namespace(pod)}/{claim}"]
         for name, amount in requests(pod).items():
             taken.amounts[name] = taken.amounts.get(name, Fraction(0)) + sign * amount
         if not taken.pods:
@@ -71,8 +89,8 @@ class Accounts:
 class Cluster:
     nodes: list[Obj]
     accounts: Accounts
-    volumes: Mapping[str, Obj] = field(default_factory=dict)
-    """Bound PersistentVolumes of the pod's claims, by claim name."""
+    storage: Storage = field(default_factory=Storage)
+    """The pod's claims and what there is for them."""
 
 
 def requests(pod: Obj) -> Amounts:
@@ -114,20 +132,25 @@ def _largest(one: Amounts, other: Amounts) -> Amounts:
 def decide(pod: Obj, cluster: Cluster) -> Choice:
     reasons: Counter[str] = Counter()
     fitting: list[tuple[Fraction, int, str]] = []
+    placings: dict[str, Placing] = {}
     for node in cluster.nodes:
         name = meta.name(node)
         taken = cluster.accounts.of(name)
-        why = _unfit(pod, node, cluster, taken)
-        if why:
-            reasons.update(why)
+        why = _unfit(pod, node, taken)
+        placings[name] = place(node, cluster.storage) if not why else Placing(why)
+        if placings[name].reasons:
+            reasons.update(placings[name].reasons)
         else:
             fitting.append((_load(node, taken.amounts), taken.pods, name))
     if fitting:
-        return Choice(min(fitting)[-1])
-    if not cluster.nodes:
-        return Choice(message="no nodes available to schedule pods")
-    listed = ", ".join(sorted(f"{count} {reason}" for reason, count in reasons.items()))
-    return Choice(message=f"0/{len(cluster.nodes)} nodes are available: {listed}.")
+        chosen = min(fitting)[-1]
+        return Choice(chosen, volumes=placings[chosen])
+    return Choice(message=refused(cluster.nodes, ", ".join(sorted(f"{count} {reason}" for reason, count in reasons.items()))))
+
+
+def refused(nodes: list[Obj], why: str) -> str:
+    """As FailedScheduling has it."""
+    return f"0/{len(nodes)} nodes are available: {why}." if nodes else "no nodes available to schedule pods"
 
 
 def _load(node: Obj, used: Amounts) -> Fraction:
@@ -152,8 +175,8 @@ def _clash(wanted: Iterable[Port], taken: Iterable[Port]) -> bool:
     return any(one[:2] == other[:2] and (one[2] == other[2] or _ANY in (one[2], other[2])) for one in wanted for other in taken)
 
 
-def _unfit(pod: Obj, node: Obj, cluster: Cluster, taken: Taken) -> list[str]:
-    """Reasons why the pod cannot go there; none when it can."""
+def _unfit(pod: Obj, node: Obj, taken: Taken) -> list[str]:
+    """Reasons why the pod cannot go there, but for its claims; none when it can."""
     spec = pod["spec"]
     if (node.get("spec") or {}).get("unschedulable") and not _tolerates(
         spec, {"key": "node.kubernetes.io/unschedulable", "effect": "NoSchedule"}
@@ -169,11 +192,7 @@ def _unfit(pod: Obj, node: Obj, cluster: Cluster, taken: Taken) -> list[str]:
         return ["node(s) didn't have free ports for the requested pod ports"]
     if short := _short(pod, node, taken):
         return short
-    for volume in cluster.volumes.values():
-        required = ((volume["spec"].get("nodeAffinity") or {}).get("required") or {}).get("nodeSelectorTerms")
-        if required and not _terms(required, node):
-            return ["node(s) had volume node affinity conflict"]
-    return []
+    return [NO_DISK] if clash(disks_of(pod), taken.disks) else []
 
 
 def _short(pod: Obj, node: Obj, taken: Taken) -> list[str]:
@@ -204,20 +223,5 @@ def _tolerates(spec: Obj, taint: Obj) -> bool:
 def _affine(spec: Obj, node: Obj) -> bool:
     affinity = (spec.get("affinity") or {}).get("nodeAffinity") or {}
     required = affinity.get("requiredDuringSchedulingIgnoredDuringExecution")
-    return required is None or _terms(required.get("nodeSelectorTerms") or [], node)
-
-
-def _terms(terms: list[Obj], node: Obj) -> bool:
-    """Any of the terms; within one, all expressions."""
-    fields = {"metadata.name": meta.name(node)}
-    for term in terms:
-        expressions, by_field = term.get("matchExpressions") or [], term.get("matchFields") or []
-        if not expressions and not by_field:
-            continue
-        if _all(expressions, meta.labels_of(node)) and _all(by_field, fields):
-            return True
-    return False
-
-
-def _all(expressions: list[Any], values: Mapping[str, str]) -> bool:
-    return all(selectors.Requirement(e["key"], e["operator"], tuple(e.get("values") or ())).matches(values) for e in expressions)
+    terms = (required or {}).get("nodeSelectorTerms") or []
+    return required is None or matches_terms(terms, meta.labels_of(node), {"metadata.name": meta.name(node)})

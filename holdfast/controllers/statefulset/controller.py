@@ -13,23 +13,21 @@ from collections.abc import Callable, Iterator, Sequence
 
 from holdfast.client.api import Client
 from holdfast.client.events import EventRecorder
-from holdfast.client.informer import Informer, InformerSet
+from holdfast.client.informer import InformerSet
 from holdfast.client.reconciler import Reconciler
+from holdfast.controllers.ownership import OWNER, Claims, concerning, controller_index
 from holdfast.controllers.statefulset import conditions, objects, options, revisions
 from holdfast.controllers.statefulset import decide as plans
 from holdfast.controllers.statefulset.decide import Plan, Seen, decide
+from holdfast.controllers.statefulset.roster import Roster
+from holdfast.controllers.statefulset.rosters import Rosters
+from holdfast.controllers.writes import OwnWrites, gathering, growing
 from holdfast.kinds.kind import Obj
 from holdfast.kinds.resources import CONTROLLERREVISIONS, PERSISTENTVOLUMECLAIMS, PODS, STATEFULSETS
-from holdfast.lib.clock import parse_rfc3339, rfc3339
 from holdfast.machinery import meta, selectors
 from holdfast.machinery.errors import ApiError
 
 log = logging.getLogger("holdfast.controllers")
-
-OWNER = "controller"
-LARGEST_BATCH = 128
-MANY, MANY_SECONDS = 250, 0.005
-"""Changes of members are gathered for so long for each so many members: looking at all takes a good part of that."""
 
 
 class StatefulSetController:
@@ -43,16 +41,15 @@ class StatefulSetController:
         self._revisions = informers[CONTROLLERREVISIONS]
         watched = (self._sets, self._pods, self._claims, self._revisions)
         self.reconciler = Reconciler("statefulset", watched, self._sync)
-        self._written: dict[str, int] = {}
-        self._recorded: dict[str, int] = {}
-        """Revision of our last write of a set's pods, and of its history."""
-        self._deleted: dict[str, set[str]] = {}
+        self._rosters = Rosters(self._sets, self._pods)
+        self._writes, self._numbered = OwnWrites(self._pods), OwnWrites(self._revisions)
+        self._members = Claims(client, STATEFULSETS, self._pods)
+        self._records = Claims(client, STATEFULSETS, self._revisions)
+        self._stated: dict[str, Obj] = {}
+        """Each set as it was after the last status we wrote: the picture may show it later."""
         self._told: dict[str, tuple[str, ...]] = {}
-        self._ahead: dict[str, tuple[str, float]] = {}
-        """Uid of each pod that became Ready at a time which our clock has yet to reach: that time, and when we first saw it."""
-        for informer in (self._pods, self._revisions):
-            informer.add_index(OWNER, _owner_of)
-        self._sets.on_change(lambda old, new: self._enqueue(new or old))
+        self._revisions.add_index(OWNER, controller_index)
+        self._sets.on_change(self._set_changed)
         self._pods.on_change(self._pod_changed)
         self._claims.on_change(self._claim_changed)
 
@@ -65,21 +62,22 @@ class StatefulSetController:
         if obj is not None:
             self.reconciler.queue.add(meta.key(obj))
 
+    def _set_changed(self, old: Obj | None, new: Obj | None) -> None:
+        if new is None and old is not None:
+            self._rosters.forget(old)
+        stated = self._stated.get(meta.key(new)) if new is not None else None
+        if new is None or stated is None or meta.revision(stated) != meta.revision(new):  # our own words tell us nothing
+            self._enqueue(new or old)
+
     def _pod_changed(self, old: Obj | None, new: Obj | None) -> None:
-        for pod in (old, new):
-            owner = meta.controller_of(pod) if pod else None
-            if pod and owner and owner["kind"] == "StatefulSet":
-                self._member_changed(f"{meta.namespace(pod)}/{owner['name']}")
-            elif pod and owner is None:
-                for candidate in self._sets.list(meta.namespace(pod)):
-                    if objects.is_member(candidate, pod):
-                        self._enqueue(candidate)
+        for key in self._rosters.changed(old, new):
+            self._member_changed(key)
 
     def _member_changed(self, key: str) -> None:
         """A set of many members is not looked through at each change of one of them."""
         owner = self._sets.get(*reversed(meta.split_key(key)))
         members = int(owner["spec"].get("replicas") or 0) if owner else 0
-        self.reconciler.queue.add_after(key, members // MANY * MANY_SECONDS)
+        self.reconciler.queue.add_after(key, gathering(members))
 
     def _claim_changed(self, old: Obj | None, new: Obj | None) -> None:
         claim = new or old
@@ -92,71 +90,72 @@ class StatefulSetController:
     # Keys to writes
 
     async def _sync(self, key: str) -> None:
-        namespace, name = meta.split_key(key)
-        owner = self._sets.get(name, namespace)
+        namespace, _ = meta.split_key(key)
+        owner = self._newest(key)
         if owner is None:
-            self._written.pop(key, None)
-            self._recorded.pop(key, None)
-            self._deleted.pop(key, None)
+            self._writes.forget(key)
+            self._numbered.forget(key)
+            self._stated.pop(key, None)
             self._told.pop(key, None)
             return
-        if not self._caught_up(key):
+        if not self._writes.shown(key) or not self._numbered.shown(key):
             self.reconciler.queue.add_after(key, 1.0)  # the event of our own write will wake it sooner
             return
-        pods = [self._dated(pod) for pod in await self._claimed_pods(owner)]
+        roster = await self._claimed_pods(owner)
         history = await self._history(owner)
         update, collisions = await self._update_revision(owner, history)
         history = {meta.name(r): r for r in [*history.values(), update]}
         current = history.get((owner.get("status") or {}).get("currentRevision") or "", update)
-        claims = {meta.name(c): c for c in self._claims.list(namespace)}
         complete = conditions.last_complete(owner)
         templates = {n: revisions.template_of(r) for n, r in history.items() if n in (meta.name(current), meta.name(update), complete)}
-        seen = Seen(owner, pods, claims, meta.name(current), meta.name(update), templates, collisions)
+        seen = Seen(owner, roster, self._claims.space(namespace), meta.name(current), meta.name(update), templates, collisions)
         plan = decide(seen, self._now())
         self._tell_mistakes(owner)
-        fresh = await self._write_status(owner, plan.status)
-        if plan.recreating:
-            self._recorder.event(owner, "Normal", "RecreateStarted", "Deleting all pods for Recreate update")
-        if plan.alone:
-            await self._confirm_alone(owner, meta.name(update))
-        await self._act(key, fresh, plan)
-        live = {meta.name(current), meta.name(update), complete, *map(objects.revision_of, pods)}
+        refused = await self._carry(key, owner, plan)
+        live = {meta.name(current), meta.name(update), complete, *roster.revisions()}
         limit = int(owner["spec"].get("revisionHistoryLimit", 10))
         for old in revisions.surplus([*history.values()], live, limit) if not meta.is_terminating(owner) else ():
             await self._client.delete(CONTROLLERREVISIONS, meta.name(old), namespace, uid=meta.uid(old))
         if plan.again_after:
             self.reconciler.queue.add_after(key, plan.again_after)
+        if refused is not None and not plan.intents:  # what was done brings us back, and there is no need to wait ever longer
+            raise refused
 
-    def _dated(self, pod: Obj) -> Obj:
-        """A node's clock ahead of ours, or ours set back, must not cost a member the difference: it is Ready since we see it so."""
-        ready, moment, now = meta.condition(pod, "Ready") or {}, asyncio.get_running_loop().time(), self._now()
-        stamp = ready.get("lastTransitionTime") or ""
-        if ready.get("status") != "True" or not stamp or (parse_rfc3339(stamp) <= now and meta.uid(pod) not in self._ahead):
-            self._ahead.pop(meta.uid(pod), None)
-            return pod
-        known = self._ahead.get(meta.uid(pod))
-        if known is None or known[0] != stamp:
-            known = self._ahead[meta.uid(pod)] = (stamp, moment)
-        since = min(parse_rfc3339(stamp), now - (moment - known[1]))
-        status = pod["status"]
-        others = [c for c in status["conditions"] if c["type"] != "Ready"]
-        return {**pod, "status": {**status, "conditions": [*others, {**ready, "lastTransitionTime": rfc3339(since)}]}}
+    def _newest(self, key: str) -> Obj | None:
+        """The set as the picture shows it, or as our own last status left it."""
+        namespace, name = meta.split_key(key)
+        seen, stated = self._sets.get(name, namespace), self._stated.get(key)
+        if seen is None or stated is None or meta.uid(seen) != meta.uid(stated):
+            return seen
+        return max(seen, stated, key=meta.revision)
 
-    def _caught_up(self, key: str) -> bool:
-        """Whether the picture shows every write of pods and revisions we made for this set."""
-        if int(self._pods.revision or 0) < self._written.get(key, 0):
-            return False
-        if int(self._revisions.revision or 0) < self._recorded.get(key, 0):
-            return False
-        gone = self._deleted.get(key, set())
-        if gone:
-            gone &= {meta.uid(pod) for pod in self._pods.list(meta.split_key(key)[0]) if not meta.is_terminating(pod)}
-        return not gone
+    async def _carry(self, key: str, owner: Obj, plan: Plan) -> ApiError | None:
+        """Status and intents; the server's refusal of the status, which holds no member up (R-38).
 
-    def _wrote(self, key: str, answer: Obj) -> None:
-        version = (answer.get("metadata") or {}).get("resourceVersion")
-        if version:
-            self._written[key] = max(self._written.get(key, 0), int(version))
+        As upstream the status comes behind a single step: the event of that brings us back, and there is more to say then.
+        """
+        single = len(plan.intents) == 1 and isinstance(plan.intents[0], plans.CreateMember | plans.DeleteMember)
+        later = single and (owner.get("status") or {}).get("observedGeneration") == plan.status["observedGeneration"]
+        refused: ApiError | None = None
+        fresh = owner
+        if not later:
+            try:
+                fresh = await self._write_status(key, owner, plan.status)
+            except ApiError as error:
+                if error.reason not in ("Invalid", "Forbidden"):
+                    raise
+                refused = error
+        if plan.recreating:
+            self._recorder.event(owner, "Normal", "RecreateStarted", "Deleting all pods for Recreate update")
+        try:
+            if plan.alone:
+                await self._confirm_alone(owner, plan.status["updateRevision"])
+            await self._act(key, fresh, plan)
+        except Exception:
+            if later:
+                await self._write_status(key, owner, plan.status)
+            raise
+        return refused
 
     async def _act(self, key: str, owner: Obj, plan: Plan) -> None:
         """One batch after another; the first with a failure in it ends the sync, and the key comes back."""
@@ -179,7 +178,7 @@ class StatefulSetController:
                 await self._delete_pod(key, owner, pod, why, pod["metadata"]["resourceVersion"] if as_seen else "")
             case plans.RepairMember(pod, patch):
                 answer = await self._client.patch(PODS, meta.name(pod), meta.namespace(pod), patch)
-                self._wrote(key, answer)
+                self._writes.wrote(key, answer)
             case plans.RollBack():
                 await self._roll_back(owner, intent)
             case plans.OwnClaim(claim, owners):
@@ -190,7 +189,7 @@ class StatefulSetController:
         """The member a step rests on is well by a live read too: the picture may be late, and order is a promise (SCEN-18)."""
         if member is None:
             return
-        live = self._dated(await self._client.get(PODS, meta.name(member), meta.namespace(member)))
+        live = await self._client.get(PODS, meta.name(member), meta.namespace(member))
         if meta.uid(live) != meta.uid(member) or not objects.is_healthy(owner, live, self._now()):
             raise ApiError(409, "Conflict", f"{meta.name(member)} is not what it was: nothing is done until that is seen")
 
@@ -219,7 +218,7 @@ class StatefulSetController:
     async def _create_pod(self, key: str, owner: Obj, pod: Obj) -> None:
         what = f"create Pod {meta.name(pod)} in StatefulSet {meta.name(owner)}"
         try:
-            self._wrote(key, await self._client.create(PODS, pod, meta.namespace(owner)))
+            self._writes.wrote(key, await self._client.create(PODS, pod, meta.namespace(owner)))
         except ApiError as error:
             text = f"{what} failed error: {error.message}"
             foreign = self._pods.get(meta.name(pod), meta.namespace(pod))
@@ -238,7 +237,7 @@ class StatefulSetController:
                 return  # it is gone, or another one has its name: the event of that brings us back
             self._recorder.event(owner, "Warning", "FailedDelete", f"{what} failed error: {error.message}")
             raise
-        self._deleted.setdefault(key, set()).add(meta.uid(pod))
+        self._writes.deleted(key, pod)
         self._recorder.event(owner, "Normal", "SuccessfulDelete", f"{what} successful")
 
     async def _roll_back(self, owner: Obj, to: plans.RollBack) -> None:
@@ -259,11 +258,15 @@ class StatefulSetController:
         else:
             self._told.pop(meta.key(owner), None)
 
-    async def _write_status(self, owner: Obj, status: Obj) -> Obj:
+    async def _write_status(self, key: str, owner: Obj, status: Obj) -> Obj:
         """The set as it is afterwards."""
-        if (owner.get("status") or {}) == status:
+        held = owner.get("status") or {}
+        if held == status:
             return owner
         fresh = await self._client.update(STATEFULSETS, {**owner, "status": status}, subresource="status")
+        self._stated[key] = fresh
+        if _gist(held) != _gist(status):
+            self.reconciler.queue.add(key)
         before, now = (meta.condition(obj, "Stalled") or {} for obj in (owner, {"status": status}))
         if now.get("reason") == conditions.EXCEEDED != before.get("reason"):
             self._recorder.event(owner, "Warning", conditions.EXCEEDED, now["message"])
@@ -271,64 +274,32 @@ class StatefulSetController:
 
     # Adoption and history
 
-    @staticmethod
-    def _concerning(informer: Informer, owner: Obj) -> list[Obj]:
-        """What is the set's, and what is nobody's."""
-        found = [*informer.by_index(OWNER, meta.uid(owner)), *informer.by_index(OWNER, f"/{meta.namespace(owner)}")]
-        return sorted(found, key=meta.key)
-
-    async def _claimed_pods(self, owner: Obj) -> list[Obj]:
+    async def _claimed_pods(self, owner: Obj) -> Roster:
         """Members that are ours; orphans that fit are adopted, ours that no longer fit are let go."""
-        wanted = selectors.from_object(owner["spec"].get("selector"))
-        found = []
-        for pod in self._concerning(self._pods, owner):
-            if not objects.is_member(owner, pod):
-                continue
-            reference = meta.controller_of(pod)
-            fits = wanted.matches(meta.labels_of(pod))
-            if reference is not None:
-                if reference["uid"] != meta.uid(owner):
-                    continue
-                if fits:
-                    found.append(pod)
-                elif not meta.is_terminating(owner):
-                    await self._release(pod, owner)
-            elif fits and not meta.is_terminating(owner) and not meta.is_terminating(pod):
-                found.append(await self._adopt(PODS, pod, owner))
-        return found
-
-    async def _adopt(self, resource: object, obj: Obj, owner: Obj) -> Obj:
-        """After a live look at the set: a cached one may be deleted already (upstream: recheck before adopting)."""
-        live = await self._client.get(STATEFULSETS, meta.name(owner), meta.namespace(owner))
-        if meta.uid(live) != meta.uid(owner) or meta.is_terminating(live):
-            raise ApiError(409, "Conflict", f"{meta.name(owner)} is not what it was: nothing is adopted")
-        owners = [*(obj["metadata"].get("ownerReferences") or []), meta.owner_reference(owner)]
-        patch = {"metadata": {"uid": meta.uid(obj), "ownerReferences": owners}}
-        assert resource in (PODS, CONTROLLERREVISIONS)
-        target = PODS if resource == PODS else CONTROLLERREVISIONS
-        return await self._client.patch(target, meta.name(obj), meta.namespace(obj), patch)
-
-    async def _release(self, pod: Obj, owner: Obj) -> None:
-        owners = [r for r in pod["metadata"]["ownerReferences"] if r["uid"] != meta.uid(owner)]
-        patch = {"metadata": {"uid": meta.uid(pod), "ownerReferences": owners or None}}
-        await self._client.patch(PODS, meta.name(pod), meta.namespace(pod), patch)
+        kept = self._rosters.of(owner)
+        if not meta.is_terminating(owner):
+            for pod in [*kept.strangers.values()]:
+                await self._members.release(pod, owner)
+            for pod in self._rosters.orphans(owner):
+                kept.put(await self._members.adopt(pod, owner))
+        return kept.roster
 
     async def _history(self, owner: Obj) -> dict[str, Obj]:
         wanted = selectors.from_object(owner["spec"].get("selector"))
         found = {}
-        for revision in self._concerning(self._revisions, owner):
+        for revision in concerning(self._revisions, owner):
             reference = meta.controller_of(revision)
             if reference is None and wanted.matches(meta.labels_of(revision)):
                 # A set that goes leaves its revisions to its heir: they count, but are nobody's.
                 adopted = not meta.is_terminating(owner)
-                found[meta.name(revision)] = await self._adopt(CONTROLLERREVISIONS, revision, owner) if adopted else revision
+                found[meta.name(revision)] = await self._records.adopt(revision, owner) if adopted else revision
             elif reference is not None and reference["uid"] == meta.uid(owner):
                 found[meta.name(revision)] = revision
         return found
 
     def _kept(self, owner: Obj, revision: Obj) -> Obj:
-        """Until the picture shows it, the next template would get its number too."""
-        self._recorded[meta.key(owner)] = meta.revision(revision)
+        """Before the picture shows it, the next template would get the same number."""
+        self._numbered.wrote(meta.key(owner), revision)
         return revision
 
     async def _update_revision(self, owner: Obj, history: dict[str, Obj]) -> tuple[Obj, int]:
@@ -336,6 +307,8 @@ class StatefulSetController:
         collisions = int((owner.get("status") or {}).get("collisionCount") or 0)
         ordered = revisions.in_order([*history.values()])
         newest = ordered[-1]["revision"] if ordered else 0
+        if ordered and ordered[-1]["data"] == revisions.data_of(owner):
+            return ordered[-1], collisions  # nearly always, and without a hash
         while True:
             wanted = revisions.build(owner, newest + 1, collisions)
             same = revisions.find(ordered, wanted)
@@ -355,15 +328,15 @@ class StatefulSetController:
             taken = await self._client.get(CONTROLLERREVISIONS, meta.name(wanted), meta.namespace(owner))
             if revisions.equal(taken, wanted) and meta.is_controlled_by(taken, owner):
                 return taken, collisions
-            if revisions.equal(taken, wanted) and meta.controller_of(taken) is None:
-                return await self._adopt(CONTROLLERREVISIONS, taken, owner), collisions  # the picture has not shown it yet
+            if revisions.equal(taken, wanted) and meta.controller_of(taken) is None:  # an orphan that the picture does not show yet
+                return await self._records.adopt(taken, owner), collisions
             collisions += 1
 
 
-def _owner_of(obj: Obj) -> list[str]:
-    """The uid of its controller; what has none is found by its namespace."""
-    owner = meta.controller_of(obj)
-    return [owner["uid"] if owner else f"/{meta.namespace(obj)}"]
+def _gist(status: Obj) -> Obj:
+    """What of a status the next look at the set rests on; the rest says only what this look has found."""
+    kept = {name: status.get(name) for name in ("observedGeneration", "currentRevision", "updateRevision", "collisionCount")}
+    return kept | {c["type"]: (c.get("status"), c.get("reason")) for c in status.get("conditions") or ()}
 
 
 def _batches(owner: Obj, intents: Sequence[plans.Intent]) -> Iterator[Sequence[plans.Intent]]:
@@ -375,7 +348,4 @@ def _batches(owner: Obj, intents: Sequence[plans.Intent]) -> Iterator[Sequence[p
         yield from ([intent] for intent in intents)
         return
     for _, same in itertools.groupby(intents, type):
-        left, size = [*same], 1
-        while left:
-            yield left[:size]
-            left, size = left[size:], min(2 * size, LARGEST_BATCH)
+        yield from growing([*same])

@@ -7,9 +7,12 @@ older revision go first, at once, and nothing else is done until the last of the
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 
 from holdfast.controllers.statefulset import conditions, objects, options, status, waits
+from holdfast.controllers.statefulset.roster import Health, Roster
 from holdfast.controllers.statefulset.waits import Wait
 from holdfast.kinds.kind import Obj
 from holdfast.machinery import meta
@@ -75,11 +78,12 @@ Intent = CreateMember | CreateClaims | DeleteMember | RepairMember | OwnClaim | 
 
 @dataclass
 class Seen:
-    """What was observed: the set, its pods (claimed, by name), all claims of the namespace by name, revisions."""
+    """What was observed: the set, its pods (claimed), all claims of the namespace by name, revisions."""
 
     owner: Obj
-    pods: list[Obj]
-    claims: dict[str, Obj]
+    pods: Iterable[Obj]
+    """A ``Roster``, or any others: one is made of them."""
+    claims: Mapping[str, Obj]
     current: str
     update: str
     templates: dict[str, Obj]
@@ -103,27 +107,24 @@ class Plan:
 
 def decide(seen: Seen, now: float) -> Plan:
     plan = Plan()
-    plan.status = status.count(seen.owner, seen.pods, seen.current, seen.update, seen.collisions, now)
-    plan.again_after = _next_available(seen, now)
+    roster = seen.pods if isinstance(seen.pods, Roster) else Roster(seen.pods)
+    health = Health(seen.owner, roster, now)
+    plan.status = status.count(seen.owner, roster, health, seen.current, seen.update, seen.collisions)
+    plan.again_after = health.next_available()
     if meta.is_terminating(seen.owner):
         plan.waits.append(waits.set_deleted(seen.owner))
-    members = _Members(seen, now, plan)
+    members = _Members(seen, roster, health, now, plan)
     if not meta.is_terminating(seen.owner):
         members.walk()
     members.conclude()
     return plan
 
 
-def _next_available(seen: Seen, now: float) -> float:
-    """When the next Ready member becomes available: no event tells of it, but status and order depend on it."""
-    wanted = int(seen.owner["spec"].get("minReadySeconds") or 0)
-    left = [wanted - objects.ready_for(pod, now) for pod in seen.pods if objects.is_ready(pod)]
-    return min((seconds + 0.1 for seconds in left if seconds > 0), default=0.0)
-
-
 class _Members:
-    def __init__(self, seen: Seen, now: float, plan: Plan) -> None:
-        self.seen, self.now, self.plan = seen, now, plan
+    """Looks at those of whom something is to be done; whoever is as wanted is one of a group (``roster``)."""
+
+    def __init__(self, seen: Seen, roster: Roster, health: Health, now: float, plan: Plan) -> None:
+        self.seen, self.roster, self.health, self.now, self.plan = seen, roster, health, now, plan
         owner = self.owner = seen.owner
         spec = owner["spec"]
         start, count = objects.first_ordinal(owner), objects.replicas(owner)
@@ -133,10 +134,8 @@ class _Members:
         self.strategy = spec.get("updateStrategy") or {}
         self.kind = self.strategy.get("type", "RollingUpdate")
         self.clearing = False
-        by_ordinal = {objects.ordinal(pod): pod for pod in seen.pods}
-        self.wanted = [(number, by_ordinal.get(number)) for number in self.range]
-        condemned = [(number, pod) for number, pod in by_ordinal.items() if number >= 0 and number not in self.range]
-        self.condemned = sorted(condemned, key=lambda pair: -pair[0])
+        self.pods = roster.pods
+        self.condemned = sorted((number for number in self.pods if number not in self.range), reverse=True)
 
     def walk(self) -> None:
         if self.kind == "Recreate" and self._clear():
@@ -160,13 +159,18 @@ class _Members:
 
     def _left(self) -> int:
         """Members that are not yet as they should be, and those that are too many."""
-        on_delete = self.kind == "OnDelete"
         partition = int((self.strategy.get("rollingUpdate") or {}).get("partition") or 0)
-        well = 0
-        for index, (_, pod) in enumerate(self.wanted):
-            if pod is not None and objects.is_healthy(self.owner, pod, self.now):
-                well += on_delete or index < partition or objects.revision_of(pod) == self.seen.update
-        return len(self.wanted) - well + len(self.condemned)
+        if self.kind == "OnDelete":
+            partition = len(self.range)
+        well = self._wanted(self.health.some(self.seen.update))
+        if partition:
+            others = self.health.some() - self.health.some(self.seen.update)
+            well += sum(number in self.range[:partition] for number in others)
+        return len(self.range) - well + len(self.condemned)
+
+    def _wanted(self, numbers: set[int]) -> int:
+        """How many of them are in the range."""
+        return sum(number in self.range for number in numbers) if self.condemned else len(numbers)
 
     def _wait(self, wait: Wait) -> bool:
         self.plan.waits.append(wait)
@@ -189,8 +193,10 @@ class _Members:
 
     def _clear(self) -> bool:
         """Deletes all of them at once, those out of range too; True until the last is gone."""
-        old = [(n, pod) for n, pod in [*self.wanted, *self.condemned] if pod and objects.revision_of(pod) != self.seen.update]
-        for number, pod in old:
+        found = {n for look, numbers in self.roster.groups() if look.revision != self.seen.update for n in numbers}
+        old = [*(number for number in self.range if number in found), *(number for number in self.condemned if number in found)]
+        for number in old:
+            pod = self.pods[number]
             if meta.is_terminating(pod):
                 self._wait(waits.outdated_going(pod))
                 continue
@@ -205,9 +211,13 @@ class _Members:
     # 5. ascending: each member there, alive and well
 
     def _create_and_repair(self) -> bool:
-        for number, pod in self.wanted:
-            done = self._member(number, pod)
-            if not done and self.ordered:
+        settled = self.health.some(labelled=True)
+        owned = not self.owner["spec"].get("volumeClaimTemplates")
+        for number in self.range:
+            if number in settled:
+                if not owned:
+                    self._own_claims(number, self.pods[number], condemned=False)
+            elif not self._member(number, self.pods.get(number)) and self.ordered:
                 return False
         # In parallel an unfinished member holds back neither its siblings nor scaling down.
         return True
@@ -225,13 +235,13 @@ class _Members:
             self.plan.intents.append(CreateClaims(pod, missing))
         if meta.is_terminating(pod):
             return self._wait(waits.terminating(pod))
-        patch = objects.repaired(self.owner, pod)
+        patch = objects.repaired(pod)
         if patch is not None:
             self.plan.intents.append(RepairMember(pod, patch))
         self._own_claims(number, pod, condemned=False)
         if not objects.is_ready(pod):
             return self._not_ready(number, pod)
-        if not objects.is_available(self.owner, pod, self.now):
+        if not self.health.available(number):
             return self._wait(waits.not_available(pod, int(self.owner["spec"]["minReadySeconds"])))
         return True
 
@@ -262,16 +272,18 @@ class _Members:
 
     def _beside(self, number: int) -> Obj | None:
         """A neighbour whose health a step rests on, under OrderedReady."""
-        return dict(self.wanted).get(number) if self.ordered else None
+        return self.pods.get(number) if self.ordered and number in self.range else None
 
     def _claims(self, number: int) -> list[Obj | None]:
-        return [self.seen.claims.get(meta.name(claim)) for claim in objects.build_claims(self.owner, number)]
+        return [self.seen.claims.get(name) for name in objects.claim_names(self.owner, number)]
 
     def _is_stale(self, claim: Obj, name: str) -> bool:
         """Owned by the former pod of that name: the garbage collector is about to delete it, whatever the policy is now."""
         return any(r["kind"] == "Pod" and r["name"] == name for r in claim["metadata"].get("ownerReferences") or [])
 
     def _missing_claims(self, number: int) -> list[Obj]:
+        if all(name in self.seen.claims for name in objects.claim_names(self.owner, number)):
+            return []
         claims = [c for c in objects.build_claims(self.owner, number) if meta.name(c) not in self.seen.claims]
         for claim in claims:
             owners = self._owners(None, None)
@@ -288,7 +300,7 @@ class _Members:
         kept = [
             r
             for r in ((claim or {}).get("metadata", {}).get("ownerReferences") or [])
-            if r["uid"] != ours[0] and not (r["kind"] == "Pod" and r["name"] in self._names())
+            if r["uid"] != ours[0] and not (r["kind"] == "Pod" and r["name"] in self._names)
         ]
         if pod is not None and policy.get("whenScaled") == "Delete":
             return [*kept, meta.owner_reference(pod, block=False)]
@@ -296,8 +308,9 @@ class _Members:
             return [*kept, meta.owner_reference(self.owner, block=False)]
         return kept
 
+    @cached_property
     def _names(self) -> set[str]:
-        return {meta.name(pod) for pod in self.seen.pods}
+        return self.roster.names()
 
     def _own_claims(self, number: int, pod: Obj, *, condemned: bool) -> None:
         for claim in self._claims(number):
@@ -313,19 +326,19 @@ class _Members:
     # 6. descending: who is too many
 
     def _scale_down(self) -> bool:
-        healthy = [pod for _, pod in self.wanted if pod is not None]
-        unhealthy = [pod for pod in healthy if not objects.is_healthy(self.owner, pod, self.now)]
-        sick = unhealthy + [pod for _, pod in reversed(self.condemned) if not objects.is_healthy(self.owner, pod, self.now)]
-        first_sick = sick[0] if sick else None
-        for number, pod in self.condemned:
+        if not self.condemned:
+            return True
+        sick = sorted(self.pods.keys() - self.health.some(), key=lambda number: (number not in self.range, number))
+        for number in self.condemned:
+            pod = self.pods[number]
             self._own_claims(number, pod, condemned=True)
             if meta.is_terminating(pod):
                 self._wait(waits.terminating(pod))
                 if self.ordered:
                     return False
                 continue
-            if self.ordered and not objects.is_healthy(self.owner, pod, self.now) and pod is not first_sick:
-                return self._wait(waits.scale_down_blocked(pod, first_sick or pod))
+            if self.ordered and not self.health.of(number) and number != sick[0]:
+                return self._wait(waits.scale_down_blocked(pod, self.pods[sick[0]]))
             self.plan.intents.append(DeleteMember(pod, "the set was scaled down"))
             self._wait(waits.scaling_down(pod))
             if self.ordered:
@@ -338,43 +351,40 @@ class _Members:
         if self.kind == "Recreate":
             return  # done before anything else
         if self.kind == "OnDelete":
-            self.plan.waits += [waits.on_delete(pod) for _, pod in self.wanted if pod and objects.revision_of(pod) != self.seen.update]
+            old = [n for look, numbers in self.roster.groups() if look.revision != self.seen.update for n in numbers]
+            self.plan.waits += [waits.on_delete(self.pods[number]) for number in sorted(old) if number in self.range]
+            return
             return
         rolling = self.strategy.get("rollingUpdate") or {}
         partition = int(rolling.get("partition") or 0)
         if rolling.get("maxUnavailable") is not None:
-            self._update_many(partition, objects.at_most(rolling["maxUnavailable"], len(self.wanted)))
+            self._update_many(partition, objects.at_most(rolling["maxUnavailable"], len(self.range)))
             return
-        for number, pod in reversed(self.wanted):
-            if number - self.range.start < partition:
-                return
-            if pod is None:
-                return
-            if objects.phase(pod) in ("Failed", "Succeeded"):
-                return  # being replaced already
-            if objects.revision_of(pod) != self.seen.update and not meta.is_terminating(pod):
-                self.plan.intents.append(DeleteMember(pod, "it is of an older revision", self._beside(number + 1)))
-                self._wait(waits.replacing(pod, self.seen.update))
-                return
-            if not objects.is_healthy(self.owner, pod, self.now):
-                self._wait(waits.update_blocked(pod))
-                return
+        done = self.health.some(self.seen.update)
+        number = next((number for number in reversed(self.range[partition:]) if number not in done), None)
+        pod = None if number is None else self.pods.get(number)
+        if number is None or pod is None or self.roster.looks[number].ended:
+            return  # being replaced already
+        if objects.revision_of(pod) != self.seen.update and not meta.is_terminating(pod):
+            self.plan.intents.append(DeleteMember(pod, "it is of an older revision", self._beside(number + 1)))
+            self._wait(waits.replacing(pod, self.seen.update))
+        else:
+            self._wait(waits.update_blocked(pod))
 
     def _update_many(self, partition: int, most: int) -> None:
         """With maxUnavailable: as many as the budget allows. Who is unavailable already costs nothing more, so goes first."""
-        well = {number for number, pod in self.wanted if pod is not None and objects.is_healthy(self.owner, pod, self.now)}
-        budget = most - (len(self.wanted) - len(well))
-        old = [
-            (number, pod)
-            for number, pod in reversed(self.wanted[partition:])
-            if pod is not None
-            and objects.revision_of(pod) != self.seen.update
-            and not meta.is_terminating(pod)
-            and objects.phase(pod) not in ("Failed", "Succeeded")
+        budget = most - (len(self.range) - self._wanted(self.health.some()))
+        replaceable = [
+            number
+            for look, numbers in self.roster.groups()
+            if look.revision != self.seen.update and not look.terminating and not look.ended
+            for number in numbers
+            if number in self.range[partition:]
         ]
-        broken = [pod for number, pod in old if number not in well]
-        for pod in [*broken, *[pod for number, pod in old if number in well][: max(budget, 0)]]:
-            self.plan.intents.append(DeleteMember(pod, "it is of an older revision"))
-            self._wait(waits.replacing(pod, self.seen.update))
+        old = sorted(replaceable, reverse=True)
+        broken = [number for number in old if not self.health.of(number)]
+        for number in [*broken, *[number for number in old if self.health.of(number)][: max(budget, 0)]]:
+            self.plan.intents.append(DeleteMember(self.pods[number], "it is of an older revision"))
+            self._wait(waits.replacing(self.pods[number], self.seen.update))
         if old:
             self._wait(waits.over_budget(self.owner, most - budget, most))

@@ -6,6 +6,8 @@ import copy
 import re
 from typing import Any
 
+from holdfast.controllers.pods import phase as phase
+from holdfast.controllers.pods import ready_for as ready_for
 from holdfast.kinds.kind import Obj
 from holdfast.lib.clock import parse_rfc3339
 from holdfast.machinery import meta
@@ -84,6 +86,10 @@ def _volumes(owner: Obj, declared: list[Obj], number: int) -> list[Obj]:
     return claimed + [volume for volume in declared if volume["name"] not in names]
 
 
+def claim_names(owner: Obj, number: int) -> list[str]:
+    return [claim_name(owner, template, number) for template in owner["spec"].get("volumeClaimTemplates") or []]
+
+
 def build_claims(owner: Obj, number: int) -> list[Obj]:
     """The claims of an ordinal: the template's, labelled with the set's selector too."""
     labels = (owner["spec"].get("selector") or {}).get("matchLabels") or {}
@@ -102,7 +108,7 @@ def build_claims(owner: Obj, number: int) -> list[Obj]:
     return found
 
 
-def repaired(owner: Obj, pod: Obj) -> Obj | None:
+def repaired(pod: Obj) -> Obj | None:
     """The pod with its identity labels as they must be; None when nothing is wrong with them."""
     wanted = {POD_NAME: meta.name(pod), POD_INDEX: str(ordinal(pod))}
     labels = meta.labels_of(pod)
@@ -118,19 +124,8 @@ def is_created(pod: Obj | None) -> bool:
     return pod is not None and bool((pod.get("status") or {}).get("phase"))
 
 
-def phase(pod: Obj) -> str:
-    return str((pod.get("status") or {}).get("phase") or "")
-
-
 def is_ready(pod: Obj) -> bool:
     return phase(pod) == "Running" and meta.condition_true(pod, "Ready")
-
-
-def ready_for(pod: Obj, now: float) -> float:
-    """Seconds since the pod became Ready."""
-    found: Any = meta.condition(pod, "Ready") or {}
-    stamp = found.get("lastTransitionTime")
-    return now - parse_rfc3339(stamp) if stamp else 0.0
 
 
 def never_ready(pod: Obj) -> bool:

@@ -48,7 +48,8 @@ class World:
     """The copy, and what happens in it."""
 
     def __init__(self, seen: Seen, now: float) -> None:
-        self.seen = replace(seen, pods=[], claims=dict(seen.claims))
+        self.claims = dict(seen.claims)
+        self.seen = replace(seen, pods=[], claims=self.claims)
         self.pods = {meta.name(pod): pod for pod in seen.pods}
         self.now = now
         self._made = 0
@@ -88,7 +89,7 @@ class World:
                     self.pods[meta.name(pod)] = {**pod, "metadata": {**pod["metadata"], "labels": labels}}
                     yield self._step(REPAIR, f"pod/{meta.name(pod)}")
                 case plans.OwnClaim(claim, owners):
-                    self.seen.claims[meta.name(claim)] = {**claim, "metadata": {**claim["metadata"], "ownerReferences": owners}}
+                    self.claims[meta.name(claim)] = {**claim, "metadata": {**claim["metadata"], "ownerReferences": owners}}
                     yield self._step(OWN, f"pvc/{meta.name(claim)}", ", ".join(_short(o) for o in owners) or "nobody")
                 case plans.RollBack():
                     yield self._roll_back(intent)
@@ -100,7 +101,7 @@ class World:
 
     def _create_claims(self, claims: list[Obj]) -> Iterator[Step]:
         for claim in claims:
-            self.seen.claims[meta.name(claim)] = self._new(claim, {"phase": "Pending"})
+            self.claims[meta.name(claim)] = self._new(claim, {"phase": "Pending"})
             yield self._step(CLAIM, f"pvc/{meta.name(claim)}")
 
     def _roll_back(self, to: plans.RollBack) -> Step:
@@ -140,11 +141,11 @@ class World:
         """The garbage collector and the end of a deletion: a claim goes when the last of its owners is gone, or its last user."""
         alive = {meta.uid(pod) for pod in self.pods.values()}
         used = {name for pod in self.pods.values() for name in _claims_of(pod)}
-        for name, claim in [*self.seen.claims.items()]:
+        for name, claim in [*self.claims.items()]:
             owners = claim["metadata"].get("ownerReferences") or []
             forlorn = bool(owners) and all(o["kind"] == "Pod" and o["uid"] not in alive for o in owners)
             if (forlorn or meta.is_terminating(claim)) and name not in used and self._is_ours(claim):
-                del self.seen.claims[name]
+                del self.claims[name]
                 yield self._step(LOSE, f"pvc/{name}", str((claim.get("spec") or {}).get("volumeName") or ""))
 
     def _is_ours(self, claim: Obj) -> bool:

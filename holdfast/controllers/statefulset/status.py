@@ -1,15 +1,13 @@
-"""The counters of a set's status, recounted from its pods each time (P-17)."""
+"""The counters of a set's status, counted from its pods (P-17)."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
 from holdfast.controllers.statefulset import objects
+from holdfast.controllers.statefulset.roster import Health, Roster
 from holdfast.kinds.kind import Obj
-from holdfast.machinery import meta
 
 
-def count(owner: Obj, pods: Iterable[Obj], current: str, update: str, collisions: int, now: float) -> Obj:
+def count(owner: Obj, roster: Roster, health: Health, current: str, update: str, collisions: int) -> Obj:
     """The status as it should be; Terminating pods are neither current nor updated."""
     out: Obj = {
         "observedGeneration": owner["metadata"].get("generation", 0),
@@ -22,17 +20,16 @@ def count(owner: Obj, pods: Iterable[Obj], current: str, update: str, collisions
         "updateRevision": update,
         "collisionCount": collisions,
     }
-    for pod in pods:
-        if not objects.is_created(pod):
+    for look, numbers in roster.groups():
+        if not look.phase:
             continue
-        out["replicas"] += 1
-        if objects.is_ready(pod):
-            out["readyReplicas"] += 1
-            out["availableReplicas"] += objects.is_available(owner, pod, now)
-        if not meta.is_terminating(pod):
-            revision = objects.revision_of(pod)
-            out["currentReplicas"] += revision == current
-            out["updatedReplicas"] += revision == update
+        out["replicas"] += len(numbers)
+        if look.ready:
+            out["readyReplicas"] += len(numbers)
+            out["availableReplicas"] += health.count_available(numbers)
+        if not look.terminating:
+            out["currentReplicas"] += len(numbers) * (look.revision == current)
+            out["updatedReplicas"] += len(numbers) * (look.revision == update)
     _complete(owner, out)
     return {k: v for k, v in out.items() if v or k in ("replicas", "availableReplicas", "collisionCount", "observedGeneration")}
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from holdfast.client.api import Client
 from holdfast.client.informer import InformerSet
 from holdfast.client.reconciler import Reconciler
+from holdfast.kinds.core.claims import claims_of, ephemeral, foreign
 from holdfast.kinds.kind import Obj, Resource
 from holdfast.kinds.resources import PERSISTENTVOLUMECLAIMS, PERSISTENTVOLUMES, PODS, VOLUMEATTRIBUTESCLASSES
 from holdfast.machinery import meta
@@ -13,10 +14,6 @@ from holdfast.machinery.errors import ApiError
 CLAIM_FINALIZER = "kubernetes.io/pvc-protection"
 VOLUME_FINALIZER = "kubernetes.io/pv-protection"
 CLASS_FINALIZER = "kubernetes.io/vac-protection"
-
-
-def claims_of(pod: Obj) -> list[str]:
-    return [v["persistentVolumeClaim"]["claimName"] for v in pod["spec"].get("volumes") or [] if v.get("persistentVolumeClaim")]
 
 
 class ClaimProtection:
@@ -34,7 +31,7 @@ class ClaimProtection:
 
     def _pod_changed(self, old: Obj | None, new: Obj | None) -> None:
         for pod in (old, new):
-            for name in claims_of(pod) if pod else ():
+            for name in claims_of(pod).values() if pod else ():
                 assert pod is not None
                 self._consider(self._claims.get(name, meta.namespace(pod)))
 
@@ -44,14 +41,29 @@ class ClaimProtection:
         if claim is None or not meta.is_terminating(claim) or CLAIM_FINALIZER not in (claim["metadata"].get("finalizers") or []):
             return
         live = await self._client.list(PODS, namespace)
-        if any(name in claims_of(pod) and not _harmless(pod) for pod in live["items"]):
+        if any(uses(pod, claim) for pod in live["items"]):
             return
         await remove_finalizer(self._client, PERSISTENTVOLUMECLAIMS, claim, CLAIM_FINALIZER)
 
 
-def _harmless(pod: Obj) -> bool:
-    """Finished pods use nothing; one that was never given a node cannot start any more once its claim is going."""
-    return (pod.get("status") or {}).get("phase") in ("Succeeded", "Failed") or not pod["spec"].get("nodeName")
+def uses(pod: Obj, claim: Obj) -> bool:
+    """Whether a claim may not go for a pod's sake.
+
+    One that was never given a node cannot start any more once its claim is going; one that has ended keeps its claim until its
+    record is removed, but an ephemeral volume, which goes with the pod.
+    """
+    if not pod["spec"].get("nodeName"):
+        return False
+    own = ephemeral(pod)
+    for volume, name in claims_of(pod).items():
+        if name == meta.name(claim) and (volume not in own or not (_is_shut_down(pod) or foreign(pod, claim))):
+            return True
+    return False
+
+
+def _is_shut_down(pod: Obj) -> bool:
+    ended = (pod.get("status") or {}).get("phase") in ("Succeeded", "Failed")
+    return ended or (meta.is_terminating(pod) and pod["metadata"].get("deletionGracePeriodSeconds") == 0)
 
 
 class VolumeProtection:
@@ -70,15 +82,8 @@ class VolumeProtection:
         if volume is None or not meta.is_terminating(volume) or VOLUME_FINALIZER not in (volume["metadata"].get("finalizers") or []):
             return
         live = await self._client.get(PERSISTENTVOLUMES, name)
-        reference = live["spec"].get("claimRef")
-        if reference and (live.get("status") or {}).get("phase") == "Bound":
-            try:
-                claim = await self._client.get(PERSISTENTVOLUMECLAIMS, reference["name"], reference["namespace"])
-                if meta.uid(claim) == reference.get("uid"):
-                    return
-            except ApiError as error:
-                if error.code != 404:
-                    raise
+        if (live.get("status") or {}).get("phase") == "Bound":  # the binder says when it no longer is
+            return
         await remove_finalizer(self._client, PERSISTENTVOLUMES, live, VOLUME_FINALIZER)
 
 

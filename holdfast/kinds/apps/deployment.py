@@ -22,7 +22,15 @@ from holdfast.kinds.resources import DEPLOYMENTS, REPLICASETS
 from holdfast.kinds.schemas import schema_of
 from holdfast.machinery import selectors
 
-_COUNTS = ("observedGeneration", "replicas", "updatedReplicas", "readyReplicas", "availableReplicas", "unavailableReplicas")
+_COUNTS = (
+    "observedGeneration",
+    "replicas",
+    "updatedReplicas",
+    "readyReplicas",
+    "availableReplicas",
+    "unavailableReplicas",
+    "terminatingReplicas",
+)
 
 
 def _prepare(new: Obj, old: Obj | None) -> None:
@@ -65,7 +73,6 @@ KIND = Kind(
         *containers(TEMPLATE),
         selector_cell(selectors.from_object),
     ),
-    acted_on=False,
 )
 
 REPLICA_SET = Kind(
@@ -79,10 +86,14 @@ REPLICA_SET = Kind(
     changed_by="edit",
     prepare=(_prepare_set,),
     checks=(fixed_selector,),
-    status_checks=(counts(SET_COUNTS, within_replicas("fullyLabeledReplicas", "readyReplicas", "availableReplicas")),),
+    status_checks=(
+        counts(
+            (*SET_COUNTS, "terminatingReplicas"),
+            within_replicas("fullyLabeledReplicas", "readyReplicas", "availableReplicas"),
+        ),
+    ),
     subresources={"status": STATUS, "scale": scale()},
     warnings=(outdated.in_pods("spec", "template", "spec"),),
     columns=replica_columns(selectors.from_object),
     selectable={"status.replicas": lambda obj: str((obj.get("status") or {}).get("replicas") or 0)},
-    acted_on=False,
 )

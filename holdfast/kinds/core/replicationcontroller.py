@@ -35,7 +35,6 @@ KIND = Kind(
     columns=replica_columns(selectors.plain),
     selectable={"status.replicas": lambda obj: str((obj.get("status") or {}).get("replicas") or 0)},
     default_propagation="Orphan",
-    acted_on=False,
 )
 
 

@@ -171,6 +171,14 @@ def portion(value: Any) -> int:
     return share if share is not None else value if isinstance(value, int) else 0
 
 
+def share(value: Any, of: int, *, up: bool) -> int:
+    """A count as it is; a text such as ``25%`` as a share of ``of``, rounded up or down; 0 for nothing."""
+    if isinstance(value, int):
+        return value
+    part = (percent(value) or 0) * of
+    return -(-part // 100) if up else part // 100
+
+
 def count_or_percent(path: str, value: Any) -> list[FieldError]:
     """Fields such as maxUnavailable: no negative count, no share over the whole."""
     if value is None:

@@ -11,12 +11,13 @@ from holdfast.kinds.schemas import schema_of
 from holdfast.machinery.fielderror import FieldError
 
 DEFAULT = "storageclass.kubernetes.io/is-default-class"
-BETA_DEFAULT = "storageclass.beta.kubernetes.io/is-default-class"
+DEFAULTS = (DEFAULT, "storageclass.beta.kubernetes.io/is-default-class")
+"""Annotations that mark a class as the default: the newest so marked is given to claims that name none."""
 
 
 def is_default(obj: Obj) -> bool:
     annotations = obj["metadata"].get("annotations") or {}
-    return "true" in (annotations.get(DEFAULT), annotations.get(BETA_DEFAULT))
+    return any(annotations.get(mark) == "true" for mark in DEFAULTS)
 
 
 def _name(obj: Obj, _now: float) -> str:

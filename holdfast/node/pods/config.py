@@ -11,13 +11,22 @@ from typing import Any
 
 from holdfast.kinds.kind import Obj
 from holdfast.machinery import quantity
-from holdfast.node.api import Image
+from holdfast.node.api import RENDERED, Image
 from holdfast.node.pods import files, users
 from holdfast.node.pods.env import ConfigError, expand
-from holdfast.node.pods.model import instance_id, uid
-from holdfast.node.runtimes.api import InstanceConfig, Mount
+from holdfast.node.pods.model import instance_id, is_recursive, uid
+from holdfast.node.runtimes.api import Device, InstanceConfig, Mount
+from holdfast.volumes.api import VolumeError
 
 _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+
+
+SubPath = Callable[[str, str, int, str, str], str]
+"""As ``node.api.Volumes.sub_path``."""
+
+
+def _no_sub_path(*_: object) -> str:
+    raise VolumeError("subPath is not offered here")
 
 
 @dataclass(frozen=True)
@@ -33,6 +42,7 @@ class Places:
     """Whether the pod gets files of its own, such as /etc/hosts: where nothing runs, nobody reads them."""
     target_pid: int = 0
     """Of the container whose processes an ephemeral one wants to see."""
+    sub_path: SubPath = _no_sub_path
 
 
 def log_path(logs: Path, container: str, attempt: int) -> Path:
@@ -77,6 +87,7 @@ def make_config(
         hostname=host,
         netns=places.netns,
         pid_of=places.target_pid,
+        devices=_devices(pod, container, places),
         mounts=_mounts(pod, container, attempt, places, cluster, ip, environment),
         uid=user.uid,
         gid=user.gid,
@@ -129,17 +140,17 @@ def _arguments(container: Obj, image: Image, env: Mapping[str, str]) -> tuple[st
 def _mounts(
     pod: Obj, container: Obj, attempt: int, places: Places, cluster: files.Cluster, ip: str, env: Mapping[str, str]
 ) -> tuple[Mount, ...]:
+    volumes = {volume["name"]: volume for volume in pod["spec"].get("volumes") or ()}
     mounts: list[Mount] = []
-    for item in container.get("volumeMounts") or ():
-        source = places.volumes.get(item["name"])
-        if source is None:
-            raise ConfigError(f'volume "{item["name"]}" is not mounted', "CreateContainerError")
-        below = expand(item["subPathExpr"], env.get) if item.get("subPathExpr") else item.get("subPath") or ""
-        if below:
-            source = sub_path(source, below, read_only=bool(item.get("readOnly")))
-        mounts.append(Mount(source, item["mountPath"], bool(item.get("readOnly"))))
-    for item in container.get("volumeDevices") or ():
-        raise ConfigError(f'volumeDevices: volume "{item["name"]}": raw block volumes are not offered', "CreateContainerError")
+    for number, item in enumerate(container.get("volumeMounts") or ()):
+        volume = volumes.get(item["name"], {})
+        source = _source(places, volume or item, block=False)
+        if below := _below(item, env):
+            source = _bound(uid(pod), container["name"], number, source, below, places)
+        _refuse_propagation(item)
+        # What the node writes is no container's to change: it would be followed, and removed, by the node (SEC-11).
+        read_only = bool(item.get("readOnly")) or any(kind in volume for kind in RENDERED)
+        mounts.append(Mount(source, item["mountPath"], read_only, recursive=is_recursive(item)))
     if not places.has_files:
         return tuple(mounts)
     taken = {mount.target.rstrip("/") for mount in mounts}
@@ -152,40 +163,60 @@ def _mounts(
     return tuple(sorted(mounts, key=lambda mount: mount.target.rstrip("/").count("/")))
 
 
-def sub_path(volume: str, below: str, *, read_only: bool = False) -> str:
-    """The host path of ``below`` inside a volume, made as a directory when absent. Raises ConfigError if it leads out."""
-    if below.startswith("/") or ".." in below.split("/"):
-        raise ConfigError(f"subPath {below}: must be a relative path without ..", "CreateContainerConfigError")
-    root = os.path.realpath(volume)
-    target = os.path.realpath(os.path.join(root, below))
-    if target != root and not target.startswith(root + "/"):
-        raise ConfigError(f"subPath {below} leads out of its volume", "CreateContainerConfigError")
-    if not os.path.lexists(target):
-        _make_directories(root, os.path.relpath(target, root))
-    mode = os.lstat(target).st_mode
-    if not stat.S_ISDIR(mode) and not stat.S_ISREG(mode):
-        raise ConfigError(f"subPath {below} is neither a file nor a directory", "CreateContainerConfigError")
-    return target
+def _devices(pod: Obj, container: Obj, places: Places) -> tuple[Device, ...]:
+    volumes = {volume["name"]: volume for volume in pod["spec"].get("volumes") or ()}
+    found = []
+    for item in container.get("volumeDevices") or ():
+        volume = volumes.get(item["name"], item)
+        read_only = bool((volume.get("persistentVolumeClaim") or {}).get("readOnly"))
+        found.append(Device(_source(places, volume, block=True), item["devicePath"], read_only))
+    return tuple(found)
 
 
-def _make_directories(root: str, below: str) -> None:
-    """Step by step from the volume's root, never through a symlink, so that a racing container cannot lead out."""
-    handle = os.open(root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    owner = os.fstat(handle)
+def _source(places: Places, volume: Obj, *, block: bool) -> str:
+    """The host path of a volume. Raises ConfigError when it is not there, or a claim is a device where a directory is wanted."""
+    name = volume["name"]
+    source = places.volumes.get(name)
+    if source is None:
+        raise ConfigError(f'volume "{name}" is not mounted', "CreateContainerError")
+    claimed = volume.get("persistentVolumeClaim") or volume.get("ephemeral")
+    if places.has_files and (claimed or block) and block != stat.S_ISBLK(os.stat(source).st_mode):
+        mode, field = ("Filesystem", "volumeDevices") if block else ("Block", "volumeMounts")
+        raise ConfigError(f'volume "{name}" has volumeMode {mode}, but is specified in {field}', "CreateContainerConfigError")
+    return source
+
+
+def _below(item: Obj, env: Mapping[str, str]) -> str:
+    """The path inside the volume that is mounted; "" for all of it. Raises ConfigError."""
+    wanted = item.get("subPathExpr")
+    if not wanted:
+        return str(item.get("subPath") or "")
+    missing: list[str] = []
+
+    def look_up(name: str) -> str | None:
+        if name not in env:
+            missing.append(name)
+        return env.get(name)
+
+    found = expand(wanted, look_up)
+    if missing:
+        raise ConfigError(f"subPathExpr {wanted}: there is no environment variable {missing[0]}", "CreateContainerConfigError")
+    return found
+
+
+def _bound(pod_uid: str, container: str, number: int, source: str, below: str, places: Places) -> str:
     try:
-        for part in below.split("/"):
-            try:
-                os.mkdir(part, 0o750 | stat.S_IMODE(owner.st_mode), dir_fd=handle)
-                os.chown(part, owner.st_uid, owner.st_gid, dir_fd=handle, follow_symlinks=False)
-            except FileExistsError:
-                pass
-            deeper = os.open(part, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=handle)
-            os.close(handle)
-            handle = deeper
-    except OSError as error:
-        raise ConfigError(f"subPath {below}: {error.strerror}", "CreateContainerConfigError") from None
-    finally:
-        os.close(handle)
+        return places.sub_path(pod_uid, container, number, source, below)
+    except (VolumeError, OSError) as error:
+        text = f'failed to prepare subPath for volumeMount {number} of container "{container}": {error}'
+        raise ConfigError(text, "CreateContainerConfigError") from error
+
+
+def _refuse_propagation(item: Obj) -> None:
+    wanted = item.get("mountPropagation") or "None"
+    if wanted != "None":
+        text = f'volumeMounts: mountPropagation {wanted} of "{item["name"]}" is not offered on this node'
+        raise ConfigError(f"{text}: mounts do not travel between host and containers; remove the field", "CreateContainerConfigError")
 
 
 Lookup = Callable[[str], Image | None]

@@ -147,6 +147,11 @@ def instance_id(pod_uid: str, container: str, attempt: int) -> str:
     return f"{pod_uid}_{container}_{attempt}"
 
 
+def is_recursive(mount: Obj) -> bool:
+    """Whether a mount is read-only with everything below it (KEP-3857)."""
+    return mount.get("recursiveReadOnly") in ("IfPossible", "Enabled")
+
+
 def is_sidecar(container: Obj) -> bool:
     """An init container that keeps running beside the others."""
     return container.get("restartPolicy") == "Always"

@@ -16,6 +16,7 @@ from holdfast.node.pods.model import (
     ephemeral_containers,
     full_name,
     init_containers,
+    is_recursive,
     is_sidecar,
     latest,
     previous,
@@ -79,7 +80,9 @@ def _init_done(view: View) -> bool:
 def _mount(mount: Obj) -> Obj:
     """A mount as it is (KEP-3857): read-only ones say whether what is mounted below them is so, too."""
     found = {"name": mount["name"], "mountPath": mount["mountPath"]}
-    return found | ({"readOnly": True, "recursiveReadOnly": "Disabled"} if mount.get("readOnly") else {})
+    if not mount.get("readOnly"):
+        return found
+    return found | {"readOnly": True, "recursiveReadOnly": "Enabled" if is_recursive(mount) else "Disabled"}
 
 
 def _container_status(view: View, container: Obj, init: bool, init_done: bool, backing_off: frozenset[str]) -> Obj:

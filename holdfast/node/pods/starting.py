@@ -139,6 +139,7 @@ class Starter:
                 services.volumes.fence_files(worker.uid),
                 services.has_files,
                 self._target_pid(container),
+                services.volumes.sub_path,
             )
             config = make_config(pod, container, attempt, image, environment, places, services.cluster, worker.network.ip)
             state = await services.runtime.run(config)

@@ -28,6 +28,17 @@ class Mount:
     source: str
     target: str
     read_only: bool = False
+    recursive: bool = False
+    """Read-only with everything that is mounted below it."""
+
+
+@dataclass(frozen=True)
+class Device:
+    """A block device of the host that the instance gets under another name."""
+
+    source: str
+    target: str
+    read_only: bool = False
 
 
 @dataclass(frozen=True)
@@ -52,6 +63,7 @@ class InstanceConfig:
     pid_of: int = 0
     """A process whose PID namespace the instance joins; 0 = one of its own."""
     mounts: tuple[Mount, ...] = ()
+    devices: tuple[Device, ...] = ()
     uid: int = 0
     gid: int = 0
     groups: tuple[int, ...] = ()

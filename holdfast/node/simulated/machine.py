@@ -33,8 +33,13 @@ class Disk:
         self.volumes.setdefault(handle, [])
         return self.sizes.setdefault(handle, capacity)
 
+    def expand(self, handle: str, capacity: int) -> int:
+        self.sizes[handle] = max(self.sizes.get(handle, 0), capacity)
+        return self.sizes[handle]
+
     def delete(self, handle: str) -> None:
         self.volumes.pop(handle, None)
+        self.sizes.pop(handle, None)
 
 
 class KeptDisk(Disk):
@@ -54,6 +59,11 @@ class KeptDisk(Disk):
         if handle not in self.volumes:
             self._path(handle).write_text(str(capacity))
         return super().create(handle, capacity)
+
+    def expand(self, handle: str, capacity: int) -> int:
+        size = super().expand(handle, capacity)
+        self._path(handle).write_text(str(size))
+        return size
 
     def delete(self, handle: str) -> None:
         self._path(handle).unlink(missing_ok=True)

@@ -23,6 +23,7 @@ from holdfast.node.registration import Registration
 from holdfast.node.simulated.machine import Machine
 from holdfast.node.simulated.parts import SimulatedEngine, SimulatedImages, SimulatedNetwork, SimulatedVolumes
 from holdfast.node.simulated.runtime import SimulatedProber, SimulatedRuntime
+from holdfast.node.volumes import VolumeGrower
 from holdfast.volumes.api import Engine
 
 log = logging.getLogger("holdfast.node")
@@ -33,11 +34,14 @@ CAPACITY = {"cpu": "10000", "memory": "100Ti", "ephemeral-storage": "100Ti", "po
 
 
 class Runs(Protocol):
+    claims: Informer
+    volumes: Informer
+
     async def run(self) -> None: ...
 
 
-Provisioning = Callable[[Client, Engine, str, EventRecorder], Runs]
-"""Client, engine, name of the node, recorder."""
+Provisioning = Callable[[Client, Engine, str, EventRecorder, Callable[[], float]], Runs]
+"""Client, engine, name of the node, recorder, the time."""
 
 
 class SimulatedNode:
@@ -70,8 +74,10 @@ class SimulatedNode:
         self._events = EventRecorder(client, "kubelet", machine.name, now=clock.now)
         made = EventRecorder(client, driver, machine.name, now=clock.now)
         self._recorders = (self._events, made)
-        self._provisioner = provisioner(client, engine, machine.name, made)
+        self._provisioner = provisioner(client, engine, machine.name, made, clock.now)
         self._pods = Informer(client, PODS, fields=f"spec.nodeName={machine.name}")
+        caches = (self._provisioner.claims, self._provisioner.volumes)
+        self._grower = VolumeGrower(client, self._volumes, self._events, clock.now, *caches, self._pods.list)
         services = PodServices(
             client,
             self._runtime,
@@ -110,7 +116,7 @@ class SimulatedNode:
         await self._volumes.start()
         try:
             async with asyncio.TaskGroup() as tasks:
-                for work in (self._manager, self._registration, self._pods, self._provisioner, *self._recorders):
+                for work in (self._manager, self._registration, self._pods, self._provisioner, self._grower, *self._recorders):
                     tasks.create_task(work.run())
                 await self._pods.wait_synced()
                 await self._registration.registered.wait()

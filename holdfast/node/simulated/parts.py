@@ -88,7 +88,7 @@ class SimulatedEngine:
         self._machine.disk.delete(source.handle)
 
     async def expand(self, source: Source, capacity: int) -> int:
-        raise VolumeError(f"volume {source.handle}: expansion is not offered by {self.name}")
+        return self._machine.disk.expand(source.handle, capacity)
 
     async def stage(self, source: Source, staging: Staging) -> str:
         if source.handle not in self._machine.disk.volumes:
@@ -97,7 +97,8 @@ class SimulatedEngine:
         return staging.target
 
     async def grow(self, handle: str, target: str) -> None:
-        raise VolumeError(f"volume {handle}: expansion is not offered by {self.name}")
+        if self._machine.staged.get(target) != handle:
+            raise VolumeError(f"volume {handle} is not mounted at {target}")
 
     async def unstage(self, handle: str, target: str) -> None:
         self._machine.staged.pop(target, None)
@@ -113,6 +114,9 @@ class SimulatedVolumes(NodeVolumes):
         if volume.get("persistentVolumeClaim"):
             return await super()._prepare(pod, volume)
         return str(Path("/simulated") / volume["name"])
+
+    def sub_path(self, uid: str, container: str, number: int, volume: str, below: str) -> str:
+        return str(Path(volume) / below)
 
     async def refresh(self, pod: Obj) -> None:
         return

@@ -7,6 +7,7 @@ reader sees all old files or all new ones.
 from __future__ import annotations
 
 import os
+import re
 import secrets
 import shutil
 import time
@@ -14,7 +15,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from holdfast.volumes.api import VolumeError
+
 CURRENT = "..data"
+_OURS = re.compile(r"\.\.\d{4}(_\d\d){5}\.[0-9a-f]{10}")
 
 
 @dataclass(frozen=True)
@@ -25,8 +29,11 @@ class File:
 
 def write(directory: Path, files: Mapping[str, File], *, uid: int = -1, gid: int = -1) -> bool:
     """Makes ``directory`` show exactly ``files`` (relative path > content). True when something changed."""
-    present = directory / CURRENT
-    if present.is_symlink() and _read(directory / os.readlink(present)) == {name: file.data for name, file in files.items()}:
+    for name in files:
+        if name.startswith("/") or ".." in name.split("/") or "\0" in name or name.startswith(".."):
+            raise VolumeError(f"path {name!r}: must be relative, without .. (SEC-12)")
+    present, old = directory / CURRENT, _current(directory)
+    if old is not None and _read(old) == {name: file.data for name, file in files.items()}:
         return False
     stamp = time.strftime("..%Y_%m_%d_%H_%M_%S.", time.gmtime()) + secrets.token_hex(5)
     fresh = directory / stamp
@@ -40,7 +47,6 @@ def write(directory: Path, files: Mapping[str, File], *, uid: int = -1, gid: int
         path.chmod(file.mode)
         if uid >= 0 or gid >= 0:
             os.chown(path, uid, gid)
-    old = directory / os.readlink(present) if present.is_symlink() else None
     link = directory / "..data_tmp"
     link.unlink(missing_ok=True)
     link.symlink_to(stamp)
@@ -49,6 +55,16 @@ def write(directory: Path, files: Mapping[str, File], *, uid: int = -1, gid: int
     if old is not None:
         shutil.rmtree(old, ignore_errors=True)
     return True
+
+
+def _current(directory: Path) -> Path | None:
+    """The directory that is visible now. A link that we did not make leads nowhere: what it names is not ours (SEC-11)."""
+    try:
+        name = os.readlink(directory / CURRENT)
+    except OSError:
+        return None
+    path = directory / name
+    return path if _OURS.fullmatch(name) and path.is_dir() and not path.is_symlink() else None
 
 
 def _read(directory: Path) -> dict[str, bytes]:

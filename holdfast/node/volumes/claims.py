@@ -7,6 +7,7 @@ kept in a file before anything is mounted, so that a node that was killed knows 
 from __future__ import annotations
 
 import asyncio
+import base64
 import os
 import stat
 from collections.abc import Callable, Mapping
@@ -14,8 +15,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from holdfast.client.api import Client
+from holdfast.kinds.core.claims import ephemeral, foreign
 from holdfast.kinds.kind import Obj
-from holdfast.kinds.resources import PERSISTENTVOLUMECLAIMS, PERSISTENTVOLUMES, PODS
+from holdfast.kinds.resources import PERSISTENTVOLUMECLAIMS, PERSISTENTVOLUMES, PODS, SECRETS
 from holdfast.machinery import meta
 from holdfast.machinery.errors import ApiError
 from holdfast.node.api import NotReady
@@ -70,6 +72,8 @@ class ClaimVolumes:
         claim = await self._get(PERSISTENTVOLUMECLAIMS.plural, claim_name, meta.namespace(pod))
         if claim is None:
             raise _failed(name, f'persistentvolumeclaim "{claim_name}" not found')
+        if name in ephemeral(pod) and (why := foreign(pod, claim)):
+            raise _failed(name, why)
         volume_name = claim["spec"].get("volumeName")
         if not volume_name or (claim.get("status") or {}).get("phase") != "Bound":
             raise _failed(name, f'persistentvolumeclaim "{claim_name}" is not bound')
@@ -80,8 +84,6 @@ class ClaimVolumes:
         if reference.get("uid") != meta.uid(claim):
             owner = f"{reference.get('namespace')}/{reference.get('name')}"
             raise _failed(name, f'persistentvolume "{volume_name}" belongs to another claim ({owner}, uid {reference.get("uid")})')
-        if (volume["spec"].get("volumeMode") or "Filesystem") != "Filesystem":
-            raise _failed(name, f'persistentvolume "{volume_name}": volumeMode Block is not offered on this node')
         return self._held(name, volume), volume
 
     def _held(self, name: str, volume: Obj) -> Held:
@@ -98,7 +100,7 @@ class ClaimVolumes:
         raise _failed(name, f'persistentvolume "{meta.name(volume)}": its source is not offered on this node')
 
     async def _get(self, plural: str, name: str, namespace: str = "") -> Obj | None:
-        resource = {r.plural: r for r in (PERSISTENTVOLUMECLAIMS, PERSISTENTVOLUMES, PODS)}[plural]
+        resource = {r.plural: r for r in (PERSISTENTVOLUMECLAIMS, PERSISTENTVOLUMES, PODS, SECRETS)}[plural]
         try:
             return await self._client.get(resource, name, namespace)
         except ApiError as error:
@@ -112,12 +114,32 @@ class ClaimVolumes:
             await self._take(pod, name, held, volume)
         try:
             if held.driver:
-                return await self._engines[held.driver].stage(Source(held.handle), Staging(self._target(held)))
+                return await self._engines[held.driver].stage(await self._source(volume), self._staging(held, volume))
+            if is_block(volume):
+                raise _failed(name, f'persistentvolume "{held.volume}": volumeMode Block needs a volume of a CSI driver')
             path = await asyncio.to_thread(_directory, volume)
             await asyncio.to_thread(_recognise, self._root / "identity" / meta.uid(volume), path)
             return path
         except VolumeError as error:
             raise _failed(name, str(error)) from error
+
+    def _staging(self, held: Held, volume: Obj) -> Staging:
+        spec = volume["spec"]
+        csi = spec["csi"]
+        options = tuple(spec.get("mountOptions") or ())
+        return Staging(self._target(held), bool(csi.get("readOnly")), csi.get("fsType") or "", options, is_block(volume))
+
+    async def _source(self, volume: Obj) -> Source:
+        """With the Secret's data that its staging asks for. Raises VolumeError when that is not there."""
+        csi = volume["spec"]["csi"]
+        reference = csi.get("nodeStageSecretRef") or {}
+        secrets: dict[str, str] = {}
+        if reference:
+            secret = await self._get(SECRETS.plural, reference["name"], reference.get("namespace") or "default")
+            if secret is None:
+                raise VolumeError(f'secret "{reference.get("namespace")}/{reference["name"]}" not found (nodeStageSecretRef)')
+            secrets = {key: base64.b64decode(value).decode() for key, value in (secret.get("data") or {}).items()}
+        return Source(csi["volumeHandle"], csi.get("volumeAttributes") or {}, secrets)
 
     async def _take(self, pod: Obj, name: str, held: Held, volume: Obj) -> None:
         try:
@@ -153,6 +175,11 @@ class ClaimVolumes:
         }
         await self._client.patch(PERSISTENTVOLUMES, meta.name(volume), "", {"metadata": metadata})
 
+    async def grow(self, held: Held) -> None:
+        """Raises VolumeError. A directory of the host is as large as its disk."""
+        if held.driver:
+            await self._engines[held.driver].grow(held.handle, self._target(held))
+
     async def unmount(self, held: Held) -> None:
         """Raises VolumeError while something uses it."""
         if held.driver:
@@ -174,6 +201,10 @@ class ClaimVolumes:
                     raise
         if held.exclusive:
             raise NotReady("FailedUnmount", f"the fence of volume {held.volume} could not be released: it changes all the time")
+
+
+def is_block(volume: Obj) -> bool:
+    return bool(volume["spec"].get("volumeMode") == "Block")
 
 
 def _keep(path: Path, text: str) -> None:

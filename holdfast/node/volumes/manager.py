@@ -16,15 +16,16 @@ from typing import Any
 import orjson
 
 from holdfast.client.api import Client
+from holdfast.kinds.core.claims import claims_of
 from holdfast.kinds.kind import Obj
 from holdfast.kinds.resources import CONFIGMAPS, SECRETS, SERVICEACCOUNTS
 from holdfast.lib import privileged
 from holdfast.lib.clock import Clock, parse_rfc3339
 from holdfast.machinery import meta, quantity
 from holdfast.machinery.errors import ApiError
-from holdfast.node.api import NotReady
-from holdfast.node.volumes import atomic, payload
-from holdfast.node.volumes.claims import ClaimVolumes, Held, host_path
+from holdfast.node.api import RENDERED, NotReady
+from holdfast.node.volumes import atomic, payload, subpath
+from holdfast.node.volumes.claims import ClaimVolumes, Held, host_path, is_block
 from holdfast.volumes.api import Engine, VolumeError
 
 _TMPFS = privileged.MS_NODEV | privileged.MS_NOSUID
@@ -49,10 +50,12 @@ class NodeVolumes:
         self._engines = engines
         self._directory = data / "node" / "volumes"
         self._clock = clock
-        self._claims = ClaimVolumes(client, engines, data / "volumes", node, boot_id, self._holders)
+        self._claims = ClaimVolumes(client, engines, data / "volumes", node, boot_id, self.holders)
         self._held: dict[str, dict[str, Held]] = {}
         self._tokens: dict[tuple[str, str, int], tuple[str, float]] = {}
         self.capacity = capacity
+        self.on_mounted: Callable[[str], None] = lambda _claim: None
+        """Told the key of each claim whose volume has just been mounted."""
 
     async def start(self) -> None:
         self._directory.mkdir(parents=True, exist_ok=True, mode=0o711)
@@ -79,7 +82,21 @@ class NodeVolumes:
         files = {self._claims.fence_file(held) for held in self._held.get(uid, {}).values()}
         return tuple(sorted(files - {""}))
 
-    def _holders(self, volume: str) -> set[str]:
+    def sub_path(self, uid: str, container: str, number: int, volume: str, below: str) -> str:
+        # Below the pod's own directory, so that it is unmounted with it; no volume's name begins with a dot.
+        target = self._directory / uid / ".sub" / container / str(number)
+        subpath.bind(volume, below, target)
+        return str(target)
+
+    async def grow(self, volume: str) -> None:
+        """What is on a held PersistentVolume takes up what its engine gave it. Raises VolumeError."""
+        held = next((held for pod in self._held.values() for held in pod.values() if held.volume == volume), None)
+        if held is None:
+            raise VolumeError(f"volume {volume} is not mounted here")
+        await self._claims.grow(held)
+
+    def holders(self, volume: str) -> set[str]:
+        """Uids of the pods here that hold a PersistentVolume."""
         return {uid for uid, pod in self._held.items() if any(held.volume == volume for held in pod.values())}
 
     # Preparing
@@ -104,10 +121,12 @@ class NodeVolumes:
         target = self._directory / meta.uid(pod) / name
         if volume.get("persistentVolumeClaim"):
             return await self._claim(pod, name, volume["persistentVolumeClaim"], target)
+        if volume.get("ephemeral"):
+            return await self._claim(pod, name, {"claimName": claims_of(pod)[name]}, target)
         if volume.get("hostPath"):
             source = volume["hostPath"]
             return await asyncio.to_thread(host_path, source["path"], source.get("type") or "")
-        if any(volume.get(kind) is not None for kind in payload.RENDERED):
+        if any(volume.get(kind) is not None for kind in RENDERED):
             await self._render(pod, volume, target)
             return str(target)
         if volume.get("emptyDir") is not None:
@@ -122,13 +141,16 @@ class NodeVolumes:
         known = self._held[uid].get(name)
         if known is not None and known != held:
             raise VolumeError(f"it has been mounted as {known.volume} and is {held.volume} now; the pod must end first")
-        others = self._holders(held.volume) - {uid}
+        others = self.holders(held.volume) - {uid}
         if known is None and not (held.exclusive and others):
             self._held[uid][name] = held
             self._record(uid)
         path = await self._claims.mount(pod, name, held, volume)
+        self.on_mounted(f"{meta.namespace(pod)}/{source['claimName']}")
+        if is_block(volume):
+            return path
         group = _group(pod)
-        if group is not None and held.driver:
+        if group is not None and held.driver and not (volume["spec"].get("csi") or {}).get("readOnly"):
             policy = (pod["spec"].get("securityContext") or {}).get("fsGroupChangePolicy") or "Always"
             await asyncio.to_thread(_own, path, group, policy)
         if not source.get("readOnly"):
@@ -156,7 +178,7 @@ class NodeVolumes:
 
     async def refresh(self, pod: Obj) -> None:
         for volume in pod["spec"].get("volumes") or []:
-            if any(volume.get(kind) is not None for kind in payload.RENDERED):
+            if any(volume.get(kind) is not None for kind in RENDERED):
                 await self._render(pod, volume, self._directory / meta.uid(pod) / volume["name"])
 
     # What rendering asks for
@@ -196,7 +218,7 @@ class NodeVolumes:
         try:
             await asyncio.to_thread(privileged.unmount_below, mine)
             for held in self._held.get(uid, {}).values():
-                if self._holders(held.volume) <= {uid}:
+                if self.holders(held.volume) <= {uid}:
                     await self._claims.unmount(held)
                 await self._claims.release(uid, held)
         except (VolumeError, ValueError) as error:

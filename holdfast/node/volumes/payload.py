@@ -17,8 +17,6 @@ from holdfast.node.pods.env import ConfigError, field_value, resource_value
 from holdfast.node.volumes.atomic import File
 
 MODE = 0o644
-RENDERED = ("configMap", "secret", "projected", "downwardAPI")
-"""Volumes whose files are computed here."""
 
 
 class Sources(Protocol):

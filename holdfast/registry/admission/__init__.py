@@ -23,4 +23,11 @@ MUTATING: tuple[Plugin, ...] = (
     classes.runtime,
     classes.ingress,
 )
-VALIDATING: tuple[Plugin, ...] = (namespace.terminating, node.restrict, podsecurity.secure, rbac.no_escalation, classes.one_default)
+VALIDATING: tuple[Plugin, ...] = (
+    namespace.terminating,
+    node.restrict,
+    podsecurity.secure,
+    rbac.no_escalation,
+    classes.one_default,
+    storage.resize,
+)

@@ -6,8 +6,7 @@ says itself must agree. A class marked as the default is given to those that nam
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
+from holdfast.kinds.core.claims import newest_default
 from holdfast.kinds.definitions.classes import PREEMPTION, SYSTEM_CLASSES
 from holdfast.kinds.definitions.ingress import CLASS_ANNOTATION
 from holdfast.kinds.kind import Kind, Obj
@@ -17,14 +16,6 @@ from holdfast.registry.write import Write, new_pod
 
 PRIORITIES, RUNTIMES, INGRESS = "/registry/priorityclasses/", "/registry/runtimeclasses/", "/registry/ingressclasses/"
 _DEFAULT_INGRESS = "ingressclass.kubernetes.io/is-default-class"
-
-
-def newest_default(classes: Iterable[Obj], marks: Iterable[str]) -> str:
-    """The name of the class marked as the default: of several the newest, then the first by name; "" when none is."""
-    wanted = tuple(marks)
-    chosen = sorted((c for c in classes if any(meta.annotations_of(c).get(mark) == "true" for mark in wanted)), key=meta.name)
-    newest = max((c["metadata"].get("creationTimestamp", "") for c in chosen), default="")
-    return next((meta.name(c) for c in chosen if c["metadata"].get("creationTimestamp", "") == newest), "")
 
 
 def _refuse(write: Write, why: str) -> ApiError:

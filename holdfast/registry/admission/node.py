@@ -11,11 +11,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from holdfast.kinds.core.claims import pinned_to
 from holdfast.kinds.kind import Obj
 from holdfast.machinery import errors, meta
 from holdfast.machinery.errors import ApiError
 from holdfast.registry.authorize import node_of
-from holdfast.registry.authorize.node import LEASES, MIRROR, SELECTED_NODE, pinned_to, referenced
+from holdfast.registry.authorize.node import LEASES, MIRROR, SELECTED_NODE, referenced
 from holdfast.registry.request import Request
 from holdfast.registry.write import Write
 
@@ -185,15 +186,30 @@ def _check_csi_node(node: str, write: Write) -> str:
     return "" if meta.name(write.new) == node else "can only access CSINode with the same name as the requesting node"
 
 
+_GROWTH = ("capacity", "conditions", "allocatedResources", "allocatedResourceStatuses")
+
+
 def _check_claim(node: str, write: Write) -> str:
-    return "may only update PVC status"
+    """How the growth of its volume comes along, and nothing else."""
+    if write.request.subresource != "status":
+        return "may only update PVC status"
+    before, after = (
+        {name: value for name, value in (obj.get("status") or {}).items() if name not in _GROWTH}
+        for obj in (write.old or {}, write.new)
+    )
+    changed = before != after or any(_changed(write, *path) for path in (("metadata", "labels"), ("metadata", "annotations")))
+    return f'node "{node}" is not allowed to update fields other than status.quantity and status.conditions' if changed else ""
 
 
 def _check_volume(node: str, write: Write) -> str:
-    """A node provisions volumes that lie on it, for claims given to it; of a used one it keeps fence and finalizer."""
+    """A node provisions volumes that lie on it, for claims given to it, grows them and says what became of them; of a used one it
+    keeps fence and finalizer."""
+    if write.request.subresource:
+        return ""
     if write.old is not None:
         before, after = (set(obj["metadata"].get("finalizers") or []) for obj in (write.old, write.new))
-        kept = _but_for_bookkeeping(write.old) == _but_for_bookkeeping(write.new)
+        here = pinned_to(write.old) == node
+        kept = _but_for_bookkeeping(write.old, grows=here) == _but_for_bookkeeping(write.new, grows=here)
         if kept and before ^ after <= {_PROVISIONER}:
             return ""
         return f'node "{node}" is not allowed to update fields other than annotations and the finalizer of its provisioner'
@@ -211,9 +227,11 @@ def _check_volume(node: str, write: Write) -> str:
     return ""
 
 
-def _but_for_bookkeeping(obj: Obj) -> Obj:
+def _but_for_bookkeeping(obj: Obj, *, grows: bool) -> Obj:
+    """``grows``: without its capacity too."""
     left_out = (*_BOOKKEEPING, "annotations", "finalizers")
-    return {**obj, "metadata": {name: value for name, value in obj["metadata"].items() if name not in left_out}}
+    spec = {name: value for name, value in obj["spec"].items() if not grows or name != "capacity"}
+    return {**obj, "metadata": {name: value for name, value in obj["metadata"].items() if name not in left_out}, "spec": spec}
 
 
 _CHECKS: dict[tuple[str, str], Callable[[str, Write], str]] = {

@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+from holdfast.kinds.core.claims import claims_of, pinned_to
 from holdfast.kinds.kind import Obj
 from holdfast.machinery import meta
 from holdfast.machinery.errors import ApiError
@@ -25,7 +26,6 @@ from holdfast.registry.request import Stored, User
 LEASES = "kube-node-lease"
 MIRROR = "kubernetes.io/config.mirror"
 SELECTED_NODE = "volume.kubernetes.io/selected-node"
-HOSTNAME = "kubernetes.io/hostname"
 _PODS = "/registry/pods/"
 _READ_VERBS = ("get", "list", "watch")
 _OWN_VERBS = ("get", "create", "update", "patch", "delete")
@@ -98,7 +98,12 @@ class NodeAuthorizer:
         return self._related(node, asked)
 
     def _claim(self, node: str, asked: Attributes) -> Decision:
-        """All may be read: the agent provisions those that the scheduler gave to its node."""
+        """All may be read: the agent provisions those that the scheduler gave to its node. Of those used here, or whose volume
+        lies here, it says how their growth comes along."""
+        if asked.subresource == "status" and asked.verb in ("update", "patch"):
+            found = self._cache.get(f"/registry/persistentvolumeclaims/{asked.namespace}/{asked.name}")
+            volume = ((found.obj.get("spec") or {}).get("volumeName") if found else None) or ""
+            return _YES if volume and self._lies_here(node, volume) else self._related(node, asked)
         if asked.subresource:
             return Decision(False, "cannot get subresource")
         if asked.verb not in _READ_VERBS:
@@ -107,16 +112,21 @@ class NodeAuthorizer:
 
     def _volume(self, node: str, asked: Attributes) -> Decision:
         """Writes: volumes that lie here, or that a pod here uses. Creating one: ``admission.node`` looks at its place."""
+        if asked.subresource == "status" and asked.verb in ("update", "patch"):
+            return _YES if self._lies_here(node, asked.name) else _unrelated(node)
         if asked.subresource:
             return Decision(False, "cannot get subresource")
         if asked.verb in (*_READ_VERBS, "create"):
             return _YES
-        found = self._cache.get(f"/registry/persistentvolumes/{asked.name}")
-        if found is None or asked.verb not in _OWN_VERBS:
+        if asked.verb not in _OWN_VERBS or self._cache.get(f"/registry/persistentvolumes/{asked.name}") is None:
             return _NO
-        if pinned_to(found.obj) == node:
+        if self._lies_here(node, asked.name):
             return _YES
         return _NO if asked.verb == "delete" else self._related(node, asked)
+
+    def _lies_here(self, node: str, volume: str) -> bool:
+        found = self._cache.get(f"/registry/persistentvolumes/{volume}")
+        return found is not None and pinned_to(found.obj) == node
 
     def _lease(self, node: str, asked: Attributes) -> Decision:
         if asked.verb not in _OWN_VERBS:
@@ -237,18 +247,6 @@ def _fields(selector: str) -> list[tuple[str, str, str]]:
         return []
 
 
-def pinned_to(volume: Obj) -> str:
-    """The one node that a volume can be used on; "" where there is no such node."""
-    terms = (((volume.get("spec") or {}).get("nodeAffinity") or {}).get("required") or {}).get("nodeSelectorTerms") or []
-    if len(terms) != 1:
-        return ""
-    for expression in terms[0].get("matchExpressions") or []:
-        values = expression.get("values") or []
-        if expression.get("key") == HOSTNAME and expression.get("operator") == "In" and len(values) == 1:
-            return str(values[0])
-    return ""
-
-
 def _needed(pod: Obj) -> Iterator[tuple[str, str]]:
     """(resource, name) of what a pod names in its namespace. A mirror pod is the node's own word and earns it nothing."""
     if MIRROR in meta.annotations_of(pod):
@@ -257,11 +255,9 @@ def _needed(pod: Obj) -> Iterator[tuple[str, str]]:
     yield "serviceaccounts", str(spec.get("serviceAccountName") or "default")
     for entry in spec.get("imagePullSecrets") or []:
         yield "secrets", str(entry.get("name"))
+    for claim in claims_of(pod).values():
+        yield "persistentvolumeclaims", claim
     for volume in spec.get("volumes") or []:
-        if claim := (volume.get("persistentVolumeClaim") or {}).get("claimName"):
-            yield "persistentvolumeclaims", str(claim)
-        elif volume.get("ephemeral"):
-            yield "persistentvolumeclaims", f"{meta.name(pod)}-{volume['name']}"
         if name := (volume.get("azureFile") or {}).get("secretName"):
             yield "secrets", str(name)
     for part in ("volumes", "containers", "initContainers", "ephemeralContainers"):

@@ -112,6 +112,22 @@ _CONTROLLERS: dict[str, tuple[_Rule, ...]] = {
         ("apps", "controllerrevisions", _ALL),
         ("core", "persistentvolumeclaims", "get list watch create update patch delete"),
     ),
+    "replicaset-controller": (
+        ("apps", "replicasets", "get list watch update"),
+        ("apps", "replicasets/status replicasets/finalizers", "update"),
+        ("core", "pods", "get list watch create patch delete"),
+    ),
+    "replication-controller": (
+        ("core", "replicationcontrollers", "get list watch update"),
+        ("core", "replicationcontrollers/status replicationcontrollers/finalizers", "update"),
+        ("core", "pods", "get list watch create patch delete"),
+    ),
+    "deployment-controller": (
+        ("apps", "deployments", "get list watch update"),
+        ("apps", "deployments/status deployments/finalizers", "update"),
+        ("apps", "replicasets", "get list watch create update patch delete"),
+        ("core", "pods", "get list watch update"),
+    ),
     "disruption-controller": (
         ("apps", "deployments replicasets statefulsets", _READ),
         ("core", "replicationcontrollers pods", _READ),
@@ -152,6 +168,11 @@ _CONTROLLERS: dict[str, tuple[_Rule, ...]] = {
         ("core", "pods", "get list watch create delete"),
         ("core", "nodes", _READ),
         ("storage.k8s.io", "storageclasses", _READ),
+    ),
+    "ephemeral-volume-controller": (
+        ("core", "pods", _READ),
+        ("core", "pods/finalizers", "update"),
+        ("core", "persistentvolumeclaims", "get list watch create"),
     ),
     "pvc-protection-controller": (
         ("core", "persistentvolumeclaims", "get list watch update patch"),

@@ -1,182 +1,262 @@
-"""The builtin engine: a volume is an XFS image file in a pool, the pool a reflink XFS on one sparse file (reference: node.md).
+"""The builtin engine: a volume is an image file in a pool on this machine's disk, with a file system of its own or none.
 
-Layout under ``root``: ``pool.img``, mounted at ``pool/``; in it ``HANDLE.img`` each. A volume becomes visible by a
-rename, so a half-made one is never taken for whole. The image is made large enough that its file system holds the
-asked-for amount of file data; the pool admits it only against space that the disk really has, counting what other
-volumes were promised and have not used yet.
+Layout under ``root``: ``pool.img``, mounted at ``pool/``; in it ``HANDLE.img`` each, and ``trash/`` with the removed ones. A
+volume becomes visible by a rename, so a half-made one is never taken for whole; its label says what it is, its marker is
+written when it is first mounted. The image is made large enough that its file system holds the asked-for amount of file data.
+Acts on different volumes go side by side; only promises of room are made one at a time.
 """
 
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import re
-from collections.abc import Callable, Iterator, Mapping
+import threading
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar
 
 from holdfast.lib import privileged
-from holdfast.volumes.api import Source, Staging, Volume, VolumeError
-from holdfast.volumes.builtin import mount
+from holdfast.volumes import filesystems, marker, mounting
+from holdfast.volumes import trash as trashes
+from holdfast.volumes.api import BLOCK, FS_TYPE, Source, Staging, Volume, VolumeError
+from holdfast.volumes.builtin import label as labels
+from holdfast.volumes.builtin.label import Label
+from holdfast.volumes.builtin.pool import MIB, Pool, whole
 
-MIB = 1024 * 1024
-MINIMUM = 256 * MIB
-"""XFS needs images of 300 MiB; a smaller claim is rounded up to this."""
-_LEAST_IMAGE = 336 * MIB
+log = logging.getLogger("holdfast.volumes")
+
+TRASH_HOURS = 24.0
 _MARGIN = 8 * MIB
 """Room beyond the asked-for data, for the metadata of the files that will hold it."""
-_POOL_RESERVE = 128 * MIB
-_WRITE_BACK_SECONDS = 90.0
 _HANDLE = re.compile(r"[a-z0-9]([-a-z0-9.]{0,250}[a-z0-9])?")
+_PARAMETERS = {"type", "trashHours", FS_TYPE, *BLOCK}
+_EXPIRY_SECONDS = 60.0
+_STRIPES = 64
 
 T = TypeVar("T")
 
 
 class BuiltinEngine:
-    """``root``: DATA/volumes. All methods may be called again after a crash at any point."""
+    """``root``: DATA/volumes. ``trash_hours``: for classes that say nothing. All methods may be called again after a crash."""
 
     name = "builtin.holdfast.io"
     network = False
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, *, trash_hours: float = TRASH_HOURS, now: Callable[[], float] = time.time) -> None:
         self._root = root
-        self._pool = root / "pool"
-        self._lock = asyncio.Lock()
-        self._open = False
+        self.pool = Pool(root)
+        self._trash_hours = trash_hours
+        self._now = now
+        self._stripes = [threading.Lock() for _ in range(_STRIPES)]
+        self._sizes: dict[tuple[str, int], int] = {}
 
     async def create(self, handle: str, capacity: int, parameters: Mapping[str, str], secrets: Mapping[str, str]) -> Volume:
         """Raises VolumeError for parameters it does not know or when the disk has no room."""
-        unknown = sorted(set(parameters) - {"type"})
-        if unknown:
-            raise VolumeError(f"parameters.{unknown[0]}: unknown to {self.name}; remove it from the StorageClass")
-        return await self._locked(lambda: self._create(handle, capacity))
+        wanted = _wanted(handle, capacity, parameters, self._trash_hours)
+        return await self._act(handle, lambda: self._create(wanted))
 
     async def delete(self, source: Source) -> None:
-        await self._locked(lambda: self._delete(source.handle))
+        await self._act(source.handle, lambda: self._delete(source))
 
     async def expand(self, source: Source, capacity: int) -> int:
-        raise VolumeError(f"volume {source.handle}: expansion is not offered by {self.name}")
+        return await self._act(source.handle, lambda: self._expand(source.handle, capacity))
 
     async def stage(self, source: Source, staging: Staging) -> str:
-        return await self._locked(lambda: self._stage(source.handle, Path(staging.target), staging.read_only))
+        return await self._act(source.handle, lambda: self._stage(source.handle, staging))
 
     async def grow(self, handle: str, target: str) -> None:
-        raise VolumeError(f"volume {handle}: expansion is not offered by {self.name}")
+        await self._act(handle, lambda: self._grow(handle, Path(target)))
 
     async def unstage(self, handle: str, target: str) -> None:
-        await self._locked(lambda: mount.detach(Path(target)))
+        await self._act(handle, lambda: self._unstage(handle, Path(target)))
 
     async def close(self) -> None:
         """Lets go of the pool. Raises VolumeError while a volume of it is staged."""
-        if self._open or privileged.find_mount(self._pool) is not None:
-            await self._locked(self._close)
+        await asyncio.shield(asyncio.to_thread(self.pool.close))
 
-    async def _locked(self, work: Callable[[], T]) -> T:
-        """One act at a time, in a thread, and to its end: a cancelled caller does not leave a mount half made."""
-        async with self._lock:
-            return await asyncio.shield(asyncio.to_thread(work))
+    async def run(self) -> None:
+        """Erases what has lain in the trash for its time, until cancelled."""
+        while True:
+            try:
+                for handle in await asyncio.to_thread(self.expire):
+                    log.info("volume %s has lain in the trash for its time and is erased", handle)
+            except (VolumeError, OSError) as error:
+                log.warning("the trash is not emptied: %s", error)
+            await asyncio.sleep(_EXPIRY_SECONDS)
+
+    async def _act(self, handle: str, work: Callable[[], T]) -> T:
+        """One act at a time on a volume, in a thread, and to its end: a cancelled caller does not leave a mount half made."""
+        if not _HANDLE.fullmatch(handle):
+            raise VolumeError(f"{handle!r} is not a volume handle")
+        stripe = self._stripes[hash(handle) % _STRIPES]
+
+        def act() -> T:
+            with stripe:
+                try:
+                    return work()
+                except OSError as error:
+                    raise VolumeError(f"volume {handle}: {error}") from error
+
+        return await asyncio.shield(asyncio.to_thread(act))
 
     # Blocking, in a thread
 
-    def _image(self, handle: str) -> Path:
-        if not _HANDLE.fullmatch(handle):
-            raise VolumeError(f"{handle!r} is not a volume handle")
-        return self._pool / f"{handle}.img"
+    def expire(self) -> list[str]:
+        """Handles of what was erased."""
+        if not self.pool.exists():
+            return []
+        self.pool.open()
+        with trashes.lock(self._root):
+            return self.pool.trash.expire(self._now())
 
-    def _ready(self) -> None:
-        """The pool made and mounted."""
-        if self._open and privileged.find_mount(self._pool) is not None:
-            return
-        self._root.mkdir(parents=True, exist_ok=True, mode=0o700)
-        file = self._root / "pool.img"
-        if not file.exists():
-            disk = os.statvfs(self._root)
-            fresh = file.with_suffix(".new")
-            mount.format_image(fresh, max(1024 * MIB, disk.f_blocks * disk.f_frsize // (4 * MIB) * 4 * MIB), pool=True)
-            os.replace(fresh, file)
-        mount.attach(file, self._pool)
-        for left in self._pool.glob("*.new"):
-            left.unlink()
-        self._open = True
-
-    def _close(self) -> None:
-        # An unmounted volume's loop device still writes back what the volume had cached.
-        mount.detach(self._pool, patience=_WRITE_BACK_SECONDS)
-        self._open = False
-
-    def _images(self) -> Iterator[os.stat_result]:
-        for entry in os.scandir(self._pool):
-            if entry.name.endswith((".img", ".new")):
-                yield entry.stat()
-
-    def _admit(self, size: int, handle: str) -> None:
-        """Raises VolumeError unless ``size`` more bytes are there after all promises are kept."""
-        promised = sum(max(0, s.st_size - s.st_blocks * 512) for s in self._images())
-        free = min(mount.room(self._pool), mount.room(self._root) - _POOL_RESERVE) - promised
-        if size > free:
-            left = max(free, 0) // MIB
-            text = f"volume {handle} needs {size // MIB} MiB and the disk under {self._root} has {left} MiB that no other volume was"
-            raise VolumeError(f"{text} promised; free some space or ask for less")
-
-    def _create(self, handle: str, capacity: int) -> Volume:
-        self._ready()
-        image = self._image(handle)
-        capacity = max(capacity, MINIMUM)
+    def _create(self, wanted: Label) -> Volume:
+        self.pool.open()
+        image = self.pool.image(wanted.volume)
         if image.exists():
-            return Volume(handle, capacity)
-        # An estimate that the fresh file system itself then corrects.
-        size = max(_LEAST_IMAGE, _whole(capacity + capacity // 50 + 96 * MIB))
-        self._admit(size, handle)
-        fresh, scratch = image.with_suffix(".new"), self._root / "making"
-        mount.detach(scratch)  # of a creation that was killed
+            found = labels.read(image, wanted.volume)
+            return Volume(found.volume, found.capacity, fs_type=found.fs)
+        fresh = image.with_suffix(".new")
         fresh.unlink(missing_ok=True)
         try:
-            mount.format_image(fresh, size, pool=False)
-            mount.attach(fresh, scratch)
-            try:
-                missing = capacity + _MARGIN - mount.room(scratch)
-                if missing > 0:
-                    self._admit(size + missing + 4 * MIB - fresh.stat().st_blocks * 512, handle)
-                    mount.grow_image(fresh, _whole(size + missing + 4 * MIB), scratch)
-                mount.mark(scratch, handle)
-            finally:
-                mount.detach(scratch)
+            self._make(fresh, wanted)
+            labels.write(fresh, wanted)
             os.replace(fresh, image)
-            _sync(self._pool)
+            marker.sync(self.pool.directory)
         except BaseException:
             fresh.unlink(missing_ok=True)
             raise
-        return Volume(handle, capacity)
+        return Volume(wanted.volume, wanted.capacity, fs_type=wanted.fs)
 
-    def _delete(self, handle: str) -> None:
-        if not self._open and not (self._root / "pool.img").exists():
+    def _make(self, image: Path, wanted: Label) -> None:
+        """The file with an empty file system that has room enough; how large that must be is found out once a size."""
+        kind, known = (wanted.fs, wanted.capacity), self._sizes.get((wanted.fs, wanted.capacity))
+        size = known or _image_size(wanted.fs, wanted.capacity)
+        while True:
+            with trashes.lock(self._root):
+                image.unlink(missing_ok=True)
+                self.pool.admit(size, wanted.volume)
+                filesystems.make_sparse(image, size)
+            if wanted.fs:
+                filesystems.make(image, wanted.fs)
+            missing = 0 if known or not wanted.fs else wanted.capacity + _MARGIN - self._room(image, wanted)
+            if missing <= 0:
+                self._sizes[kind] = size
+                return
+            size = whole(size + missing + missing // 32 + 4 * MIB)
+
+    def _room(self, image: Path, wanted: Label) -> int:
+        scratch = self._root / "making" / wanted.volume
+        mounting.detach(scratch)  # of a creation that was killed
+        mounting.attach(image, scratch, kind=wanted.fs)
+        try:
+            return mounting.room(scratch)
+        finally:
+            mounting.detach(scratch)
+
+    def _delete(self, source: Source) -> None:
+        if not self.pool.exists():
             return
-        self._ready()
-        image = self._image(handle)
+        self.pool.open()
+        image = self.pool.image(source.handle)
         if not image.exists():
             return
         if privileged.loops_of(image):
-            raise VolumeError(f"volume {handle} is in use and is not removed")
-        image.unlink()
-        _sync(self._pool)
+            raise VolumeError(f"volume {source.handle} is in use and is not removed")
+        hours = labels.read(image, source.handle).trash_hours
+        with trashes.lock(self._root):
+            self.pool.trash.put(source.handle, source.record, self._now(), hours)
 
-    def _stage(self, handle: str, target: Path, read_only: bool) -> str:
-        self._ready()
-        image = self._image(handle)
-        if not image.exists():
-            raise VolumeError(f"volume {handle} is not on this node: {image} is missing; nothing is made in its place")
-        mount.attach(image, target, read_only=read_only)
-        mount.verify(target, handle)
-        return str(target / mount.DATA)
+    def _expand(self, handle: str, capacity: int) -> int:
+        self.pool.open()
+        image = self.pool.image(handle)
+        found = labels.read(image, handle)
+        if capacity <= found.capacity:
+            return found.capacity
+        # A file system that has grown pays a little more for itself than one made at this size.
+        size = whole(_image_size(found.fs, capacity) + (2 * _MARGIN if found.fs else 0))
+        with trashes.lock(self._root):
+            present = image.stat().st_size
+            if size > present:
+                self.pool.admit(size - present, handle)
+                os.truncate(image, size)
+        labels.write(image, replace(found, capacity=capacity))
+        return capacity
+
+    def _stage(self, handle: str, staging: Staging) -> str:
+        self.pool.open()
+        image, target = self.pool.image(handle), Path(staging.target)
+        found = labels.read(image, handle)
+        if staging.block != (not found.fs):
+            what = "a bare device (volumeMode Block)" if not found.fs else f"a volume with an {found.fs} file system"
+            raise VolumeError(f"volume {handle} is {what} and cannot be used otherwise")
+        if staging.block:
+            if image.stat().st_size < found.capacity:
+                raise VolumeError(f"volume {handle} is shorter than the {found.capacity} bytes it was made with; nothing starts on it")
+            return privileged.attach_loop(image, read_only=staging.read_only)
+        if staging.fs_type not in ("", found.fs):
+            raise VolumeError(f"volume {handle} has an {found.fs} file system, and {staging.fs_type} is asked for (fsType)")
+        mounting.attach(image, target, kind=found.fs, options=staging.options, read_only=staging.read_only and not found.fresh)
+        if found.fresh:
+            marker.mark(target, handle)
+            labels.write(image, replace(found, fresh=False))
+            if staging.read_only:
+                privileged.remount_read_only(target)
+        marker.verify(target, handle)
+        return str(target / marker.DATA)
+
+    def _grow(self, handle: str, target: Path) -> None:
+        image = self.pool.image(handle)
+        found = labels.read(image, handle)
+        devices = privileged.loops_of(image)
+        for device in devices:
+            privileged.refresh_loop(device)
+        if not found.fs:
+            return
+        mounted = privileged.find_mount(target)
+        if mounted is None or mounted.source not in devices:
+            raise VolumeError(f"volume {handle} is not mounted at {target}")
+        filesystems.grow(mounted.source, target)
+
+    def _unstage(self, handle: str, target: Path) -> None:
+        mounting.detach(target)
+        image = self.pool.image(handle)
+        if self.pool.exists() and privileged.find_mount(self.pool.directory) is not None and image.exists():
+            try:
+                privileged.detach_loop(image)
+            except OSError as error:
+                raise VolumeError(f"volume {handle} is still in use: {error.strerror}") from error
 
 
-def _whole(size: int) -> int:
-    return -(-size // (4 * MIB)) * 4 * MIB
-
-
-def _sync(directory: Path) -> None:
-    handle = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+def _wanted(handle: str, capacity: int, parameters: Mapping[str, str], trash_hours: float) -> Label:
+    """Raises VolumeError naming the parameter."""
+    unknown = sorted(set(parameters) - _PARAMETERS)
+    if unknown:
+        raise VolumeError(f"parameters.{unknown[0]}: unknown to {BuiltinEngine.name}; remove it from the StorageClass")
+    hours = trash_hours
+    if "trashHours" in parameters:
+        try:
+            hours = float(parameters["trashHours"])
+        except ValueError:
+            hours = -1.0
+        if not 0 <= hours <= 24 * 3660:
+            raise VolumeError(f"parameters.trashHours: {parameters['trashHours']}: a number of hours is wanted; 0 erases at once")
+    if "volumeMode" in parameters:
+        return Label(handle, max(whole(capacity), 4 * MIB), "", trash_hours=hours)
+    fs = parameters.get(FS_TYPE) or "xfs"
     try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
+        minimum = filesystems.kind_of(fs).minimum
+    except VolumeError as error:
+        raise VolumeError(f"parameters.{FS_TYPE}: {error}") from None
+    return Label(handle, max(capacity, minimum), fs, fresh=True, trash_hours=hours)
+
+
+def _image_size(fs: str, capacity: int) -> int:
+    """Of an image whose file system holds ``capacity`` bytes: an estimate, which the fresh file system itself then corrects."""
+    if not fs:
+        return whole(capacity)
+    kind = filesystems.kind_of(fs)
+    return max(kind.image, whole(capacity + capacity // 50 + kind.overhead))

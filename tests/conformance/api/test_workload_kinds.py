@@ -40,10 +40,10 @@ def to_end(**spec: Any) -> Obj:
 TARGET = {"apiVersion": "apps/v1", "kind": "Deployment", "name": "a"}
 SPECS: list[tuple[Resource, Obj, Obj, Obj]] = [
     # resource, spec, a change of it, a status
-    (resources.DEPLOYMENTS, selected(), {"replicas": 3}, {"replicas": 1, "observedGeneration": 1}),
-    (resources.REPLICASETS, selected(), {"replicas": 3}, {"replicas": 1}),
+    (resources.DEPLOYMENTS, selected(), {"replicas": 3}, {"replicas": 9}),
+    (resources.REPLICASETS, selected(), {"replicas": 3}, {"replicas": 9}),
     (resources.DAEMONSETS, selected(), {"minReadySeconds": 3}, {"numberReady": 1}),
-    (resources.REPLICATIONCONTROLLERS, {"template": template()}, {"replicas": 3}, {"replicas": 1}),
+    (resources.REPLICATIONCONTROLLERS, {"template": template()}, {"replicas": 3}, {"replicas": 9}),
     (resources.JOBS, to_end(), {"parallelism": 3}, {"active": 1}),
     (
         resources.CRONJOBS,
@@ -57,6 +57,8 @@ SPECS: list[tuple[Resource, Obj, Obj, Obj]] = [
 ]
 COUNTED = {r for r, *_ in SPECS} - {resources.RESOURCEQUOTAS, resources.AUTOSCALERS, resources.AUTOSCALERS_V1}
 """Kinds whose generation counts."""
+FOLLOWED = {resources.DEPLOYMENTS, resources.REPLICASETS, resources.REPLICATIONCONTROLLERS}
+"""Kinds whose controller reports too: it never says nine, but says something soon."""
 
 
 def made(resource: Resource, spec: Obj, name: str = "a", **metadata: Any) -> Obj:
@@ -83,7 +85,8 @@ def faults(answer: Answer) -> list[str]:
 async def test_spec_and_status_are_written_apart(api: Api, resource: Resource, spec: Obj, change: Obj, status: Obj) -> None:
     answer = await api.post(resource.path(NAMESPACE), made(resource, spec) | {"status": status})
     assert answer.status == 201, answer.raw
-    assert answer.warnings == [f'299 - "no controller acts on objects of kind {resource.kind} yet"']
+    idle = [f'299 - "no controller acts on objects of kind {resource.kind} yet"']
+    assert answer.warnings == ([] if resource in FOLLOWED else idle)
     born = answer.body
     assert not any(born["status"].get(name) == value for name, value in status.items())
     generation = 1 if resource in COUNTED else None
@@ -91,14 +94,19 @@ async def test_spec_and_status_are_written_apart(api: Api, resource: Resource, s
 
     changed = (await patch(api, resource, {"spec": change, "status": status})).body
     assert change.items() <= changed["spec"].items()
-    assert changed["status"] == born["status"]
+    if resource in FOLLOWED:
+        assert not any(changed["status"].get(name) == value for name, value in status.items())
+    else:
+        assert changed["status"] == born["status"]
     assert changed["metadata"].get("generation") == (2 if generation else None)
 
     reported = (await patch(api, resource, {"spec": spec, "status": status}, "status")).body
     assert reported["spec"] == changed["spec"]
     assert status.items() <= reported["status"].items()
     assert reported["metadata"].get("generation") == (2 if generation else None)
-    assert (await api.get(resource.path(NAMESPACE, "a"))).body == reported
+    kept = (await api.get(resource.path(NAMESPACE, "a"))).body
+    assert kept["spec"] == reported["spec"]
+    assert resource in FOLLOWED or kept == reported
 
     table = (await api.get(resource.path(NAMESPACE), **AS_TABLE)).body
     assert [row["cells"][0] for row in table["rows"]] == ["a"]
@@ -167,7 +175,8 @@ async def test_scale_shows_and_sets_the_number_of_pods(api: Api, resource: Resou
     plain = resource is resources.REPLICATIONCONTROLLERS
     await create(api, resource, {"selector": {"app": "a"}, "template": template()} if plain else selected())
     scale = (await api.get(resource.path(NAMESPACE, "a", "scale"))).body
-    assert (scale["spec"], scale["status"]) == ({"replicas": 1}, {"replicas": 0, "selector": "app=a"})
+    assert (scale["spec"], scale["status"]["selector"]) == ({"replicas": 1}, "app=a")
+    assert scale["status"]["replicas"] in (0, 1)  # its controller may have been quicker
     assert (await patch(api, resource, {"spec": {"replicas": 5}}, "scale")).body["spec"] == {"replicas": 5}
     found = (await api.get(resource.path(NAMESPACE, "a"))).body
     assert (found["spec"]["replicas"], found["metadata"]["generation"]) == (5, 2)

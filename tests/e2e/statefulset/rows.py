@@ -113,9 +113,13 @@ class Rows:
         """Lets gated members become Ready, or (``status`` False) unready again."""
         for name in names:
             self.until(lambda name=name: name in self.pods(), f"{name} is there")  # type: ignore[misc]
-            body = {"status": {"conditions": [{"type": GATE, "status": status}]}}
-            self.api("PATCH", self.path("pods", name, "status"), body, content="application/strategic-merge-patch+json")
+            self.gate(name, status)
             self.until(lambda name=name: self.is_ready(name) == (status == "True"), f"{name} is Ready: {status}")  # type: ignore[misc]
+
+    def gate(self, name: str, status: str) -> None:
+        """Without waiting for what follows."""
+        body = {"status": {"conditions": [{"type": GATE, "status": status}]}}
+        self.api("PATCH", self.path("pods", name, "status"), body, content="application/strategic-merge-patch+json")
 
     def shut(self, *names: str) -> None:
         self.open(*names, status="False")

@@ -66,8 +66,7 @@ def test_d3_an_unhealthy_member_halts_scaling(rows: Rows) -> None:
     rows.wait("web-0")
 
 
-def test_d4_the_unhealthy_member_itself_may_go(rows: Rows) -> None:
-    """R-40: a condemned member that is sick is removed."""
+def test_d4_r40_the_unhealthy_member_itself_may_go(rows: Rows) -> None:
     rows.create(statefulset(replicas=2, gated=True))
     rows.open("web-0")
     rows.until(lambda: "web-1" in rows.pods(), "web-1 is made")
@@ -116,7 +115,7 @@ def test_d7_claims_are_used_again(rows: Rows) -> None:
 
 
 @pytest.mark.parametrize("end", [{"phase": "Failed", "reason": "Evicted"}, {"phase": "Succeeded"}], ids=["Failed", "Succeeded"])
-def test_d8_an_ended_member_is_made_anew(rows: Rows, end: dict[str, str]) -> None:
+def test_d8_r46_an_ended_member_is_made_anew(rows: Rows, end: dict[str, str]) -> None:
     """Upstream: should recreate evicted statefulset; should not deadlock when a pod's predecessor fails."""
     rows.create(statefulset(replicas=2))
     before = uids(rows.wait("web-0", "web-1"))

@@ -28,13 +28,16 @@ def _patch_as_kubectl_makes_it(rows: Rows) -> bytes:
     return text.replace("&", r"\u0026").replace("<", r"\u003c").replace(">", r"\u003e").encode()
 
 
-def test_e1_updates_go_in_reverse_and_wait(rows: Rows) -> None:
-    """Upstream: rolling updates and roll backs of template modifications."""
-    rows.create(statefulset(gated=True))
+@pytest.mark.parametrize("claims", [False, True], ids=["without claims", "with claims"])
+def test_e1_updates_go_in_reverse_and_wait(rows: Rows, claims: bool) -> None:
+    """Upstream: rolling updates and roll backs of template modifications (with PVCs)."""
+    rows.create(statefulset(gated=True, claims=claims))
     rows.open(*THREE)
     status = rows.rest()["status"]
     assert status["currentRevision"] == status["updateRevision"]
-    rows.roll("two", gated=True)
+    kept = uids(rows.all("persistentvolumeclaims"))
+    assert len(kept) == 3 * claims
+    rows.roll("two", gated=True, claims=claims)
     for number, name in ((2, "web-2"), (1, "web-1"), (0, "web-0")):
         wanted = set(THREE[number:])
         rows.until(lambda wanted=wanted: _updated(rows, "two") == wanted, f"{name} is replaced")  # type: ignore[misc]
@@ -44,9 +47,10 @@ def test_e1_updates_go_in_reverse_and_wait(rows: Rows) -> None:
     rows.until(lambda: rows.set()["status"]["currentRevision"] != status["currentRevision"], "the update is complete")
     done = rows.set()["status"]
     assert done["currentRevision"] == done["updateRevision"] == rows.pods()["web-0"]["metadata"]["labels"]["controller-revision-hash"]
-    rows.roll("", gated=True)
+    rows.roll("", gated=True, claims=claims)
     rows.until(lambda: rows.set()["status"]["updateRevision"] == status["updateRevision"], "back at the very revision there was")
     assert len(_revisions(rows)) == 2
+    assert uids(rows.all("persistentvolumeclaims")) == kept
 
 
 def test_e2_partition(rows: Rows) -> None:

@@ -64,11 +64,24 @@ def test_status_endpoints(rows: Rows) -> None:
     rows.create(statefulset(replicas=1))
     rows.wait("web-0")
     theirs = {"type": "StatusUpdate", "status": "True", "reason": "E2E", "message": "Set from e2e test"}
-    found = rows.set()
+
+    def has(owner: dict[str, Any]) -> bool:
+        return any(theirs.items() <= condition.items() for condition in owner["status"]["conditions"])
+
+    found = rows.rest()
     found["status"]["conditions"] = [*found["status"].get("conditions", []), theirs]
+    begin = found["metadata"]["resourceVersion"]
     rows.api("PUT", rows.path("statefulsets", "web", "status"), found)
+    path = rows.path("statefulsets", "web", "status")
+    assert has(rows.api("GET", path))
+    events = rows.system.api.watch(rows.path("statefulsets"), resourceVersion=begin, timeoutSeconds="1")
+    assert any(has(event["object"]) for event in events)
+    patch = {"status": {"conditions": [{**theirs, "type": "StatusPatched"}]}}
+    patched = rows.api("PATCH", path, patch, content="application/strategic-merge-patch+json")
+    assert {"StatusUpdate", "StatusPatched"} <= {c["type"] for c in patched["status"]["conditions"]}
+    assert patched["spec"] == found["spec"]
     rows.rest()
-    assert theirs.items() <= next(c for c in rows.set()["status"]["conditions"] if c["type"] == "StatusUpdate").items()
+    assert has(rows.set())
 
 
 def test_scale_subresource(rows: Rows) -> None:
@@ -93,5 +106,12 @@ def test_collections(rows: Rows) -> None:
     rows.wait("web-0")
     everywhere = rows.api("GET", "/apis/apps/v1/statefulsets?labelSelector=suite%3Done")["items"]
     assert [item["metadata"]["namespace"] for item in everywhere if item["metadata"]["namespace"] == rows.namespace]
+    patch = {"metadata": {"labels": {"suite": "two"}}, "spec": {"replicas": 2}}
+    patch["spec"]["template"] = {"spec": {"containers": [{"name": "main", "image": "busybox:two"}]}}
+    patched = rows.api("PATCH", rows.path("statefulsets", "web"), patch, content="application/strategic-merge-patch+json")
+    (container,) = patched["spec"]["template"]["spec"]["containers"]
+    assert (patched["spec"]["replicas"], container["image"], bool(container["command"])) == (2, "busybox:two", True)
     rows.api("DELETE", rows.path("statefulsets") + "?labelSelector=suite%3Done")
+    assert set(rows.all("statefulsets")) == {"web"}, "that is no label of it any more"
+    rows.api("DELETE", rows.path("statefulsets") + "?labelSelector=suite%3Dtwo")
     rows.until(lambda: not rows.all("statefulsets") and not rows.pods(), "the collection is gone, members too")

@@ -85,11 +85,9 @@ def test_a_deployment_scaled_and_what_it_owns(api: Any, manifests: Any) -> None:
     for one in (deployment, service):
         one.create()
     deployment = Deployment.get("nginx-deployment", api=api)
-    deployment.patch({"status": {"replicas": 1, "readyReplicas": 1, "observedGeneration": 1}}, subresource="status")
     assert deployment.replicas == 3
-    # scale() waits until the status says as many; no controller acts on Deployments here, so the scale itself is read
-    deployment.patch({"spec": {"replicas": 1}}, subresource="scale")
-    deployment.refresh()
+    deployment.wait("condition=Available", timeout=60)
+    deployment.scale(1)
     assert deployment.replicas == 1
     assert isinstance(service, Service)
     owned = config(api, "owned")

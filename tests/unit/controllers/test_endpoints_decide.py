@@ -54,7 +54,7 @@ def test_who_goes_is_told_as_going_and_leaves_the_subsets() -> None:
     assert [a["ip"] for a in subset["notReadyAddresses"]] == ["10.0.0.2"]
 
 
-def test_not_ready_addresses_may_be_published() -> None:
+def test_r49_not_ready_addresses_may_be_published() -> None:
     pods = [pod("a", going=True), pod("b", ready=False, ip="10.0.0.2")]
     published = service(publishNotReadyAddresses=True)
     [piece] = decide.slices(published, pods)

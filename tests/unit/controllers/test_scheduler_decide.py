@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from holdfast.controllers.scheduler.decide import Accounts, Cluster, decide, requests
+from holdfast.controllers.scheduler.volumes import Storage
 from holdfast.kinds.kind import Obj
 
 SELECTOR = "node(s) didn't match Pod's node affinity/selector"
@@ -240,12 +241,13 @@ def test_ports_of_sidecars_count_and_those_of_other_nodes_do_not() -> None:
 
 def test_a_pod_follows_its_volume_to_the_node() -> None:
     terms = [expression("kubernetes.io/hostname", "In", "n2")]
-    volumes = {"data": {"spec": {"nodeAffinity": {"required": {"nodeSelectorTerms": terms}}}}}
+    claim: Obj = {"metadata": {"name": "data"}, "spec": {}}
+    volumes = Storage(bound=[(claim, {"spec": {"nodeAffinity": {"required": {"nodeSelectorTerms": terms}}}})])
     first, second = (node(n, labels={"kubernetes.io/hostname": n}) for n in ("n1", "n2"))
     assert decide(pod(), Cluster([first, second], Accounts([on("n2", pod("3"))]), volumes)).node == "n2"
     text = "node(s) had volume node affinity conflict"
-    assert refusal(pod(), first, volumes=volumes) == f"0/1 nodes are available: 1 {text}."
-    assert refusal(pod("9"), first, volumes=volumes) == "0/1 nodes are available: 1 Insufficient cpu.", "upstream asks that first"
+    assert refusal(pod(), first, storage=volumes) == f"0/1 nodes are available: 1 {text}."
+    assert refusal(pod("9"), first, storage=volumes) == "0/1 nodes are available: 1 Insufficient cpu.", "upstream asks that first"
 
 
 def test_each_node_gives_the_first_reason_it_has() -> None:

@@ -250,12 +250,12 @@ UNSTICK = {options.UNSTICK: "true"}
         ({**UNSTICK, options.ROLLED_BACK: "b"}, "0:a:ready 1:a:ready 2:b:lost", ["web-2"]),
     ],
 )
-def test_after_a_revert_a_member_that_never_was_ready_is_replaced(annotations: dict[str, str], pods: str, gone: list[str]) -> None:
+def test_r39_after_a_revert_a_member_that_never_was_ready_is_replaced(annotations: dict[str, str], pods: str, gone: list[str]) -> None:
     """kubernetes#67250. One at a time, in order, and never one that was Ready (unless its revision was rolled back from)."""
     assert deleted(Story(make_set(annotations=annotations)).sync(pods, "a", 100)) == gone
 
 
-def test_only_under_ordered_ready_and_never_against_on_delete() -> None:
+def test_r39_only_under_ordered_ready_and_never_against_on_delete() -> None:
     story = Story(make_set(annotations=UNSTICK, updateStrategy={"type": "OnDelete"}))
     assert deleted(story.sync(STUCK, "a", 100)) == []
 

@@ -135,12 +135,12 @@ def test_claims_carry_the_selector_over_their_own_labels() -> None:
 def test_identity_labels_are_restored_and_no_others() -> None:
     owner = make_set()
     pod = objects.build_pod(owner, owner["spec"]["template"], "r", 4)
-    assert objects.repaired(owner, pod) is None
+    assert objects.repaired(pod) is None
     pod["metadata"]["labels"]["extra"] = "kept"
-    assert objects.repaired(owner, pod) is None
+    assert objects.repaired(pod) is None
     del pod["metadata"]["labels"][objects.POD_INDEX]
     pod["metadata"]["labels"][objects.POD_NAME] = "another"
-    assert objects.repaired(owner, pod) == {"metadata": {"labels": {objects.POD_NAME: "web-4", objects.POD_INDEX: "4"}}}
+    assert objects.repaired(pod) == {"metadata": {"labels": {objects.POD_NAME: "web-4", objects.POD_INDEX: "4"}}}
 
 
 @pytest.mark.parametrize(

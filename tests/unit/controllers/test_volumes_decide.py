@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from holdfast.controllers.volumes.decide import choose, fits, phase_of, refers
+from holdfast.controllers.volumes.decide import Bind, Phase, Seen, of_claim, of_volume
+from holdfast.controllers.volumes.matching import choose, fits, refers
 from holdfast.kinds.kind import Obj
 from holdfast.machinery import meta
 
@@ -24,7 +25,8 @@ def volume(name: str = "pv", size: str = "5Gi", labels: Any = None, dying: bool 
     metadata: Obj = {"name": name, "labels": labels or {}}
     if dying:
         metadata["deletionTimestamp"] = STAMP
-    return {"metadata": metadata, "spec": {"capacity": {"storage": size}, "accessModes": ["ReadWriteOnce"], **spec}}
+    whole = {"capacity": {"storage": size}, "accessModes": ["ReadWriteOnce"], **spec}
+    return {"metadata": metadata, "spec": whole, "status": {"phase": "Available"}}
 
 
 def reference(name: str = "data", uid: str | None = None, namespace: str = "ns") -> Obj:
@@ -32,8 +34,8 @@ def reference(name: str = "data", uid: str | None = None, namespace: str = "ns")
 
 
 def chosen(wanted: Obj, *volumes: Obj) -> str:
-    found = choose(wanted, volumes)
-    return meta.name(found) if found else ""
+    step = of_claim(wanted, Seen({meta.name(v): v for v in volumes}))
+    return meta.name(step.volume) if isinstance(step, Bind) else ""
 
 
 @pytest.mark.parametrize(
@@ -152,7 +154,8 @@ def test_a_named_volume_must_suit_unless_it_is_reserved(fault: Obj) -> None:
     ],
 )
 def test_phases(found: Obj | None, holder: Obj | None, phase: str) -> None:
-    assert phase_of(volume(claimRef=found), holder) == phase
+    held = {**holder, "spec": {**holder["spec"], "volumeName": "pv"}} if holder else None
+    assert of_volume(volume(claimRef=found), held) == Phase(phase)
 
 
 sizes = st.integers(1, 9).map(lambda n: f"{n}Gi")

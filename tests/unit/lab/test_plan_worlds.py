@@ -20,14 +20,14 @@ CHANGES = 4
 
 
 def random_spec(chance: random.Random, policy: str, scaled: str) -> Obj:
-    rolling: Obj = {"partition": chance.choice([0, 0, 0, 1, 2])}
+    rolling: Obj = {"type": "RollingUpdate", "rollingUpdate": {"partition": chance.choice([0, 0, 0, 1, 2])}}
     return {
         "replicas": chance.randint(0, 4),
         "serviceName": "web",
         "selector": {"matchLabels": {"app": "web"}},
         "podManagementPolicy": policy,
         "minReadySeconds": chance.choice([0, 0, 5]),
-        "updateStrategy": {"type": "RollingUpdate", "rollingUpdate": rolling},
+        "updateStrategy": chance.choice([rolling, rolling, {"type": "Recreate"}]),
         "persistentVolumeClaimRetentionPolicy": {"whenScaled": scaled, "whenDeleted": "Retain"},
         "template": {**TEMPLATE, "spec": {"containers": [{"name": "c", "image": chance.choice("xyz")}]}},
         "volumeClaimTemplates": [

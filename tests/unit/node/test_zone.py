@@ -49,7 +49,7 @@ def test_members_by_name() -> None:
     assert ask(zone, BASE) == (0, ["10.244.0.5", "10.244.0.6"])
 
 
-def test_a_recreated_member_is_answered_with_its_new_address_at_once() -> None:
+def test_r49_a_recreated_member_is_answered_with_its_new_address_at_once() -> None:
     zone = make_zone(endpoint("10.244.0.5", "web-0"), **HEADLESS)
     fill(zone, endpoint("10.244.0.9", "web-0"))
     assert ask(zone, f"web-0.{BASE}") == (0, ["10.244.0.9"])
@@ -57,12 +57,19 @@ def test_a_recreated_member_is_answered_with_its_new_address_at_once() -> None:
     assert ask(zone, "5.0.244.10.in-addr.arpa", dnswire.PTR) == (dnswire.NXDOMAIN, [])
 
 
-def test_only_ready_ones_are_published() -> None:
+def test_r49_only_ready_ones_are_published() -> None:
     zone = make_zone(endpoint("10.244.0.5", "web-0", ready=False), **HEADLESS)
     assert ask(zone, f"web-0.{BASE}") == (dnswire.NXDOMAIN, [])
     assert ask(zone, BASE) == (dnswire.NXDOMAIN, [])
     zone.set_service("default", "nginx", service("nginx", publishNotReadyAddresses=True, **HEADLESS))
     assert ask(zone, f"web-0.{BASE}") == (0, ["10.244.0.5"])
+
+
+def test_r49_members_of_a_service_with_an_address_have_names_too() -> None:
+    """As CoreDNS answers (kubernetes#66234); the service's own name is its address. Specified they are of headless ones only."""
+    zone = make_zone(endpoint("10.244.0.5", "web-0"), clusterIP="10.96.0.7", clusterIPs=["10.96.0.7"])
+    assert ask(zone, f"web-0.{BASE}") == (0, ["10.244.0.5"])
+    assert ask(zone, BASE) == (0, ["10.96.0.7"])
 
 
 def test_vip() -> None:

@@ -16,7 +16,7 @@ from typing import Any
 
 import orjson
 
-from holdfast.node.runtimes.api import InstanceConfig, InstanceState, Mount, RuntimeFailure
+from holdfast.node.runtimes.api import Device, InstanceConfig, InstanceState, Mount, RuntimeFailure
 from holdfast.node.runtimes.oci import spec
 from holdfast.node.runtimes.oci.cgroups import Cgroups
 
@@ -152,4 +152,6 @@ class Places:
 
 def _config(kept: dict[str, Any]) -> InstanceConfig:
     lists = {key: tuple(value) for key, value in kept.items() if isinstance(value, list)}
-    return InstanceConfig(**{**kept, **lists, "mounts": tuple(Mount(**mount) for mount in kept["mounts"])})
+    lists["mounts"] = tuple(Mount(**mount) for mount in kept["mounts"])
+    lists["devices"] = tuple(Device(**device) for device in kept.get("devices") or ())
+    return InstanceConfig(**{**kept, **lists})

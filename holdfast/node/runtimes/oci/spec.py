@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import resource
 from typing import Any
 
@@ -154,12 +155,26 @@ def mounts(config: InstanceConfig) -> list[dict[str, Any]]:
 
 
 def _bind(mount: Mount) -> dict[str, Any]:
-    options = ["rbind", "rprivate", "ro" if mount.read_only else "rw"]
+    options = ["rbind", "rprivate", ("rro" if mount.recursive else "ro") if mount.read_only else "rw"]
     return {"destination": mount.target, "type": "bind", "source": mount.source, "options": options}
 
 
+def devices(config: InstanceConfig) -> list[dict[str, Any]]:
+    """Nodes of the block devices that the instance is given; they belong to its user."""
+    found = []
+    for device in config.devices:
+        number = os.stat(device.source).st_rdev
+        numbers = {"type": "b", "major": os.major(number), "minor": os.minor(number)}
+        found.append({"path": device.target, **numbers, "fileMode": 0o660, "uid": config.uid, "gid": config.gid})
+    return found
+
+
 def resources(config: InstanceConfig) -> dict[str, Any]:
-    limits: dict[str, Any] = {"devices": [{"allow": config.privileged, "access": "rwm"}]}
+    rules: list[dict[str, Any]] = [{"allow": config.privileged, "access": "rwm"}]
+    for node, device in zip(devices(config), config.devices, strict=True):
+        numbers = {name: node[name] for name in ("type", "major", "minor")}
+        rules.append({"allow": True, **numbers, "access": "r" if device.read_only else "rwm"})
+    limits: dict[str, Any] = {"devices": rules}
     cpu: dict[str, int] = {}
     if config.cpu_shares:
         cpu["shares"] = max(2, config.cpu_shares)
@@ -180,6 +195,8 @@ def bundle(config: InstanceConfig, cgroup: str) -> dict[str, Any]:
     if config.netns:
         namespaces.append({"type": "network", "path": config.netns})
     linux: dict[str, Any] = {"cgroupsPath": cgroup, "resources": resources(config), "namespaces": namespaces}
+    if config.devices:
+        linux["devices"] = devices(config)
     if not config.privileged:
         linux |= {"maskedPaths": MASKED, "readonlyPaths": READ_ONLY}
     return {
