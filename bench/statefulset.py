@@ -2,8 +2,10 @@
 
 ``holdfast up --runtime simulated``: server with SQLite and fsync at every commit, node and this bench are processes of their own.
 A member needs three writes one after the other (pod, binding, Ready) and is gone with three more (deletion, its end, removal).
-Beside each figure stands what the bare store takes for as many commits: one after the other where the set is ordered, by 64
-writers where it is not. Seconds are until the set's own status says so.
+Each figure is a ratio to what the bare store takes, in this run, for as many commits in groups (64 writers); ordered sets have
+a second one, to as many commits one after the other. Seconds are until the set's own status says so; writes are counted from
+the revision, events among them; CPU is that of server and node. ``ordered``, ``parallel``, ``growth`` (both policies, 100 to
+5,000) and ``quiet`` can be named.
 """
 
 from __future__ import annotations
@@ -19,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.common import system
+from bench.scale import cpu
 from holdfast.cli.kube import Kube
 from holdfast.store.sqlite import SqliteStore
 from tests.system import System
@@ -35,6 +38,7 @@ UPSTREAM = {
 """Seconds of kube-controller-manager 1.36 with a fake kubelet: client limits as they come, and lifted."""
 OTHER_IMAGE = {"spec": {"template": {"spec": {"containers": [{"name": "c", "image": "two:1"}]}}}}
 QUIET_SETS, QUIET_SECONDS = 1000, 60
+GROWTH = (100, 1000, 5000)
 ROUNDS = 2
 
 
@@ -85,18 +89,30 @@ def _revision(kube: Kube) -> int:
     return int(kube.request("GET", "/api/v1/namespaces?limit=1")["metadata"]["resourceVersion"])
 
 
-def _timed(kube: Kube, change: Callable[[], object], done: Callable[[dict[str, Any]], bool]) -> tuple[float, int]:
-    """Seconds until the set ``web`` is as wanted, and the store's writes meanwhile, events among them."""
-    before = _revision(kube)
+@dataclass(frozen=True, order=True)
+class Run:
+    """``writes`` are the store's, ``server`` and ``node`` seconds of CPU."""
+
+    seconds: float
+    writes: int
+    server: float
+    node: float
+
+
+def _timed(running: System, change: Callable[[], object], done: Callable[[dict[str, Any]], bool]) -> Run:
+    """Until the set ``web`` is as wanted."""
+    kube, pids = running.api, [running.pid(role) for role in ("server", "node")]
+    before, used = _revision(kube), [cpu(pid) for pid in pids]
     begun = time.perf_counter()
     changed = change()
     assert isinstance(changed, dict)
     generation = changed["metadata"]["generation"]
-    for event in kube.watch(SETS, fieldSelector="metadata.name=web", timeoutSeconds="600"):
+    for event in kube.watch(SETS, fieldSelector="metadata.name=web", timeoutSeconds="1800"):
         status = event["object"].get("status") or {}
         if status.get("observedGeneration", 0) >= generation and done(status):
             break
-    return time.perf_counter() - begun, _revision(kube) - before
+    seconds = time.perf_counter() - begun
+    return Run(seconds, _revision(kube) - before, *(cpu(pid) - then for pid, then in zip(pids, used, strict=True)))
 
 
 def _patch(kube: Kube, body: dict[str, Any]) -> Any:
@@ -111,44 +127,57 @@ def _fresh() -> Iterator[tuple[System, Kube]]:
         yield running, kube
 
 
-def _say(what: str, seconds: float, writes: int, needed: int, bare: float) -> None:
-    line = f"{what:24s} {seconds:7.2f} s   {writes:6d} writes   {needed:6d} needed, bare {needed * bare:6.2f} s"
-    line += f"   ratio {seconds / (needed * bare):5.1f}"
+def _say(what: str, run: Run, members: int, commits: int, bare: Bare, *, ordered: bool) -> None:
+    needed = members * commits
+    print(f"{what:24s} {run.seconds:7.2f} s, {run.seconds / members * 1000:.1f} ms a member; {needed} commits needed", end="")
+    print(f", {run.writes} written ({run.writes / members:.1f} a member)", end="")
+    print(f"; ratio to bare group commits {run.seconds / (needed * bare.grouped):.1f}", end="")
+    print(f", to commits one by one {run.seconds / (needed * bare.serial):.1f}" if ordered else "", flush=True)
+    each = [
+        f"{name} {used:.2f} s: {used / members * 1e3:.1f} ms a member, {used / run.writes * 1e3:.2f} a write"
+        for name, used in (("server", run.server), ("node", run.node))
+    ]
+    print(f"{'':24s} CPU {'; '.join(each)}")
     if what in UPSTREAM:
         slow, fast = UPSTREAM[what]
-        line += f"   upstream {slow:.1f} s, lifted {fast:.1f} s: {fast / seconds:.2f} times ahead (aim 1.5)"
-    print(line, flush=True)
+        print(f"{'':24s} upstream {slow:.1f} s, lifted {fast:.1f} s: {fast / run.seconds:.2f} times ahead (aim 1.5)", flush=True)
 
 
-def _ordered(bare: Bare) -> None:
-    best: dict[str, tuple[float, int]] = {}
-    for _ in range(ROUNDS):
-        with _fresh() as (_running, kube):
+def _ordered(bare: Bare, members: int, rounds: int) -> float:
+    """Says all of a life, and gives the seconds to all Ready."""
+    best: dict[str, Run] = {}
+    for _ in range(rounds):
+        with _fresh() as (running, kube):
+            create = lambda k=kube: k.request("POST", SETS, manifest("web", members, "OrderedReady"))  # noqa: E731
             steps = {
-                "100 OrderedReady": (lambda k=kube: k.request("POST", SETS, manifest("web", 100, "OrderedReady")), _ready(100)),
-                "rolling update of 100": (lambda k=kube: _patch(k, OTHER_IMAGE), _ready(100)),
-                "100 to 0": (lambda k=kube: _patch(k, {"spec": {"replicas": 0}}), lambda s: s["replicas"] == 0),
+                f"{members} OrderedReady": (create, _ready(members)),
+                f"rolling update of {members}": (lambda k=kube: _patch(k, OTHER_IMAGE), _ready(members)),
+                f"{members} to 0": (lambda k=kube: _patch(k, {"spec": {"replicas": 0}}), lambda s: s["replicas"] == 0),
             }
             for what, (change, done) in steps.items():
-                best[what] = min(best.get(what, (9e9, 0)), _timed(kube, change, done))
-    for (what, (seconds, writes)), commits in zip(best.items(), (START, REPLACE, END), strict=True):
-        _say(what, seconds, writes, 100 * commits, bare.serial)
+                found = _timed(running, change, done)
+                best[what] = min(best.get(what, found), found)
+    for (what, run), commits in zip(best.items(), (START, REPLACE, END), strict=True):
+        _say(what, run, members, commits, bare, ordered=True)
+    return best[f"{members} OrderedReady"].seconds
 
 
-def _parallel(bare: Bare, members: int) -> None:
-    best = (9e9, 0)
-    for _ in range(1 if members > 1000 else ROUNDS):
-        with _fresh() as (_running, kube):
+def _parallel(bare: Bare, members: int, rounds: int) -> float:
+    found = []
+    for _ in range(rounds):
+        with _fresh() as (running, kube):
             create = lambda k=kube: k.request("POST", SETS, manifest("web", members, "Parallel"))  # noqa: E731
-            best = min(best, _timed(kube, create, _ready(members)))
-    _say(f"{members} Parallel", *best, members * START, bare.grouped)
-    print(f"{'':24s} {best[0] / members * 1000:7.2f} ms a member", flush=True)
+            found.append(_timed(running, create, _ready(members)))
+    _say(f"{members} Parallel", min(found), members, START, bare, ordered=False)
+    return min(found).seconds
 
 
-def _cpu(pid: int) -> float:
-    from bench.scale import cpu
-
-    return cpu(pid)
+def _growth(bare: Bare) -> None:
+    """What a member costs among 100, 1,000 and 5,000."""
+    for name, measure in (("OrderedReady", _ordered), ("Parallel", _parallel)):
+        each = [measure(bare, members, 1) / members * 1000 for members in GROWTH]
+        told = ", ".join(f"{members}: {ms:.1f} ({ms / each[0]:.2f} times)" for members, ms in zip(GROWTH, each, strict=True))
+        print(f"growth, {name}, ms a member: {told}", flush=True)
 
 
 def _quiet() -> None:
@@ -164,9 +193,9 @@ def _quiet() -> None:
             seen, settled = now, settled + 1 if now == seen else 0
         print(f"{QUIET_SETS} sets of 3: at rest {time.perf_counter() - begun - settled:.0f} s after the first create", flush=True)
         pids = [running.pid(role) for role in ("server", "node")]
-        used, revision = [_cpu(pid) for pid in pids], _revision(kube)
+        used, revision = [cpu(pid) for pid in pids], _revision(kube)
         time.sleep(QUIET_SECONDS)
-        cpus = [f"{(_cpu(pid) - before) / QUIET_SECONDS * 100:.2f} %" for pid, before in zip(pids, used, strict=True)]
+        cpus = [f"{(cpu(pid) - before) / QUIET_SECONDS * 100:.2f} %" for pid, before in zip(pids, used, strict=True)]
         total = _revision(kube) - revision
         newest = max(_newest(kube, path) for path in _WATCHED)
         print(
@@ -185,15 +214,16 @@ def _newest(kube: Kube, path: str) -> int:
 
 
 def main() -> None:
-    chosen = sys.argv[2:] or ["ordered", "parallel", "quiet"]
+    chosen = (sys.argv[2:] if sys.argv[1:2] == ["statefulset"] else []) or ["ordered", "parallel", "growth", "quiet"]
     with tempfile.TemporaryDirectory(prefix="holdfast-bench-") as directory:
         bare = asyncio.run(_bare(Path(directory)))
     print(f"bare store: {bare.serial * 1e3:.2f} ms a commit by one writer, {bare.grouped * 1e3:.3f} ms a write by 64", flush=True)
     if "ordered" in chosen:
-        _ordered(bare)
+        _ordered(bare, 100, ROUNDS)
     if "parallel" in chosen:
-        for members in (100, 1000, 5000):
-            _parallel(bare, members)
+        _parallel(bare, 1000, ROUNDS)
+    if "growth" in chosen:
+        _growth(bare)
     if "quiet" in chosen:
         _quiet()
 

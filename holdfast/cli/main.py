@@ -62,6 +62,8 @@ class _Main(click.Group):
     def invoke(self, ctx: click.Context) -> object:
         try:
             return super().invoke(ctx)
+        except BrokenPipeError:
+            raise  # ``holdfast plan ... | head``: click ends quietly
         except OSError as error:
             if os.environ.get("HOLDFAST_DEBUG"):
                 raise
@@ -145,18 +147,18 @@ def demo(keep: bool, data: Path | None) -> None:
 
 
 @main.command()
-@click.argument("subject", metavar="sts/NAME|pod/NAME|pvc/NAME")
+@click.argument("subject", nargs=-1, required=True, metavar="sts/NAME|pod/NAME|pvc/NAME")
 @namespace_option
 @kubeconfig_option
 @context_option
 @data_option
-def why(subject: str, namespace: str, kubeconfig: Path | None, context: str, data: Path) -> None:
+def why(subject: tuple[str, ...], namespace: str, kubeconfig: Path | None, context: str, data: Path) -> None:
     """What a StatefulSet, a pod or a claim waits for, since when, and what to do about it."""
     from holdfast.cli import kubeconfig as access
     from holdfast.cli import why as command
 
     found = access.load(access.find(kubeconfig, Settings(data.resolve()).kubeconfig), context)
-    command.run(found, subject, namespace)
+    command.run(found, "/".join(subject), namespace)
 
 
 @main.command()

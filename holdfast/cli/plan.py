@@ -9,7 +9,6 @@ import json
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 from urllib.parse import urlencode
 
 import click
@@ -19,12 +18,14 @@ from holdfast.cli.errors import UserError
 from holdfast.cli.kube import Kube
 from holdfast.cli.kubeconfig import Access
 from holdfast.cli.live import Live
-from holdfast.client.api import APPLY_PATCH, MERGE_PATCH
+from holdfast.client.api import APPLY_PATCH, STRATEGIC_PATCH
 from holdfast.controllers.statefulset import objects, plan
 from holdfast.controllers.statefulset.plan import Step, steps
+from holdfast.kinds import schemas
 from holdfast.kinds.kind import Obj
 from holdfast.kinds.resources import PERSISTENTVOLUMES, STATEFULSETS
 from holdfast.machinery import meta
+from holdfast.machinery.threeway import three_way
 
 LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
 _MANAGER = "kubectl"
@@ -124,19 +125,12 @@ def becomes(live: Live, kube: Kube, manifest: Obj, before: Obj | None) -> Obj:
         raise UserError(f"annotation {LAST_APPLIED} of {meta.name(before)} is no JSON: {error}") from error
     # Maps that many write to: only what was applied goes from them, never the map.
     shared: Obj = {"labels": {}, "annotations": {}}
-    patch = _without(former, {**manifest, "metadata": {**shared, **manifest["metadata"]}})
-    return _sure(kube.request("PATCH", f"{path}?{urlencode({'dryRun': 'All'})}", patch, content=MERGE_PATCH), before)
+    wanted = {**manifest, "metadata": {**shared, **manifest["metadata"]}}
+    patch = three_way(schemas.of_kind(STATEFULSETS.group, STATEFULSETS.version, STATEFULSETS.kind), former, wanted)
+    return _sure(kube.request("PATCH", f"{path}?{urlencode({'dryRun': 'All'})}", patch, content=STRATEGIC_PATCH), before)
 
 
 def _sure(answer: Obj, before: Obj) -> Obj:
     """A dry run need not give what only a commit does."""
     metadata = {"uid": "planned", **before["metadata"], **answer["metadata"]}
     return {**answer, "apiVersion": STATEFULSETS.api_version, "kind": STATEFULSETS.kind, "metadata": metadata}
-
-
-def _without(former: Any, wanted: Any) -> Any:
-    """A merge patch: what is wanted, with null for what was applied formerly and is wanted no more."""
-    if not isinstance(former, dict) or not isinstance(wanted, dict):
-        return wanted
-    gone = {key: None for key in former if key not in wanted}
-    return {**gone, **{key: _without(former.get(key), value) for key, value in wanted.items()}}

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable
+from dataclasses import replace
 
 import click
 
@@ -14,7 +15,7 @@ from holdfast.cli.errors import UserError
 from holdfast.cli.kube import Kube
 from holdfast.cli.kubeconfig import Access
 from holdfast.cli.live import Live
-from holdfast.controllers.statefulset import causes, objects
+from holdfast.controllers.statefulset import causes, objects, options
 from holdfast.controllers.statefulset.causes import Around
 from holdfast.controllers.statefulset.decide import Plan, decide
 from holdfast.controllers.statefulset.waits import Wait
@@ -54,13 +55,16 @@ def explain(live: Live, kind: str, name: str, now: float) -> list[str]:
 def _set(live: Live, owner: Obj, now: float) -> list[str]:
     plan, around = decide(live.seen(owner), now), live.around()
     subject = f"sts/{meta.name(owner)}"
+    # What its annotations ask for and does not happen is told too: who set them supposes that it does.
+    ignored = [f"  {subject} (InvalidAnnotation): {mistake}." for mistake in options.of(owner).mistakes]
     if not plan.waits:
-        return [f"{subject} waits for nothing. {(meta.condition({'status': plan.status}, 'Progressing') or {}).get('message')}."]
+        said = (meta.condition({"status": plan.status}, "Progressing") or {}).get("message")
+        return [f"{subject} waits for nothing. {said}.", *ignored]
     things = {wait.subject: wait for wait in reversed(plan.waits)}
     lines = [f"{subject} waits for {len(things)} thing{'s' if len(things) > 1 else ''}:"]
     for wait in reversed(things.values()):
         lines += _told(wait, _behind(wait, owner, around), now)
-    return lines
+    return lines + ignored
 
 
 def _behind(wait: Wait, owner: Obj, around: Around) -> list[Wait]:
@@ -85,7 +89,9 @@ def _pod(live: Live, name: str, now: float) -> list[str]:
         raise UserError(f'there is no Pod "{name}" in namespace "{live.namespace}", and no StatefulSet would have it')
     if pod is not None:
         found = causes.of_pod(pod, live.around())
-        found += [w for w in plan.waits if w.subject == f"pod/{name}" and (not found or w.reason not in ("NotReady", "Terminating"))]
+        ours = [w for w in plan.waits if w.subject == f"pod/{name}" and (not found or w.reason not in ("NotReady", "Terminating"))]
+        # What its set would have one ask is what is being asked.
+        found += [replace(w, remedy="") if f"why pod/{name} " in w.remedy else w for w in ours]
         if not found:
             since = (meta.condition(pod, "Ready") or {}).get("lastTransitionTime")
             return [f"pod/{name} waits for nothing: it is Ready since {since}."]

@@ -264,12 +264,20 @@ def _fields(schema: Schema, value: dict[str, Json], unknown: list[str]) -> Json:
             else:
                 unknown.append(name)
         elif item is not None:
-            found = (
-                item if child.type == "string" and isinstance(item, str) and not child.format else _below(child, item, unknown, name)
-            )
+            found = item if _is_plain(child, item) else _below(child, item, unknown, name)
             if found or not _is_omitted(schema, name, child, found):
                 out[name] = found
     return out
+
+
+def _is_plain(schema: Schema, value: Json) -> bool:
+    """A scalar that is plainly what it should be, as most are: to be looked at no further."""
+    given = type(value)
+    if given is str:
+        return schema.type == "string" and (
+            not schema.format or (schema.format == "date-time" and _USUAL_TIME.fullmatch(value) is not None)
+        )
+    return given is bool and schema.type == "boolean"
 
 
 def _is_omitted(schema: Schema, name: str, child: Schema, value: Json) -> bool:

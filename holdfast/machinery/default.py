@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import copy
-
 from holdfast.machinery.schema import UNSET, Json, Schema, reaches
+from holdfast.machinery.tree import copied
 
 
 def apply_defaults(schema: Schema, value: Json) -> None:
@@ -24,14 +23,22 @@ def apply_defaults(schema: Schema, value: Json) -> None:
         return
     for name, default in _constants(schema):
         if value.get(name) is None:
-            value[name] = copy.deepcopy(default)
+            value[name] = copied(default)
     if schema.defaulter is not None:
         schema.defaulter(value)
+    deeper = _deeper(schema)
     for name, item in value.items():
-        if isinstance(item, dict | list):
-            node = schema.properties.get(name)
-            if node is not None:
-                apply_defaults(node, item)
+        if name in deeper and item is not None:
+            apply_defaults(deeper[name], item)
+
+
+def _deeper(schema: Schema) -> dict[str, Schema]:
+    """The fields below which there is something to fill in, were they empty."""
+    found: dict[str, Schema] | None = schema.plans.get("deeper")
+    if found is None:
+        found = {name: child for name, child in schema.properties.items() if reaches(child, "defaults", _has_defaults)}
+        schema.plans["deeper"] = found
+    return found
 
 
 def _has_defaults(schema: Schema) -> bool:

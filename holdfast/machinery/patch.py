@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from typing import Any
 
 import orjson
@@ -10,6 +9,7 @@ import orjson
 from holdfast.machinery.decode import MAX_DEPTH
 from holdfast.machinery.errors import ApiError, bad_request
 from holdfast.machinery.schema import Json
+from holdfast.machinery.tree import copied
 
 MAX_OPERATIONS = 10_000
 MAX_COPIED = 3 * 1024 * 1024
@@ -25,7 +25,7 @@ def _unprocessable() -> ApiError:
 def merge_patch(document: Json, patch: Json) -> Json:
     """A new document; ``null`` removes a field."""
     if not isinstance(patch, dict):
-        return copy.deepcopy(patch)
+        return copied(patch)
     out = dict(document) if isinstance(document, dict) else {}
     for name, value in patch.items():
         if value is None:
@@ -43,7 +43,7 @@ def json_patch(document: Json, operations: Json) -> Json:
     if len(operations) > MAX_OPERATIONS:
         raise _too_large(f"The allowed maximum operations in a JSON patch is {MAX_OPERATIONS}, got {len(operations)}")
     try:
-        out = _carry_out(copy.deepcopy(document), operations)
+        out = _carry_out(copied(document), operations)
         _check_depth(out)
     except RecursionError:
         raise _unprocessable() from None
@@ -98,7 +98,7 @@ def _apply(document: Json, operation: dict[str, Any]) -> Json:
         raise _unprocessable()
     if act in ("add", "replace"):
         # Replacing a field that is absent adds it, as upstream's library does; an item of a list must be there.
-        return _set(document, path, copy.deepcopy(operation["value"]), insert=act == "add")
+        return _set(document, path, copied(operation["value"]), insert=act == "add")
     if act == "remove":
         return _remove(document, path)
     if act == "test":
@@ -111,7 +111,7 @@ def _apply(document: Json, operation: dict[str, Any]) -> Json:
         if act == "move":
             document = _remove(document, source)
         else:
-            value = copy.deepcopy(value)
+            value = copied(value)
         return _set(document, path, value, insert=True)
     raise _unprocessable()
 

@@ -4,13 +4,13 @@ $deleteFromPrimitiveList. Rules: the API conventions' description of the format;
 
 from __future__ import annotations
 
-import copy
 from collections import deque
 from typing import Any
 
 from holdfast.machinery.decode import go_text
 from holdfast.machinery.errors import bad_request
 from holdfast.machinery.schema import Json, Schema
+from holdfast.machinery.tree import copied
 
 _DELETE_PRIMITIVE = "$deleteFromPrimitiveList/"
 _ORDER = "$setElementOrder/"
@@ -19,10 +19,12 @@ _ORDER = "$setElementOrder/"
 def strategic_merge(schema: Schema | None, current: Json, patch: Json) -> Json:
     """A new value. Raises ApiError 400 for a patch that breaks the format."""
     if not isinstance(patch, dict):
-        return copy.deepcopy(patch)
+        return copied(patch)
+    if not any(name.startswith("$") for name in patch):
+        return _plain(schema, dict(current) if isinstance(current, dict) else {}, patch)
     directive = patch.get("$patch")
     if directive == "replace":
-        return {name: copy.deepcopy(value) for name, value in patch.items() if not name.startswith("$")}
+        return {name: copied(value) for name, value in patch.items() if not name.startswith("$")}
     if directive == "delete":
         return None
     if directive not in (None, "merge"):
@@ -42,6 +44,16 @@ def strategic_merge(schema: Schema | None, current: Json, patch: Json) -> Json:
         field = name.removeprefix(_ORDER)
         if field != name and field not in patch and _items(out.get(field)):
             out[field] = _ordered(out[field], order, out[field], _key(schema, field))
+    return out
+
+
+def _plain(schema: Schema | None, out: dict[str, Any], patch: dict[str, Any]) -> Json:
+    """A patch without directives of its own, as most parts of one are."""
+    for name, value in patch.items():
+        if value is None or isinstance(value, dict | list):
+            _field(schema, out, name, value, None)
+        else:
+            out[name] = value
     return out
 
 
@@ -74,7 +86,7 @@ def _field(schema: Schema | None, out: dict[str, Any], name: str, value: Json, o
                 _check_order(value, order, node.patch_key)
             out[name] = _ordered(_list(node, live, value), value if order is None else order, live, node.patch_key)
         else:
-            out[name] = copy.deepcopy(value)
+            out[name] = copied(value)
         return
     if isinstance(value, dict):
         replaced = node is not None and node.patch_strategy == "replace"
@@ -89,10 +101,10 @@ def _field(schema: Schema | None, out: dict[str, Any], name: str, value: Json, o
 
 def _list(node: Schema, current: list[Json], patch: list[Json]) -> list[Json]:
     if not node.patch_key:
-        return [*current, *(copy.deepcopy(item) for item in patch if item not in current)]
+        return [*current, *(copied(item) for item in patch if item not in current)]
     key = node.patch_key
     if any(isinstance(item, dict) and item.get("$patch") == "replace" for item in patch):
-        return [copy.deepcopy(item) for item in patch if not (isinstance(item, dict) and item.get("$patch") == "replace")]
+        return [copied(item) for item in patch if not (isinstance(item, dict) and item.get("$patch") == "replace")]
     out = list(current)
     gone: set[int] = set()
     known: dict[str, list[int]] = {}
@@ -148,7 +160,8 @@ def _ordered(items: list[Json], order: list[Json], live: list[Json], key: str) -
 
 
 def _text(item: Json, key: str) -> str:
-    return go_text(_ident(item, key))
+    ident = _ident(item, key)
+    return ident if type(ident) is str else go_text(ident)
 
 
 def _places(items: list[Json], key: str) -> dict[str, int]:

@@ -52,10 +52,12 @@ async def _decode(write: Write) -> None:
     request, resource = write.request, write.kind.resource
     body: Any = write.new
     check_type(body, resource.api_version, resource.kind)
+    shared = _shared(write)
     try:
-        new, unknown = decode(write.kind.schema, body)
+        new, unknown = decode(write.kind.schema, {n: v for n, v in body.items() if n not in shared} if shared else body)
     except ApiError as error:
         raise _undecodable(request, body, error) from None
+    new.update(shared)
     new["kind"], new["apiVersion"] = resource.kind, resource.api_version
     metadata = new.get("metadata") or {}
     new["metadata"] = {name: value for name, value in metadata.items() if value or name not in _OMITTED_EMPTY}
@@ -70,6 +72,14 @@ async def _decode(write: Write) -> None:
             write.warnings += [*request.doubled, *strange]
     check_address(request, new)
     write.new = new
+
+
+def _shared(write: Write) -> Obj:
+    """What a write of the status has taken over as it is from the object there: well-formed, and not for it to change."""
+    if not write.status_only or write.old is None:
+        return {}
+    taken = ((name, write.old.get(name)) for name in write.new if name not in ("metadata", "status"))
+    return {name: value for name, value in taken if isinstance(value, dict | list) and value is write.new[name]}
 
 
 def _undecodable(request: Request, body: Any, error: ApiError) -> ApiError:
@@ -156,8 +166,8 @@ def _keep(write: Write, old: Obj) -> None:
         else:
             metadata.pop("ownerReferences", None)
         status = {"status": write.new["status"]} if "status" in write.new else {}
-        kept = {name: value for name, value in old.items() if name not in ("metadata", "status")}
-        write.new = codec.copy(kept) | {"metadata": metadata} | status
+        # Shared with what readers have: from here on nobody changes more of it than its status and metadata.
+        write.new = {name: value for name, value in old.items() if name not in ("metadata", "status")} | {"metadata": metadata} | status
     elif write.part is not None and write.part.part is not None:
         written, write.new = write.new, codec.copy(old)
         write.part.part(write.new, written)
@@ -176,7 +186,10 @@ def _refuse_uid(write: Write, given: str, before: Obj) -> None:
 
 
 async def _default(write: Write) -> None:
-    apply_defaults(write.kind.schema, write.new)
+    if not write.status_only:
+        apply_defaults(write.kind.schema, write.new)
+    elif "status" in write.new and (node := write.kind.schema.properties.get("status")) is not None:
+        apply_defaults(node, write.new["status"])
 
 
 async def _manage(write: Write) -> None:

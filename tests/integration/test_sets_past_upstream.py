@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from collections.abc import Iterator
 
 import pytest
@@ -65,3 +67,50 @@ def test_f6_kubectl_waits_for_a_set_and_the_plan_names_what_is_lost(simulated: S
     why = simulated.holdfast("why", "sts/db", *kubeconfig).stdout
     assert "pod/db-1 (NotReady): db-1 is not Ready" in why
     assert "because db-1 fits on no node: 0/1 nodes are available" in why
+
+
+def test_the_plan_names_the_revision_that_kubectl_apply_makes(simulated: System) -> None:
+    """Defaults that the server filled in once stay (imagePullPolicy follows no new tag), lists merge by their keys, in their order."""
+    kubeconfig = ("--kubeconfig", str(simulated.data / "kubeconfig"))
+    file = simulated.data.parent / "applied.json"
+    sidecar = {"name": "side", "image": "busybox", "env": [{"name": "A", "value": "1"}, {"name": "B", "value": "2"}]}
+    main = {"name": "main", "image": "busybox"}
+    lists: list[list[dict[str, object]]] = [
+        [main],
+        [{**main, "image": "busybox:1.36"}],
+        [sidecar, {**main, "image": "busybox:1.36", "ports": [{"containerPort": 80}, {"containerPort": 81}]}],
+        [{**main, "ports": [{"containerPort": 81}], "command": ["sleep", "inf"]}, {**sidecar, "env": [{"name": "B", "value": "3"}]}],
+        [sidecar],
+    ]
+    for number, containers in enumerate(lists):
+        volume: dict[str, object] = {"name": "v", "emptyDir": {}} if number % 2 else {"name": "v", "configMap": {"name": "c"}}
+        labels = {"app": "applied"}
+        pod = {"terminationGracePeriodSeconds": 0, "containers": containers, "volumes": [volume]}
+        spec = {"replicas": 1, "selector": {"matchLabels": labels}, "template": {"metadata": {"labels": labels}, "spec": pod}}
+        manifest = {"apiVersion": "apps/v1", "kind": "StatefulSet", "metadata": {"name": "applied"}, "spec": spec}
+        file.write_text(json.dumps(manifest))
+        planned = simulated.holdfast("plan", "-f", str(file), *kubeconfig).stdout.splitlines()[0]
+        applied = json.loads(simulated.kubectl("apply", "-f", str(file), "-o", "json"))
+
+        def observed(generation: int = applied["metadata"]["generation"]) -> bool:
+            return bool(simulated.get("sts", "applied")["status"].get("observedGeneration") == generation)
+
+        simulated.until(observed, "the change is seen")
+        assert planned.endswith(f"1 members of revision {simulated.get('sts', 'applied')['status']['updateRevision']}")
+        again = simulated.holdfast("plan", "-f", str(file), *kubeconfig).stdout
+        assert "sts/applied in namespace default stays as it is" in again
+    simulated.kubectl("delete", "sts", "applied")
+
+
+def test_why_takes_two_words_tells_of_mistakes_and_minds_no_closed_pipe(simulated: System) -> None:
+    made = make_set(replicas=0)
+    made["metadata"] = {"name": "odd", "annotations": {"holdfast.dev/unstik": "true", "holdfast.dev/progress-deadline": "soon"}}
+    simulated.create(made)
+    kubeconfig = ("--kubeconfig", str(simulated.data / "kubeconfig"))
+    one, two = (simulated.holdfast("why", *words, *kubeconfig).stdout for words in (("sts/odd",), ("statefulset", "odd")))
+    assert one == two
+    assert "(InvalidAnnotation): holdfast.dev/unstik means nothing; holdfast.dev/unstick does." in one
+    assert '(InvalidAnnotation): holdfast.dev/progress-deadline: "soon" is no duration' in one
+    command = f"{sys.executable} -m holdfast.cli.main why sts/odd --kubeconfig {simulated.data}/kubeconfig | true"
+    assert subprocess.run(["sh", "-c", command], capture_output=True, text=True, check=True).stderr == ""
+    simulated.kubectl("delete", "sts", "odd")

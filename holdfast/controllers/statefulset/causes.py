@@ -173,7 +173,10 @@ def _container(pod: Obj, one: Obj, kind: str, around: Around) -> Wait:
         return Wait(subject, reason, text, since, "Correct the image in the template, or make it available to the node")
     last = (one.get("lastState") or {}).get("terminated")
     if reason == "CrashLoopBackOff" or last:
-        end = f"it ended {one.get('restartCount', 0)} times, last with {_exit(last)}" if last else "it ends again and again"
+        count = int(one.get("restartCount") or 0)
+        end = f"it ended {count} times, last with {_exit(last)}" if last else "it ends again and again"
+        if last and count <= 1:
+            end = f"it ended with {_exit(last)}"
         since = str((last or {}).get("finishedAt") or since)
         return Wait(subject, reason, f"{kind} {name} crashes: {end}", since, f"See its last words: {logs} --previous")
     said = str(waiting.get("message") or "") or around.last_event(pod)

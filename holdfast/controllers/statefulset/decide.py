@@ -202,7 +202,7 @@ class _Members:
                 continue
             # As ever: first whose claims go with the pod is settled, then the pod goes.
             self._own_claims(number, pod, condemned=number not in self.range)
-            self.plan.intents.append(DeleteMember(pod, "it is of an older revision, and Recreate replaces all at once"))
+            self.plan.intents.append(DeleteMember(pod, "it is of an older revision (Recreate)"))
             self._wait(waits.outdated_going(pod))
             self.plan.recreating = True
         self.clearing = bool(old)

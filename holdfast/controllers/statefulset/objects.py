@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import re
 from typing import Any
 
@@ -11,6 +10,7 @@ from holdfast.controllers.pods import ready_for as ready_for
 from holdfast.kinds.kind import Obj
 from holdfast.lib.clock import parse_rfc3339
 from holdfast.machinery import meta
+from holdfast.machinery.tree import copied
 
 POD_NAME = "statefulset.kubernetes.io/pod-name"
 POD_INDEX = "apps.kubernetes.io/pod-index"
@@ -58,7 +58,7 @@ def build_pod(owner: Obj, template: Obj, revision: str, number: int) -> Obj:
     """The pod of an ordinal, from the template of a revision."""
     name = pod_name(owner, number)
     given: Obj = template.get("metadata") or {}
-    spec: Obj = copy.deepcopy(template["spec"])
+    spec: Obj = copied(template["spec"])
     spec["hostname"] = name
     if owner["spec"].get("serviceName"):
         spec["subdomain"] = owner["spec"]["serviceName"]
@@ -71,7 +71,7 @@ def build_pod(owner: Obj, template: Obj, revision: str, number: int) -> Obj:
     }
     for field in ("annotations", "finalizers"):
         if given.get(field):
-            metadata[field] = copy.deepcopy(given[field])
+            metadata[field] = copied(given[field])
     spec["volumes"] = _volumes(owner, spec.get("volumes") or [], number)
     if not spec["volumes"]:
         del spec["volumes"]
@@ -102,9 +102,7 @@ def build_claims(owner: Obj, number: int) -> list[Obj]:
             metadata["labels"] = merged
         if given.get("annotations"):
             metadata["annotations"] = dict(given["annotations"])
-        found.append(
-            {"apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": metadata, "spec": copy.deepcopy(template["spec"])}
-        )
+        found.append({"apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": metadata, "spec": copied(template["spec"])})
     return found
 
 

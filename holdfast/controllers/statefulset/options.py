@@ -6,6 +6,7 @@ server's validation could not be relied on.
 
 from __future__ import annotations
 
+import difflib
 import re
 from dataclasses import dataclass
 
@@ -16,6 +17,7 @@ DEADLINE = "holdfast.dev/progress-deadline"
 ROLLBACK = "holdfast.dev/auto-rollback"
 UNSTICK = "holdfast.dev/unstick"
 ROLLED_BACK = "holdfast.dev/rolled-back-from"
+KNOWN = (DEADLINE, ROLLBACK, UNSTICK, ROLLED_BACK)
 _DURATION = re.compile(r"(?:\d+(?:\.\d+)?(?:h|m|s))+")
 _PART = re.compile(r"(\d+(?:\.\d+)?)(h|m|s)")
 _SECONDS = {"h": 3600, "m": 60, "s": 1}
@@ -44,6 +46,9 @@ def of(owner: Obj) -> Options:
     if not any(key.startswith("holdfast.dev/") for key in annotations):
         return _NONE
     mistakes: list[str] = []
+    for key in annotations:
+        near = difflib.get_close_matches(key, KNOWN, 1, 0.8) if key.startswith("holdfast.dev/") and key not in KNOWN else ()
+        mistakes += [f"{key} means nothing; {wanted} does" for wanted in near]
 
     def flag(key: str, default: bool) -> bool:
         value = annotations.get(key)

@@ -17,6 +17,7 @@ from holdfast.machinery import meta, quantity
 
 IN_PROGRESS, INFEASIBLE = "ControllerResizeInProgress", "ControllerResizeInfeasible"
 NODE_PENDING, NODE_IN_PROGRESS, NODE_INFEASIBLE = "NodeResizePending", "NodeResizeInProgress", "NodeResizeInfeasible"
+STAGES = (INFEASIBLE, IN_PROGRESS, NODE_INFEASIBLE, NODE_IN_PROGRESS, NODE_PENDING)
 RESIZING, FS_PENDING = "Resizing", "FileSystemResizePending"
 CONTROLLER_ERROR, NODE_ERROR = "ControllerResizeError", "NodeResizeError"
 CONDITIONS = (RESIZING, FS_PENDING, CONTROLLER_ERROR, NODE_ERROR)

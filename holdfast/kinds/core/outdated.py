@@ -29,9 +29,17 @@ _LABELS = {
 }
 
 
+_RECYCLED = (
+    "spec.persistentVolumeReclaimPolicy: The Recycle reclaim policy is deprecated. Instead, the recommended approach is to use"
+    " dynamic provisioning."
+)
+
+
 def of_volume(new: Obj, _old: Obj | None) -> list[str]:
     """Of a PersistentVolume."""
-    return _sources(new.get("spec") or {}, "spec")
+    spec = new.get("spec") or {}
+    recycled = [_RECYCLED] if spec.get("persistentVolumeReclaimPolicy") == "Recycle" else []
+    return [*recycled, *_sources(spec, "spec")]
 
 
 def in_pods(*path: str) -> Callable[[Obj, Obj | None], list[str]]:

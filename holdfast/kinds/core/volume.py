@@ -7,17 +7,18 @@ from collections.abc import Callable
 from typing import Any
 
 from holdfast.kinds.columns import AGE, NAME, at
-from holdfast.kinds.core import outdated
+from holdfast.kinds.core import growth, outdated
 from holdfast.kinds.definitions.overlay import CORE
 from holdfast.kinds.definitions.persistent_volume import sources
-from holdfast.kinds.definitions.rules import IMMUTABLE, amount
+from holdfast.kinds.definitions.rules import IMMUTABLE, amount, one_of
 from holdfast.kinds.diffs import changed
 from holdfast.kinds.kind import Column, Kind, Obj, Subresource
 from holdfast.kinds.resources import PERSISTENTVOLUMECLAIMS, PERSISTENTVOLUMES
 from holdfast.kinds.schemas import schema_of
-from holdfast.machinery.fielderror import FieldError, forbidden, invalid
+from holdfast.machinery.fielderror import FieldError, forbidden, invalid, key
 
 _SHORT = {"ReadWriteOnce": "RWO", "ReadOnlyMany": "ROX", "ReadWriteMany": "RWX", "ReadWriteOncePod": "RWOP"}
+_ATTRIBUTES, _CURRENT = "volumeAttributesClassName", "currentVolumeAttributesClassName"
 _CLAIM_TEXT = "spec is immutable after creation except resources.requests and volumeAttributesClassName for bound claims"
 
 
@@ -69,6 +70,8 @@ def _check_volume(new: Obj, old: Obj | None, _path: str) -> list[FieldError]:
         found.append(invalid("volumeMode", new["spec"].get("volumeMode"), IMMUTABLE))
     if old["spec"].get("nodeAffinity") and old["spec"]["nodeAffinity"] != new["spec"].get("nodeAffinity"):
         found.append(invalid("spec.nodeAffinity", new["spec"].get("nodeAffinity"), IMMUTABLE))
+    if old["spec"].get(_ATTRIBUTES) is not None and new["spec"].get(_ATTRIBUTES) is None:
+        found.append(forbidden(f"spec.{_ATTRIBUTES}", "update from non-nil value to nil is forbidden"))
     return found
 
 
@@ -96,6 +99,17 @@ def _check_claim(new: Obj, old: Obj | None, _path: str) -> list[FieldError]:
         found.append(forbidden("spec", f"{_CLAIM_TEXT}\n{changed(before, after)}"))
     if old["spec"].get("volumeMode") != new["spec"].get("volumeMode"):
         found.append(invalid("volumeMode", new["spec"].get("volumeMode"), IMMUTABLE))
+    if before.get(_ATTRIBUTES) is not None and not new["spec"].get(_ATTRIBUTES) and (old.get("status") or {}).get(_CURRENT):
+        what = "nil" if new["spec"].get(_ATTRIBUTES) is None else "an empty string"
+        found.append(forbidden(f"spec.{_ATTRIBUTES}", f"update to {what} is forbidden when status.{_CURRENT} is not nil"))
+    return found
+
+
+def _check_claim_status(new: Obj, _old: Obj | None, _path: str) -> list[FieldError]:
+    """What a growth has come to: one of the stages that there are, of storage."""
+    found: list[FieldError] = []
+    for name, stage in ((new.get("status") or {}).get("allocatedResourceStatuses") or {}).items():
+        found += one_of(key("status.allocatedResourceStatus", name), stage, growth.STAGES)
     return found
 
 
@@ -126,6 +140,7 @@ CLAIM = Kind(
     changed_by="edit",
     prepare=(_prepare_claim,),
     checks=(_check_claim,),
+    status_checks=(_check_claim_status,),
     subresources={"status": Subresource("status", ("get", "patch", "update"))},
     columns=(
         NAME,

@@ -60,6 +60,8 @@ def _check_spec(spec: dict[str, Any], old: Any, path: str) -> list[FieldError]:
     found += exactly_one(path, given, "volume", [required(path, "must specify a volume type")])
     if (spec.get("hostPath") or {}).get("path") == "/" and policy == "Recycle":
         found.append(forbidden(policy_path, "may not be 'recycle' for a hostPath mount of '/'"))
+    if spec.get("nodeAffinity") is not None and not spec["nodeAffinity"].get("required"):
+        found.append(required(child(path, "nodeAffinity", "required"), "must specify required node constraints"))
     if spec.get("local") is not None:
         if spec["local"].get("path"):
             found += no_backsteps(child(path, "local", "path"), spec["local"]["path"])

@@ -6,8 +6,8 @@ import base64
 from typing import Any
 
 from holdfast.kinds.definitions.overlay import CORE, STORAGE, overlay
-from holdfast.kinds.definitions.rules import fill, fill_absent, not_negative, one_of, qualified
-from holdfast.machinery.fielderror import FieldError, child, invalid, required, too_long
+from holdfast.kinds.definitions.rules import fill, fill_absent, items, not_negative, one_of, qualified, qualified_texts
+from holdfast.machinery.fielderror import FieldError, child, duplicate, index, invalid, required, too_long
 
 EVENTS = "io.k8s.api.events.v1."
 COORDINATION = "io.k8s.api.coordination.v1."
@@ -75,7 +75,24 @@ def check_parameters(storage_class: dict[str, Any], path: str) -> list[FieldErro
 def _check_class(storage_class: dict[str, Any], old: Any, path: str) -> list[FieldError]:
     found = driver("provisioner", storage_class.get("provisioner")) + check_parameters(storage_class, path)
     found += one_of("reclaimPolicy", storage_class.get("reclaimPolicy"), ("Delete", "Retain"))
-    return found + one_of("volumeBindingMode", storage_class.get("volumeBindingMode"), ("Immediate", "WaitForFirstConsumer"))
+    found += one_of("volumeBindingMode", storage_class.get("volumeBindingMode"), ("Immediate", "WaitForFirstConsumer"))
+    return found + _check_topologies(storage_class)
+
+
+def _check_topologies(storage_class: dict[str, Any]) -> list[FieldError]:
+    """Where the volumes of a class may lie: each label once, and some values for each."""
+    found: list[FieldError] = []
+    for term, here in items(storage_class, "", "allowedTopologies"):
+        known: set[str] = set()
+        for expression, place in items(term, here, "matchLabelExpressions"):
+            name, values = expression.get("key") or "", expression.get("values") or []
+            found += [invalid(child(place, "key"), name, text) for text in qualified_texts(name)]
+            found += [] if values else [required(child(place, "values"))]
+            repeated = [i for i, value in enumerate(values) if value in values[:i]]
+            found += [duplicate(index(child(place, "values"), i), values[i]) for i in repeated]
+            found += [duplicate(child(place, "key"), name)] if name in known else []
+            known.add(name)
+    return found
 
 
 def _event_defaults(event: dict[str, Any]) -> None:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import copy
 import logging
 
 from holdfast.client.api import STRATEGIC_PATCH, Client
 from holdfast.kinds.kind import Obj
 from holdfast.kinds.resources import PODS
 from holdfast.machinery.errors import ApiError
+from holdfast.machinery.tree import copied
 
 log = logging.getLogger("holdfast.node.pods")
 
@@ -38,7 +38,7 @@ def _same(a: object, b: object) -> bool:
 
 def make_patch(pod: Obj, status: Obj) -> Obj:
     """A strategic merge patch of /status that refuses to touch a pod of another uid."""
-    body = copy.deepcopy(status)
+    body = copied(status)
     held = pod.get("status") or {}
     for key in ("podIPs", "hostIPs"):
         if key in body and held.get(key) and held[key] != body[key]:

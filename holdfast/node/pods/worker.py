@@ -37,7 +37,7 @@ log = logging.getLogger("holdfast.node.pods")
 
 RETRY_SECONDS = 1.0
 PATIENCE_SECONDS = 0.1
-"""A step of the start that takes less is not worth a report: the next one says more."""
+"""A step of the start or the end that takes less is not worth a report: the next one says more."""
 _SETUP = (model.Confirm, model.PrepareVolumes, model.AddNetwork, model.StartContainer)
 _SETUP_KEYS = tuple(f"{kind.__name__}:" for kind in _SETUP)
 
@@ -60,7 +60,7 @@ class PodWorker(PodState):
         self._announced: set[tuple[str, int]] = set()
         self._wanted_status: Obj = {}
         self._refused_status: Obj | None = None
-        self._starting_since: float | None = None
+        self._waiting_since: dict[str, float] = {}
         self._killer = Killer(self)
         self._starter = Starter(self)
         self._probing = Probing(self)
@@ -151,8 +151,8 @@ class PodWorker(PodState):
         clock = self.services.clock
         instances = {}
         for id, state in self.instances().items():
-            message = self._message(state) if state.phase == "exited" else ""
-            instances[id] = dataclasses.replace(state, message=state.message or message)
+            said = state.message or state.phase != "exited"
+            instances[id] = state if said else dataclasses.replace(state, message=self._message(state))
         return View(
             pod=self.pod,
             now=clock.now(),
@@ -187,7 +187,7 @@ class PodWorker(PodState):
 
     def _step(self) -> float | None:
         self._probing.follow(self.instances())
-        if self.missing and not self.gone:
+        if self.missing and not self.gone and "Finish:" not in self._tasks:  # which learns as much from its own answer
             self.spawn("look", self._look())
         view = self._view()
         decision = decide(view)
@@ -196,9 +196,10 @@ class PodWorker(PodState):
         for intent in decision.intents:
             self._begin(intent)
         wake_at = decision.wake_at
-        if self._is_reported() != view.reported:
+        reported = self._is_reported()
+        if reported != view.reported:
             self.wake()  # what was decided rests on whether the status before this one had been reported
-        if not self.gone and not self.missing and not self._is_reported():
+        if not self.gone and not self.missing and not reported:
             later = self._may_wait_until(view)
             if later is None:
                 self.spawn("report", self._report())
@@ -207,19 +208,26 @@ class PodWorker(PodState):
         if self.volumes_ready and not self.stopping and self.services.refresh_seconds:
             self.spawn("refresh", self._refresh())
         alive = view.busy or any(i.phase == "running" for i in view.instances.values())
-        if self.stopping and not alive and (self.gone or self._is_reported()):
+        if self.stopping and not alive and (self.gone or reported):
             self.dead.set()
         return wake_at
 
     def _may_wait_until(self, view: View) -> float | None:
-        """A status that says only that a start which is under way goes on: the pod may be Running in a moment."""
-        starting = self._wanted_status.get("phase") == "Pending" and self._setting_up()
-        if not starting or view.instances or self.pod["metadata"].get("deletionTimestamp"):
+        """A status that says only that something under way goes on: in a moment the pod may be Running, or have nothing left here."""
+        stage = self._stage(view)
+        if not stage:
             return None
-        if self._starting_since is None:
-            self._starting_since = view.moment
-        until = self._starting_since + PATIENCE_SECONDS
+        until = self._waiting_since.setdefault(stage, view.moment) + PATIENCE_SECONDS
         return until if view.moment < until else None
+
+    def _stage(self, view: View) -> str:
+        if not self.pod["metadata"].get("deletionTimestamp"):
+            starting = self._wanted_status.get("phase") == "Pending" and self._setting_up()
+            return "start" if starting and not view.instances else ""
+        if "Release:" in self._tasks:
+            return "release"
+        same = self._wanted_status.get("phase") == (self.pod.get("status") or {}).get("phase")
+        return "kill" if same and any(key.startswith("kill:") for key in self._tasks) else ""
 
     def _setting_up(self) -> bool:
         return any(key.startswith(_SETUP_KEYS) for key in self._tasks)
@@ -328,9 +336,12 @@ class PodWorker(PodState):
         self.volumes_ready, self.network, self.released = False, None, True
 
     async def _finish(self) -> None:
-        metadata = self.pod["metadata"]
+        metadata, client = self.pod["metadata"], self.services.client
         try:
-            await self.services.client.delete(PODS, metadata["name"], metadata.get("namespace", ""), uid=self.uid, grace_period=0)
+            answer = await client.delete(PODS, metadata["name"], metadata.get("namespace", ""), uid=self.uid, grace_period=0)
+            if not (answer.get("metadata") or {}).get("finalizers"):
+                self.gone = True  # the server's own word, about this uid
+                return
         except ApiError as error:
             if error.code not in (404, 409):
                 await asyncio.sleep(RETRY_SECONDS)
@@ -346,9 +357,12 @@ class PodWorker(PodState):
     async def _forget(self) -> None:
         for id in self.instances():
             await self.services.runtime.remove(id)
-        for directory in (self.directory, self.logs):
-            await asyncio.to_thread(privileged.remove_tree, directory)
+        await asyncio.to_thread(self._remove_directories)
         self.forgotten = True
+
+    def _remove_directories(self) -> None:
+        for directory in (self.directory, self.logs):
+            privileged.remove_tree(directory)
 
     def _is_reported(self) -> bool:
         wanted = self._wanted_status

@@ -215,19 +215,26 @@ class NodeVolumes:
     async def release(self, uid: str) -> None:
         """Raises NotReady, ApiError, OSError: then the pod still holds what it held."""
         mine = self._directory / uid
+        has_directory = self._has_directory(uid)
         try:
-            await asyncio.to_thread(privileged.unmount_below, mine)
+            if has_directory:
+                await asyncio.to_thread(privileged.unmount_below, mine)
             for held in self._held.get(uid, {}).values():
                 if self.holders(held.volume) <= {uid}:
                     await self._claims.unmount(held)
                 await self._claims.release(uid, held)
         except (VolumeError, ValueError) as error:
             raise NotReady("FailedUnmount", str(error)) from error
-        await asyncio.to_thread(privileged.remove_tree, mine)
+        if has_directory:
+            await asyncio.to_thread(privileged.remove_tree, mine)
         (self._directory / f"{uid}.json").unlink(missing_ok=True)
         self._held.pop(uid, None)
         for key in [key for key in self._tokens if key[0] == uid]:
             del self._tokens[key]
+
+    def _has_directory(self, uid: str) -> bool:
+        """A pod without volumes of its own has none: nothing is mounted there."""
+        return os.path.lexists(self._directory / uid)
 
     def _record(self, uid: str) -> None:
         file = self._directory / f"{uid}.json"

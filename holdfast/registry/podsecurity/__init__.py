@@ -6,6 +6,8 @@ refuses as (reason, detail) in upstream's words. ``admission.podsecurity`` turns
 
 from __future__ import annotations
 
+from functools import cache
+
 from holdfast.kinds.kind import Obj
 from holdfast.registry.podsecurity import baseline, restricted
 from holdfast.registry.podsecurity.pod import Check, Finding, Pod
@@ -24,6 +26,7 @@ def evaluate(wanted: LevelVersion, metadata: Obj, spec: Obj) -> list[Finding]:
     return [finding for check in _checks(wanted.level, version) if (finding := check.run(pod))]
 
 
+@cache
 def _checks(level: str, version: int) -> list[Check]:
     basic = [check for check in baseline.CHECKS if check.since <= version]
     if level == BASELINE:

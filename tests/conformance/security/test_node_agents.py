@@ -222,6 +222,37 @@ async def test_def_5_leases_volumes_and_identity(api: Api) -> None:
     assert (await api.as_user("system:node:a").get(f"{NS}/services")).status == 403
 
 
+async def test_def_5_h10_how_a_claim_grows_is_said_by_the_node_that_has_its_volume(api: Api) -> None:
+    claims, volumes = f"{NS}/persistentvolumeclaims", "/api/v1/persistentvolumes"
+    here = {"matchExpressions": [{"key": "kubernetes.io/hostname", "operator": "In", "values": ["b"]}]}
+    size: dict[str, Any] = {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Gi"}}, "storageClassName": ""}
+    assert (await api.post(claims, named("PersistentVolumeClaim", "c", spec={**size, "volumeName": "v"}))).status == 201
+    spec = {
+        "capacity": {"storage": "1Gi"},
+        "accessModes": ["ReadWriteOnce"],
+        "storageClassName": "",
+        "csi": {"driver": "d.example", "volumeHandle": "h"},
+        "nodeAffinity": {"required": {"nodeSelectorTerms": [here]}},
+    }
+    assert (await api.post(volumes, named("PersistentVolume", "v", spec=spec))).status == 201
+    a, b = agent(api, "a"), agent(api, "b")
+    grown = {
+        "status": {"capacity": {"storage": "2Gi"}, "conditions": [], "allocatedResourceStatuses": {"storage": "NodeResizePending"}}
+    }
+    larger = {"spec": {"capacity": {"storage": "2Gi"}}}
+    failed = {"status": {"phase": "Failed", "message": "why"}}
+    for path, body in ((f"{claims}/c/status", grown), (f"{volumes}/v", larger), (f"{volumes}/v/status", failed)):
+        assert (await a.patch(path, body)).status == 403, path
+        answer = await b.patch(path, body)
+        assert answer.status == 200, (path, answer.body)
+    lost = await b.patch(f"{claims}/c/status", {"status": {"phase": "Lost"}})
+    assert lost.status == 403
+    assert "is not allowed to update fields other than status.quantity and status.conditions" in lost.body["message"]
+    assert "can only read resources" in (await b.patch(f"{claims}/c", {"metadata": {"labels": {"x": "y"}}})).body["message"]
+    moved = {"spec": {"storageClassName": "other", "capacity": {"storage": "3Gi"}}}
+    assert (await b.patch(f"{volumes}/v", moved)).status == 403
+
+
 async def test_sec_24_a_node_is_compared_with_what_is_stored(api: Api) -> None:
     a = agent(api, "a")
     stored = (await a.post("/api/v1/nodes", named("Node", "a"))).body

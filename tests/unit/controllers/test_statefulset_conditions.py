@@ -280,6 +280,9 @@ def test_who_has_not_opted_in_is_told() -> None:
         ({options.ROLLBACK: "true"}, 1),
         ({options.ROLLBACK: "false"}, 0),
         ({"holdfast.dev/other": "x"}, 0),
+        ({"holdfast.dev/unstik": "true"}, 1),
+        ({"holdfast.dev/progress_deadline": "10m"}, 1),
+        ({"example.com/unstik": "true"}, 0),
     ],
 )
 def test_what_is_not_understood_is_ignored_and_told(annotations: dict[str, str], mistakes: int) -> None:

@@ -331,6 +331,21 @@ def test_claims() -> None:
     assert changed(PERSISTENTVOLUMECLAIMS, bound, **smaller) == [
         "spec.resources.requests.storage: Forbidden: field can not be less than status.capacity"
     ]
+    same = {"spec__resources": {"requests": {"storage": "1500Mi"}}}
+    failing = {**bound, "spec": {**bound["spec"], "resources": {"requests": {"storage": "9Gi"}}}}
+    assert changed(PERSISTENTVOLUMECLAIMS, failing, **same) == [], "H10: less again, but more than there is"
+    assert changed(PERSISTENTVOLUMECLAIMS, failing, spec__resources={"requests": {"storage": "1Gi"}}) == [
+        "spec.resources.requests.storage: Forbidden: field can not be less than status.capacity"
+    ]
+    gold = {"spec": {**bound["spec"], "volumeAttributesClassName": "gold"}, "status": {**bound["status"]}}
+    assert changed(PERSISTENTVOLUMECLAIMS, gold, spec__volumeAttributesClassName="silver") == []
+    assert changed(PERSISTENTVOLUMECLAIMS, gold, spec__volumeAttributesClassName=None) == []
+    gold["status"]["currentVolumeAttributesClassName"] = "gold"
+    for value, what in ((None, "nil"), ("", "an empty string")):
+        assert changed(PERSISTENTVOLUMECLAIMS, gold, spec__volumeAttributesClassName=value) == [
+            f"spec.volumeAttributesClassName: Forbidden: update to {what} is forbidden when"
+            " status.currentVolumeAttributesClassName is not nil"
+        ]
     classless = {"spec": {k: v for k, v in CLAIM["spec"].items() if k != "storageClassName"}}
     assert changed(PERSISTENTVOLUMECLAIMS, classless, spec__storageClassName="later") == []
 
@@ -350,6 +365,10 @@ def test_volumes() -> None:
     assert changed(PERSISTENTVOLUMES, base, spec__capacity={"storage": "2Gi"}) == []
     terms = {"required": {"nodeSelectorTerms": [{"matchExpressions": [{"key": "k", "operator": "Exists"}]}]}}
     assert changed(PERSISTENTVOLUMES, base, spec__nodeAffinity=terms) == []
+    nowhere = {"spec": {**base["spec"], "nodeAffinity": {}}}
+    assert faults(PERSISTENTVOLUMES, nowhere) == ["spec.nodeAffinity.required: Required value: must specify required node constraints"]
+    pinned = {"spec": {**base["spec"], "nodeAffinity": terms}}
+    assert changed(PERSISTENTVOLUMES, pinned, spec__nodeAffinity=None) == ["spec.nodeAffinity: Invalid value: null: field is immutable"]
     local = {"spec": {**base["spec"], "local": {"path": "/d"}}}
     del local["spec"]["hostPath"]
     assert faults(PERSISTENTVOLUMES, local) == ["spec.nodeAffinity: Required value: Local volume requires node affinity"]
@@ -361,6 +380,25 @@ def test_storage_classes() -> None:
     assert changed(STORAGECLASSES, base, provisioner="other") == ['provisioner: Invalid value: "other": field is immutable']
     assert changed(STORAGECLASSES, base, parameters={"a": "b"}) == ['parameters: Invalid value: {"a":"b"}: field is immutable']
     assert changed(STORAGECLASSES, base, allowVolumeExpansion=True) == []
+    good = [{"matchLabelExpressions": [{"key": "zone", "values": ["a", "b"]}]}]
+    assert faults(STORAGECLASSES, {**base, "allowedTopologies": good}) == []
+    twice = [{"key": "zone", "values": ["a", "a"]}, {"key": "zone", "values": []}]
+    lead = "allowedTopologies[0].matchLabelExpressions"
+    assert set(faults(STORAGECLASSES, {**base, "allowedTopologies": [{"matchLabelExpressions": twice}]})) == {
+        f'{lead}[0].values[1]: Duplicate value: "a"',
+        f"{lead}[1].values: Required value",
+        f'{lead}[1].key: Duplicate value: "zone"',
+    }
+
+
+def test_h10_what_the_status_of_a_claim_may_say_of_its_growth() -> None:
+    for stage, fine in (("NodeResizePending", True), ("Later", False)):
+        new = {"status": {"allocatedResourceStatuses": {"storage": stage}}}
+        found = [str(error) for check in TABLE.of(PERSISTENTVOLUMECLAIMS).status_checks for error in check(new, {}, "")]
+        assert bool(found) is not fine
+        if found:
+            lead = 'status.allocatedResourceStatus[storage]: Unsupported value: "Later": supported values: "ControllerResizeInfeasible"'
+            assert found[0].startswith(lead)
 
 
 def test_config_maps_and_secrets() -> None:
