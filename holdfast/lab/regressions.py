@@ -57,6 +57,14 @@ async def ended(stage: Stage) -> None:
     for number, phase in ((1, "Succeeded"), (0, "Failed")):
         await stage.mark(f"web-{number}", {"phase": phase})
         await stage.rest()
+    for machine in stage.world.machines.values():
+        machine.heeds = lambda _config, _signal: False
+    await stage.remove("web-1")  # it fails while it is going, and takes its time
+    await stage.mark("web-1", {"phase": "Failed"})
+    await asyncio.sleep(3)
+    for machine in stage.world.machines.values():
+        machine.heeds = lambda _config, _signal: True
+    await stage.rest()
 
 
 async def sick(stage: Stage) -> None:

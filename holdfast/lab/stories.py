@@ -25,6 +25,8 @@ PATIENCE = 3000.0
 QUIET = 45.0
 MOST_WRITES = 6000
 """A world has some hundreds: one that has so many goes round in circles."""
+OFTEN, SELDOM = 0.25, 5.0
+"""Seconds between two looks, in the first minute and then."""
 RECORD_LIFE = 10.0
 """Seconds that a name may lag behind its member."""
 MOST_MEMBERS = 4
@@ -167,7 +169,7 @@ class Stage:
             if self.world.loop.time() > begun + PATIENCE + self.clocks_apart or self.judge.writes > MOST_WRITES:
                 self.judge.says("P-14", f"after {PATIENCE:.0f} s or {MOST_WRITES} writes: {why}")
                 return
-            await asyncio.sleep(0.25)
+            await asyncio.sleep(OFTEN if self.world.loop.time() - begun < 60 else SELDOM)
 
     def look(self) -> None:
         """P-18: a name leads to nobody who is not Ready, or gone, for longer than a record may live."""

@@ -25,6 +25,9 @@ WORLDS = 300
 """As many plans, and as many seeds, at most."""
 _FOUND = re.compile(r"again: .*holdfast\.lab\.explore --story (?P<case>.+)\n  (?P<says>P-\d+ .*)")
 
+_BROKEN = re.compile(r"\b(?:Attribute|Name|Type|Import|Syntax)Error\b")
+"""A patch that says nothing sensible is not a bug of history."""
+
 
 class StaleBugError(Exception):
     """A patch that no longer fits the code."""
@@ -86,9 +89,9 @@ def explore(tree: Path, *arguments: str) -> Found | None:
         env={**os.environ, "PYTHONPATH": str(tree), "PYTHONHASHSEED": "0"},
     )
     found = _FOUND.search(outcome.stdout)
-    if found is not None:
+    if found is not None and not _BROKEN.search(outcome.stdout):
         return Found(found["case"], found["says"])
-    if outcome.returncode not in (0, 1) or outcome.stderr:
+    if outcome.returncode not in (0, 1) or outcome.stderr or _BROKEN.search(outcome.stdout):
         raise RuntimeError(f"{' '.join(arguments)}: {outcome.stdout[-2000:]}\n{outcome.stderr[-2000:]}")
     return None
 

@@ -354,7 +354,6 @@ class _Members:
             old = [n for look, numbers in self.roster.groups() if look.revision != self.seen.update for n in numbers]
             self.plan.waits += [waits.on_delete(self.pods[number]) for number in sorted(old) if number in self.range]
             return
-            return
         rolling = self.strategy.get("rollingUpdate") or {}
         partition = int(rolling.get("partition") or 0)
         if rolling.get("maxUnavailable") is not None:
