@@ -10,6 +10,7 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from tests.ceph import Ceph, running_ceph
 from tests.system import System, running_system
 
 
@@ -17,4 +18,11 @@ from tests.system import System, running_system
 def system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
     """One for each test module."""
     with running_system(tmp_path_factory.mktemp("data") / "d") as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def ceph(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ceph]:
+    """One for the whole session: tests use images of their own."""
+    with running_ceph(tmp_path_factory.mktemp("ceph") / "c") as running:
         yield running

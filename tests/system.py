@@ -16,7 +16,7 @@ from typing import Any
 
 from holdfast.cli import processes
 from holdfast.cli.kube import Kube
-from holdfast.system.pidfile import start_time
+from holdfast.lib.process import start_time
 
 ROOT = Path(__file__).resolve().parents[1]
 TUTORIAL = ROOT / "examples" / "tutorial"

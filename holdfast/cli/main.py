@@ -37,6 +37,20 @@ runtime_option = click.option(
     help="How instances run: oci (runc, as root), or simulated: nothing runs, states advance, needs neither root nor runc."
     " auto: as before on this data, else oci.",
 )
+volumes_option = click.option(
+    "--volumes",
+    type=click.Choice(["auto", "image", "directory"]),
+    default="auto",
+    help="What volumes are: image files with a file system of exactly their size, or directories, whose size nothing limits."
+    " auto: images where loop devices are to be had.",
+)
+trash_option = click.option(
+    "--trash-hours",
+    type=click.FloatRange(0, 24 * 3660),
+    default=24.0,
+    show_default=True,
+    help="How long removed volumes are kept, where their StorageClass says nothing; 0 erases at once.",
+)
 store_option = click.option(
     "--store", default="", metavar="URL", help="sqlite:///PATH or memory://; the default lies in the data directory."
 )
@@ -87,6 +101,8 @@ def main() -> None:
 @store_option
 @runtime_option
 @node_option
+@volumes_option
+@trash_option
 @security_option
 def up(
     manifests: tuple[Path, ...],
@@ -96,12 +112,16 @@ def up(
     store: str,
     runtime: str,
     node_name: str,
+    volumes: str,
+    trash_hours: float,
     pod_security: str,
 ) -> None:
     """Start the server and the node."""
     from holdfast.cli import up as command
 
-    settings = Settings(data.resolve(), listen[0], listen[1], store, node_name, runtime, pod_security)
+    settings = Settings(
+        data.resolve(), listen[0], listen[1], store, node_name, runtime, volumes, trash_hours, pod_security=pod_security
+    )
     command.run(settings, list(manifests), detach=detach)
 
 
@@ -224,6 +244,45 @@ def image_tag(source: str, target: str, data: Path) -> None:
     command.tag(Settings(data.resolve()), source, target)
 
 
+@main.group()
+def volume() -> None:
+    """Volumes on this machine's disk, and the trash of removed ones."""
+
+
+@volume.command("list")
+@click.option("--trash", is_flag=True, help="Those that were removed and are not erased yet.")
+@data_option
+def volume_list(trash: bool, data: Path) -> None:
+    """What there is, whose it is and what it takes of the disk."""
+    from holdfast.cli import volume as command
+
+    command.list_volumes(Settings(data.resolve()), trash=trash)
+
+
+@volume.command("restore")
+@click.argument("name", metavar="VOLUME|NAMESPACE/CLAIM")
+@click.option("--claim", default="", metavar="NAMESPACE/NAME", help="Keep it for this claim; default: the one it had.")
+@data_option
+def volume_restore(name: str, claim: str, data: Path) -> None:
+    """Take a volume out of the trash, for a claim of the same name to get it again."""
+    from holdfast.cli import volume as command
+
+    command.restore(Settings(data.resolve()), name, claim)
+
+
+@volume.command("purge")
+@click.argument("name", required=False, default="", metavar="[VOLUME|NAMESPACE/CLAIM]")
+@click.option("--all", "everything", is_flag=True, help="Everything in the trash.")
+@data_option
+def volume_purge(name: str, everything: bool, data: Path) -> None:
+    """Erase what lies in the trash now."""
+    from holdfast.cli import volume as command
+
+    if bool(name) == everything:
+        raise click.UsageError("name a volume of the trash, or say --all")
+    command.purge(Settings(data.resolve()), name, everything=everything)
+
+
 @main.command()
 @data_option
 @listen_option
@@ -241,11 +300,13 @@ def server(data: Path, listen: tuple[str, int | None], store: str, node_name: st
 @data_option
 @runtime_option
 @node_option
-def node(data: Path, runtime: str, node_name: str) -> None:
+@volumes_option
+@trash_option
+def node(data: Path, runtime: str, node_name: str, volumes: str, trash_hours: float) -> None:
     """The node of this machine, in the foreground."""
     from holdfast.cli import roles
 
-    roles.node(Settings(data.resolve(), node_name=node_name, runtime=runtime))
+    roles.node(Settings(data.resolve(), node_name=node_name, runtime=runtime, volumes=volumes, trash_hours=trash_hours))
 
 
 if __name__ == "__main__":

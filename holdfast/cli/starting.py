@@ -35,8 +35,9 @@ def start(settings: Settings) -> Kube:
     listen = ["--listen", f"{settings.host}:{settings.port}"] if settings.port is not None else []
     store = ["--store", settings.store] if settings.store else []
     security = ["--pod-security", settings.pod_security]
+    volumes = ["--volumes", settings.volumes, "--trash-hours", str(settings.trash_hours)]
     begun, remains = time.time(), has_remains(settings)
-    arguments = {"server": [*common, *listen, *store, *security], "node": [*common, "--runtime", settings.runtime]}
+    arguments = {"server": [*common, *listen, *store, *security], "node": [*common, "--runtime", settings.runtime, *volumes]}
     missing = [role for role in processes.ROLES if not processes.find(settings.data, role)]
     children = [(role, processes.spawn(settings.data, role, arguments[role])) for role in missing]
     if "server" not in missing:

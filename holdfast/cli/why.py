@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable
-from dataclasses import replace
 
 import click
 
@@ -91,7 +90,7 @@ def _pod(live: Live, name: str, now: float) -> list[str]:
         found = causes.of_pod(pod, live.around())
         ours = [w for w in plan.waits if w.subject == f"pod/{name}" and (not found or w.reason not in ("NotReady", "Terminating"))]
         # What its set would have one ask is what is being asked.
-        found += [replace(w, remedy="") if f"why pod/{name} " in w.remedy else w for w in ours]
+        found += [w._replace(remedy="") if f"why pod/{name} " in w.remedy else w for w in ours]
         if not found:
             since = (meta.condition(pod, "Ready") or {}).get("lastTransitionTime")
             return [f"pod/{name} waits for nothing: it is Ready since {since}."]

@@ -12,6 +12,7 @@ import builtins
 import logging
 import random
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from types import MappingProxyType
 
 from holdfast.client.api import Client
 from holdfast.kinds.kind import Obj, Resource
@@ -83,6 +84,10 @@ class Informer:
 
     def by_index(self, name: str, key: str) -> builtins.list[Obj]:
         return [self._objects[k] for k in sorted(self._indexed[name].get(key, ()))]
+
+    def named(self) -> Mapping[str, Obj]:
+        """The picture by name or ``namespace/name``; it follows the server too."""
+        return MappingProxyType(self._objects)
 
     def on_change(self, handler: Handler) -> None:
         """``handler`` runs on the loop after the picture has changed; it must be quick and must not raise."""

@@ -19,9 +19,13 @@ from holdfast.controllers.deployment.controller import DeploymentController
 from holdfast.controllers.disruption.controller import DisruptionController
 from holdfast.controllers.endpoints.controller import EndpointsController, EndpointSliceController
 from holdfast.controllers.garbage.controller import GarbageCollector
+from holdfast.controllers.job.controller import JobController
+from holdfast.controllers.job.leftovers import JobLeftovers
+from holdfast.controllers.job.ttl import FinishedJobs
 from holdfast.controllers.namespace.controller import NamespaceController
 from holdfast.controllers.nodes.lifecycle import NodeLifecycle
 from holdfast.controllers.nodes.pods import PodGarbageCollector
+from holdfast.controllers.provisioner import Provisioner
 from holdfast.controllers.replicaset.controller import CONTROLLERS, ReplicaSetController
 from holdfast.controllers.scheduler.controller import Scheduler
 from holdfast.controllers.statefulset.controller import StatefulSetController
@@ -33,6 +37,7 @@ from holdfast.controllers.volumes.protection import ClaimProtection, ClassProtec
 from holdfast.kinds.builtin import BUILTIN
 from holdfast.kinds.kind import Resource
 from holdfast.lib.clock import Clock
+from holdfast.volumes.api import Engine
 
 
 def _resources(*verbs: str) -> list[Resource]:
@@ -47,10 +52,11 @@ async def run_all(
     on_synced: Callable[[], None] = lambda: None,
     collects: Callable[[Resource], bool] = lambda resource: True,
     local: Collection[str] = (),
-    served: Collection[str] = (),
+    network: Collection[Engine] = (),
 ) -> None:
     """Until cancelled. ``make_client`` gives a client that acts as the named controller; ``on_synced`` is called once all see;
-    ``collects`` says which kinds the garbage collector minds; ``local`` and ``served`` are provisioners (``VolumeBinder``)."""
+    ``collects`` says which kinds the garbage collector minds; ``local`` are provisioners whose volumes lie on one node;
+    for the engines of ``network`` the volumes are made and removed here."""
     informers = InformerSet(make_client("kube-controller-manager"))
     recorders: list[EventRecorder] = []
 
@@ -67,8 +73,10 @@ async def run_all(
     ephemeral = make_client("ephemeral-volume-controller")
     lifecycle = make_client("node-lifecycle-controller")
     scheduler = make_client("kube-scheduler")
+    made_here = [engine.name for engine in network]
+    jobs = make_client("job-controller")
     disruption = DisruptionController(*own("disruption-controller"))
-    volumes = VolumeBinder(binder, informers, recorder(binder, BINDER), clock.now, local=local, served=served)
+    volumes = VolumeBinder(binder, informers, recorder(binder, BINDER), clock.now, local=local, served=made_here)
     reconcilers: list[Reconciler] = [
         ServiceAccountController(make_client("service-account-controller"), informers).reconciler,
         RootCaPublisher(make_client("root-ca-cert-publisher"), informers, ca_pem).reconciler,
@@ -82,6 +90,9 @@ async def run_all(
         ReplicaSetController(*own("replicaset-controller")).reconciler,
         ReplicaSetController(*own("replication-controller"), CONTROLLERS).reconciler,
         DeploymentController(*own("deployment-controller")).reconciler,
+        JobController(jobs, informers, recorder(jobs, "job-controller"), clock).reconciler,
+        JobLeftovers(jobs, informers).reconciler,
+        FinishedJobs(make_client("ttl-after-finished-controller"), informers, clock.now).reconciler,
         disruption.reconciler,
         disruption.marks,
         volumes.claims,
@@ -91,6 +102,10 @@ async def run_all(
         VolumeProtection(make_client("pv-protection-controller"), informers).reconciler,
         ClassProtection(make_client("volumeattributesclass-protection-controller"), informers).reconciler,
     ]
+    for engine in network:
+        client = make_client("persistent-volume-provisioner")
+        events = recorder(client, engine.name)
+        reconcilers += Provisioner(client, engine, "", events, clock.now, informers).reconcilers
     # Last: what others have not asked for it looks at by its metadata only.
     # An object of events.k8s.io is the core Event under another name, and events own nothing.
     graph = [resource for resource in _resources("list", "watch", "delete") if resource.kind != "Event" and collects(resource)]

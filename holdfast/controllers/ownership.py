@@ -47,12 +47,16 @@ def concerning(informer: Informer, owner: Obj) -> list[Obj]:
 
 
 class Claims:
-    """Claims objects of one kind for owners of another, as seen by an informer with the index ``OWNER``."""
+    """Claims objects of one kind for owners of another, as seen by an informer with the index ``OWNER``.
 
-    def __init__(self, client: Client, owners: Resource, informer: Informer) -> None:
+    ``finalizer``: one that an object carries while it is somebody's.
+    """
+
+    def __init__(self, client: Client, owners: Resource, informer: Informer, finalizer: str = "") -> None:
         self._client = client
         self._owners = owners
         self._informer = informer
+        self._finalizer = finalizer
 
     async def take(self, owner: Obj, wanted: LabelSelector, candidate: Callable[[Obj], bool] = lambda _obj: True) -> list[Obj]:
         """What is the owner's. Adopts and releases on the way, unless the owner is being deleted. Raises ApiError."""
@@ -80,8 +84,12 @@ class Claims:
 
     async def release(self, obj: Obj, owner: Obj) -> Obj:
         left = [r for r in obj["metadata"]["ownerReferences"] if r["uid"] != meta.uid(owner)]
-        return await self._set_owners(obj, left or None)
+        return await self._set_owners(obj, left or None, kept=False)
 
-    async def _set_owners(self, obj: Obj, references: list[Obj] | None) -> Obj:
-        patch = {"metadata": {"uid": meta.uid(obj), "ownerReferences": references}}
+    async def _set_owners(self, obj: Obj, references: list[Obj] | None, *, kept: bool = True) -> Obj:
+        patch: Obj = {"metadata": {"uid": meta.uid(obj), "ownerReferences": references}}
+        if self._finalizer:
+            others = [f for f in obj["metadata"].get("finalizers") or [] if f != self._finalizer]
+            finalizers = [*others, self._finalizer] if kept else others
+            patch["metadata"] |= {"finalizers": finalizers or None, "resourceVersion": obj["metadata"]["resourceVersion"]}
         return await self._client.patch(self._informer.resource, meta.name(obj), meta.namespace(obj), patch)

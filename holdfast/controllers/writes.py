@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import TypeVar
 
+from holdfast.client.api import Client
 from holdfast.client.informer import Informer
 from holdfast.kinds.kind import Obj
 from holdfast.machinery import meta
+from holdfast.machinery.errors import ApiError
 
 T = TypeVar("T")
 LARGEST_BATCH = 128
@@ -46,6 +48,43 @@ class OwnWrites:
             if gone and (there is None or meta.uid(there) != uid or meta.is_terminating(there)):
                 del gone[uid]
         return not gone
+
+
+class Creations:
+    """What was created by key, perhaps, and is not shown yet: where the picture stays silent the server is asked.
+
+    For owners whose count of objects must never be wrong, not even when an event was lost on the way.
+    """
+
+    def __init__(self, client: Client, informer: Informer) -> None:
+        self._client = client
+        self._informer = informer
+        self._made: dict[str, dict[str, str]] = {}
+
+    def made(self, key: str, name: str, uid: str = "") -> None:
+        """``uid`` "": it may or may not have happened, or is somebody else's of that name."""
+        self._made.setdefault(key, {})[name] = uid
+
+    def forget(self, key: str) -> None:
+        self._made.pop(key, None)
+
+    async def shown(self, key: str) -> bool:
+        """Whether the picture shows each of them, or has shown all there was to show. Raises ApiError."""
+        made, namespace = self._made.get(key, {}), meta.split_key(key)[0]
+        for name, uid in [*made.items()]:
+            seen = self._informer.get(name, namespace)
+            if (seen is not None and uid in ("", meta.uid(seen))) or not await self._exists(name, namespace, uid):
+                made.pop(name, None)
+        return not made
+
+    async def _exists(self, name: str, namespace: str, uid: str) -> bool:
+        try:
+            live = await self._client.get(self._informer.resource, name, namespace)
+        except ApiError as error:
+            if error.code == 404:
+                return False
+            raise
+        return uid in ("", meta.uid(live))
 
 
 def growing(items: Sequence[T]) -> Iterator[Sequence[T]]:

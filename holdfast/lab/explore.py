@@ -20,6 +20,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 
+from holdfast.lab import jobs
 from holdfast.lab.faults import CRASHES, REFUSALS, SERVER, TRAVELS, Fault, Faults, OneFault, Storm
 from holdfast.lab.judge import CLAIM, POD, REVISION, VOLUME
 from holdfast.lab.regressions import REGRESSIONS
@@ -156,7 +157,7 @@ def _counts(counted: Counter[str]) -> dict[str, int]:
     found: Counter[str] = Counter()
     for key, count in counted.items():
         if key.startswith((POD, CLAIM)):
-            found[key] += count
+            found[jobs.stem(key)] += count
         elif key.startswith((VOLUME, SLICE, REVISION)):
             found[key[: key.rindex("/")]] += count
     return dict(found)

@@ -14,6 +14,7 @@ from typing import Any
 from holdfast.controllers.statefulset import objects
 from holdfast.kinds.kind import Obj
 from holdfast.kinds.resources import NODES, PERSISTENTVOLUMECLAIMS, PODS, SERVICES, STATEFULSETS
+from holdfast.lab import jobs
 from holdfast.lab.judge import CLAIM, POD, REVISION, SET
 from holdfast.lab.world import MISSING, World
 from holdfast.lib import dnswire
@@ -207,8 +208,10 @@ class Stage:
 def unlike(world: World) -> str:
     """What is not as it was asked for; "" when all is."""
     judge = world.judge
-    pods = {meta.name(pod): pod for pod in judge.objects(POD)}
+    pods = {meta.name(pod): pod for pod in judge.objects(POD) if not jobs.is_of_job(pod)}
     wanted: set[str] = set()
+    if why := jobs.unlike(judge):
+        return why
     for owner in judge.objects(SET):
         if meta.is_terminating(owner):
             return f"set {meta.name(owner)} is being deleted"
@@ -387,6 +390,7 @@ STORIES: dict[str, Story] = {
     "replace": replace,
     "orphans": orphans,
     "node-loss": node_loss,
+    "job": jobs.job,
     **{
         f"retention-{deleted}-{scaled}": _retention(deleted, scaled)
         for deleted in ("Retain", "Delete")

@@ -47,7 +47,7 @@ ADMIN = User("kubernetes-admin", ("system:masters", "system:authenticated"))
 MISSING = "missing"
 """Images whose name begins so are on no node."""
 TABLE = builtin_table()
-COLLECTED = {"Pod", "PersistentVolumeClaim", "ControllerRevision", "StatefulSet", "Service", "Endpoints", "EndpointSlice"}
+COLLECTED = {"Pod", "PersistentVolumeClaim", "ControllerRevision", "StatefulSet", "Job", "Service", "Endpoints", "EndpointSlice"}
 """Kinds that stories make: following all others costs each world more than its story does."""
 _bases: dict[int, MemoryStore] = {}
 
@@ -56,8 +56,8 @@ def new_uid(loop: SeededLoop) -> str:
     return str(uuid.UUID(int=loop.random.getrandbits(128), version=4))
 
 
-FIRST_SEED = 2**40
-"""Of the first cluster: no world's own, or both would draw the same uids (and -1 draws as 1 does)."""
+BASE = 2**64
+"""The seed of that: no world's, nor its negative, which is the same to ``random``. Else uids would meet."""
 BEFORE = 10.0
 """Virtual seconds in which the first cluster comes to rest, before time 0."""
 
@@ -80,7 +80,7 @@ def run_world(seed: int, story: Callable[[World], Coroutine[Any, Any, T]], fault
     """A world, until ``story`` is told."""
     if nodes not in _bases:  # what every cluster begins with, made once
         with _scratch() as scratch:
-            _bases[nodes] = simulate(FIRST_SEED, lambda loop: _first(loop, scratch, nodes), begin=-BEFORE - 1)
+            _bases[nodes] = simulate(BASE, lambda loop: _first(loop, scratch, nodes), begin=-BEFORE - 1)
         gc.freeze()
 
     async def main(loop: SeededLoop) -> T:

@@ -30,7 +30,7 @@ _LOOP_CONTROL = "/dev/loop-control"
 _LOOP_SET_FD_FREE, _LOOP_CONFIGURE, _LOOP_GET_STATUS64, _LOOP_SET_CAPACITY = 0x4C82, 0x4C0A, 0x4C05, 0x4C07
 _LOOP_CLR_FD, _LOOP_SET_STATUS64 = 0x4C01, 0x4C04
 _CAP_SYS_RESOURCE = 24
-_LO_READ_ONLY, _LO_AUTOCLEAR = 1, 4
+_LO_READ_ONLY, _LO_AUTOCLEAR, _LO_DIRECT_IO = 1, 4, 16
 _INFO = struct.Struct("=5Q4I64s64s32s2Q")
 _CONFIG = struct.Struct(f"=2I{_INFO.size}s64x")
 _BUSY_SECONDS = 2.0
@@ -195,6 +195,16 @@ def loops_of(file: str | Path) -> list[str]:
     return found
 
 
+def wait_without_loop(file: str | Path, seconds: float) -> bool:
+    """Blocking. Whether within that time no loop device stands on the file any more."""
+    deadline = time.monotonic() + seconds
+    while loops_of(file):
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.02)
+    return True
+
+
 def refresh_loop(device: str) -> None:
     """Makes a loop device see that its file has grown."""
     handle = os.open(device, os.O_RDWR | os.O_CLOEXEC)
@@ -225,11 +235,15 @@ def _configure(backing: int, name: str, flags: int, block_size: int) -> tuple[in
 
 
 @contextmanager
-def loop_device(file: str | Path, *, block_size: int = 4096) -> Iterator[str]:
-    """The loop device of a file, an existing one or a new one. What is not mounted inside the block is detached at its end."""
+def loop_device(file: str | Path, *, block_size: int = 4096, read_only: bool = False, direct: bool = False) -> Iterator[str]:
+    """The loop device of a file, an existing one or a new one. What is not mounted inside the block is detached at its end.
+
+    ``direct``: past the page cache of the file, so that a write that fails is told to who wrote it, and to nobody after.
+    """
+    access = (os.O_RDONLY if read_only else os.O_RDWR) | os.O_CLOEXEC
     for path in loops_of(file):
         try:
-            handle = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+            handle = os.open(path, access)
         except OSError:
             continue
         try:
@@ -239,9 +253,10 @@ def loop_device(file: str | Path, *, block_size: int = 4096) -> Iterator[str]:
                 return
         finally:
             os.close(handle)
-    backing = os.open(file, os.O_RDWR | os.O_CLOEXEC)
+    backing = os.open(file, access)
     try:
-        handle, path = _configure(backing, str(file), _LO_AUTOCLEAR, block_size)
+        flags = _LO_AUTOCLEAR | (_LO_READ_ONLY if read_only else 0) | (_LO_DIRECT_IO if direct else 0)
+        handle, path = _configure(backing, str(file), flags, block_size)
     finally:
         os.close(backing)
     try:
@@ -270,7 +285,7 @@ def attach_loop(file: str | Path, *, block_size: int = 512, read_only: bool = Fa
             os.close(handle)
     backing = os.open(file, (os.O_RDONLY if read_only else os.O_RDWR) | os.O_CLOEXEC)
     try:
-        handle, path = _configure(backing, str(file), _LO_READ_ONLY if read_only else 0, block_size)
+        handle, path = _configure(backing, str(file), _LO_DIRECT_IO | (_LO_READ_ONLY if read_only else 0), block_size)
     finally:
         os.close(backing)
     os.close(handle)

@@ -7,7 +7,7 @@ A pod's way: the API's watch > ``pods`` (decide, then act) > ``volumes.prepare``
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -24,6 +24,10 @@ class NotReady(Exception):
         super().__init__(message)
         self.reason = reason
         self.message = message
+
+
+class VolumesLost(NotReady):
+    """What is mounted has stopped to work by itself: the pod's containers must end before it is mounted anew."""
 
 
 @dataclass(frozen=True)
@@ -63,6 +67,9 @@ class Volumes(Protocol):
 
     async def prepare(self, pod: Obj) -> Mapping[str, str]:
         """Volume name -> host path, all mounted and fenced. Idempotent. Raises NotReady (FailedMount ...)."""
+
+    def on_lost(self, told: Callable[[str], None]) -> None:
+        """``told(uid)`` is called when a volume of that pod has stopped to work: ``prepare`` then says what to do."""
 
     async def refresh(self, pod: Obj) -> None:
         """Brings configMap, secret, projected and downwardAPI files up to date."""

@@ -19,7 +19,7 @@ from holdfast.client.http import HttpClient
 from holdfast.client.informer import Informer
 from holdfast.controllers.provisioner import Provisioner
 from holdfast.kinds.resources import ENDPOINTSLICES, PODS, SERVICES
-from holdfast.lib import kubeconfig
+from holdfast.lib import kubeconfig, privileged
 from holdfast.lib.clock import SystemClock
 from holdfast.node.agent import NodeAgent
 from holdfast.node.images.busybox import build_busybox
@@ -38,7 +38,10 @@ from holdfast.system import lifecycle, simulated
 from holdfast.system.lifecycle import ADDRESS
 from holdfast.system.pidfile import write_pid
 from holdfast.system.settings import Settings
+from holdfast.volumes.api import Engine
 from holdfast.volumes.builtin import BuiltinEngine
+from holdfast.volumes.directory import DirectoryEngine
+from holdfast.volumes.rbd import RbdEngine
 
 log = logging.getLogger("holdfast.node")
 
@@ -58,6 +61,17 @@ async def run_node(settings: Settings) -> None:
             await _Node(settings).run(stop)
 
 
+def _engine(settings: Settings) -> BuiltinEngine | DirectoryEngine:
+    """Of this node's disk. Raises RuntimeError when what is asked for is not to be had."""
+    images = settings.volumes == "image" or (settings.volumes == "auto" and privileged.has_loops())
+    if images and not privileged.has_loops():
+        raise RuntimeError("--volumes image needs root and /dev/loop-control (modprobe loop); --volumes directory does without")
+    if not images:
+        log.warning("volumes are plain directories: nothing limits their size (no loop devices, or --volumes directory)")
+    kind = BuiltinEngine if images else DirectoryEngine
+    return kind(settings.data / "volumes", trash_hours=settings.trash_hours)
+
+
 class _Node:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
@@ -74,7 +88,8 @@ class _Node:
             settings.advertise[1],
             self._api_address,
         )
-        self._engine = BuiltinEngine(settings.data / "volumes")
+        self._engine = _engine(settings)
+        self._engines: dict[str, Engine] = {e.name: e for e in (self._engine, RbdEngine(settings.data / "volumes"))}
 
     def _api_address(self) -> tuple[str, int]:
         """Where the API answers now: a server that was started anew may have another port."""
@@ -107,7 +122,7 @@ class _Node:
         client = HttpClient.from_kubeconfig(self._settings.node_kubeconfig, user_agent="kubelet")
         volumes = NodeVolumes(
             client,
-            {self._engine.name: self._engine},
+            self._engines,
             self._settings.data,
             self._settings.node_name,
             boot_id(),

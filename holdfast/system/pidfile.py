@@ -9,18 +9,11 @@ from pathlib import Path
 
 import orjson
 
+from holdfast.lib.process import start_time
+
 
 def boot_id() -> str:
     return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
-
-
-def start_time(pid: int) -> int:
-    """Clock ticks since boot at which ``pid`` started; 0 when there is no such process (or it is a zombie)."""
-    try:
-        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    except OSError:
-        return 0
-    return 0 if fields[0] in "ZX" else int(fields[19])
 
 
 def write_pid(path: Path, pid: int, *, serves: bool = False) -> None:

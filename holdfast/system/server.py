@@ -131,7 +131,7 @@ async def serving(
         address = pages.address = f"https://{settings.host}:{port}"
         _write_files(settings, keys, address)
         await _publish(LocalClient(registry, SERVER, "kube-apiserver"), *settings.advertise)
-        stack.push_async_callback(_ended, controllers := _controllers(registry, keys, on_synced))
+        stack.push_async_callback(_ended, controllers := _controllers(registry, keys, settings, on_synced))
         checks.controllers = controllers
         stack.callback(checks.stop)
         log.info("API at %s", address)
@@ -212,9 +212,10 @@ async def _publish(client: LocalClient, host: str, port: int) -> None:
             await client.update(resource, obj)
 
 
-def _controllers(registry: Registry, keys: pki.Pki, on_synced: Callable[[], None]) -> asyncio.Task[None]:
+def _controllers(registry: Registry, keys: pki.Pki, settings: Settings, on_synced: Callable[[], None]) -> asyncio.Task[None]:
     from holdfast.controllers import run_all
     from holdfast.volumes.builtin import BuiltinEngine
+    from holdfast.volumes.rbd import RbdEngine
 
     def client(name: str) -> LocalClient:
         if name in ("kube-scheduler", "kube-controller-manager"):
@@ -222,7 +223,12 @@ def _controllers(registry: Registry, keys: pki.Pki, on_synced: Callable[[], None
         groups = ("system:serviceaccounts", "system:serviceaccounts:kube-system", "system:authenticated")
         return LocalClient(registry, User(f"system:serviceaccount:kube-system:{name}", groups), "kube-controller-manager")
 
-    return asyncio.create_task(
-        run_all(client, ca_pem=keys.ca.certificate.decode(), clock=registry.clock, on_synced=on_synced, local=(BuiltinEngine.name,)),
-        name="controllers",
+    work = run_all(
+        client,
+        ca_pem=keys.ca.certificate.decode(),
+        clock=registry.clock,
+        on_synced=on_synced,
+        local=(BuiltinEngine.name,),
+        network=(RbdEngine(settings.data / "volumes"),),
     )
+    return asyncio.create_task(work, name="controllers")

@@ -49,6 +49,12 @@ class Settings:
     runtime: str = "auto"
     """How instances run: auto, oci or simulated."""
 
+    volumes: str = "auto"
+    """What volumes are: images in a pool (image), plain directories (directory), or images where loop devices are to be had (auto)."""
+
+    trash_hours: float = 24.0
+    """How long removed volumes are kept, where their class says nothing."""
+
     pod_security: str = "baseline"
     """The Pod Security Standard that is enforced where a namespace's labels say nothing: privileged, baseline or restricted."""
 

@@ -7,7 +7,7 @@ Every act may be asked for again after a crash at any point of it.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -18,6 +18,10 @@ FS_TYPE = "csi.storage.k8s.io/fstype"
 
 class VolumeError(Exception):
     """An engine's refusal; the text names the volume, the cause and the remedy."""
+
+
+class VolumeLost(VolumeError):
+    """What is mounted has stopped to work by itself (its daemon was killed): what uses it must end before it is mounted anew."""
 
 
 class NeedsRemount(VolumeError):
@@ -32,6 +36,8 @@ class Volume:
     capacity: int
     attributes: Mapping[str, str] = field(default_factory=dict)
     """How it is reached, kept in its PersistentVolume (rbd: monitors, pool, image, user)."""
+    admin: Mapping[str, str] = field(default_factory=dict)
+    """Attributes that are others for who expands and deletes it."""
     fs_type: str = ""
     """The file system on it; "" for none (volumeMode Block), or when the engine leaves that to its first mount."""
     caveat: str = ""
@@ -62,6 +68,8 @@ class Staging:
     """Mount options of the StorageClass or PersistentVolume."""
     block: bool = False
     """The device itself is wanted, not a file system on it (volumeMode Block)."""
+    former: Mapping[str, str] = field(default_factory=dict)
+    """What ``holding`` said when it was last used, by one who may not use it any more: a client that still does is cut off first."""
 
 
 class Engine(Protocol):
@@ -69,6 +77,11 @@ class Engine(Protocol):
     """The provisioner a StorageClass names, and the CSI driver or the source in a PersistentVolume."""
     network: bool
     """Reached from every node; otherwise a volume is on the disk of one node."""
+
+    provisioner_secret: tuple[str, str]
+    """The class parameters that name the Secret for create, expand and delete, and its namespace; ("", "") for none."""
+    node_secret: tuple[str, str]
+    """Likewise the Secret with which nodes mount."""
 
     async def create(self, handle: str, capacity: int, parameters: Mapping[str, str], secrets: Mapping[str, str]) -> Volume:
         """Idempotent by handle. Raises VolumeError for parameters it does not know, or without room.
@@ -94,5 +107,23 @@ class Engine(Protocol):
     async def unstage(self, handle: str, target: str) -> None:
         """Idempotent. Raises VolumeError while something uses it."""
 
+    def holding(self, target: str) -> Mapping[str, str]:
+        """As whom the storage knows this node's use of what is staged there, and which volume it is; {} where it does not."""
+
+    def on_lost(self, told: Callable[[str, str], None]) -> None:
+        """``told(target, why)`` is called when what is staged there has stopped to work by itself."""
+
     async def close(self) -> None:
         """Lets go of pool mounts, daemons and loop devices; data stays."""
+
+
+class Plain:
+    """What an engine adds that mounts without Secrets, whose storage knows no clients, and of which no part ends by itself."""
+
+    provisioner_secret = node_secret = ("", "")
+
+    def holding(self, target: str) -> Mapping[str, str]:
+        return {}
+
+    def on_lost(self, told: Callable[[str, str], None]) -> None:
+        return

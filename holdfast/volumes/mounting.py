@@ -11,8 +11,10 @@ from holdfast.volumes import filesystems
 from holdfast.volumes.api import VolumeError
 
 
-def attach(image: Path, target: Path, *, kind: str = "xfs", options: Iterable[str] = (), read_only: bool = False) -> None:
-    """Mounts an image file, so that space freed in it is freed below it too; idempotent.
+def attach(
+    image: Path, target: Path, *, kind: str = "xfs", options: Iterable[str] = (), read_only: bool = False, direct: bool = False
+) -> None:
+    """Mounts an image file, so that space freed in it is freed below it too; ``direct`` as loop devices take it. Idempotent.
 
     Raises VolumeError when something else is mounted there, or when it cannot be mounted.
     """
@@ -25,7 +27,7 @@ def attach(image: Path, target: Path, *, kind: str = "xfs", options: Iterable[st
         if not privileged.loops_of(image):
             filesystems.prepare(image, image.stat().st_size)
         empty_directory(target)
-        with privileged.loop_device(image) as device:
+        with privileged.loop_device(image, direct=direct) as device:
             mount(device, target, kind, options=options, read_only=read_only)
     except OSError as error:
         raise VolumeError(f"{image} cannot be mounted: {error.strerror or error}") from error

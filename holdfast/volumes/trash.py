@@ -1,23 +1,30 @@
 """The trash: what a removed volume held is kept for a while, so that it can be had back; then it is erased.
 
-For engines whose volumes are files or directories in one place: removal is a rename into ``trash/`` beside a record, and the
+For engines whose volumes are files or directories in one place: removal is a rename into ``.trash/`` beside a record, and the
 way back is the same rename. A record is written before the rename and removed after the last act, so that each of both can be
 asked for again after a crash. Blocking; who calls holds ``lock(root)``, which other processes (``holdfast volume``) take too.
 """
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import fcntl
 import json
+import logging
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from holdfast.lib import privileged
 from holdfast.volumes import marker
 from holdfast.volumes.api import VolumeError
+
+log = logging.getLogger("holdfast.volumes")
+
+TRASH_HOURS = 24.0
+_EXPIRY_SECONDS = 60.0
 
 
 @dataclass(frozen=True)
@@ -46,15 +53,41 @@ def lock(root: Path) -> Iterator[None]:
         os.close(handle)
 
 
+def hours_of(parameters: Mapping[str, str], default: float) -> float:
+    """How long a class wants what it removes to be kept. Raises VolumeError."""
+    if "trashHours" not in parameters:
+        return default
+    try:
+        hours = float(parameters["trashHours"])
+    except ValueError:
+        hours = -1.0
+    if not 0 <= hours <= 24 * 3660:
+        raise VolumeError(f"parameters.trashHours: {parameters['trashHours']}: a number of hours is wanted; 0 erases at once")
+    return hours
+
+
+async def keep_empty(expire: Callable[[], list[str]]) -> None:
+    """Erases what has lain in a trash for its time, until cancelled."""
+    while True:
+        try:
+            for handle in await asyncio.to_thread(expire):
+                log.info("volume %s has lain in the trash for its time and is erased", handle)
+        except (VolumeError, OSError) as error:
+            log.warning("the trash is not emptied: %s", error)
+        await asyncio.sleep(_EXPIRY_SECONDS)
+
+
 class Trash:
     """``place`` holds the volumes, each as HANDLE + ``suffix``."""
 
     def __init__(self, place: Path, suffix: str) -> None:
         self._place = place
-        self._directory = place / "trash"
+        # No volume's name begins with a dot.
+        self._directory = place / ".trash"
         self._suffix = suffix
 
-    def _kept(self, handle: str) -> Path:
+    def kept(self, handle: str) -> Path:
+        """Where a removed volume's data lies."""
         return self._directory / f"{handle}{self._suffix}"
 
     def _record(self, handle: str) -> Path:
@@ -68,7 +101,7 @@ class Trash:
         self._directory.mkdir(exist_ok=True, mode=0o700)
         item = Removed(handle, now, now + hours * 3600, record)
         marker.write_durably(self._record(handle), json.dumps(asdict(item)))
-        os.rename(volume, self._kept(handle))
+        os.rename(volume, self.kept(handle))
         marker.sync(self._place)
         return marker.sync(self._directory)
 
@@ -80,11 +113,20 @@ class Trash:
                 fields = json.loads(path.read_bytes())
             except (OSError, ValueError):
                 continue  # written and removed in one piece: somebody else has just removed it
-            kept, volume = self._kept(fields["handle"]), self._place / f"{fields['handle']}{self._suffix}"
+            kept, volume = self.kept(fields["handle"]), self._place / f"{fields['handle']}{self._suffix}"
             if kept.exists() or volume.exists():
                 fields |= {"has_data": kept.exists(), "size": _size(kept if kept.exists() else volume)}
                 found.append(Removed(**fields))
         return sorted(found, key=lambda item: (item.until, item.handle))
+
+    def present(self) -> list[str]:
+        """Handles of the volumes that are in their place."""
+        names = [entry.name for entry in os.scandir(self._place) if not entry.name.startswith(".")]
+        return sorted(name.removesuffix(self._suffix) for name in names if name.endswith(self._suffix))
+
+    def size(self, handle: str) -> int:
+        """Bytes on the disk of a volume in its place."""
+        return _size(self._place / f"{handle}{self._suffix}")
 
     def find(self, handle: str) -> Removed:
         """Raises VolumeError."""
@@ -100,7 +142,7 @@ class Trash:
         if item.has_data:
             if volume.exists():
                 raise VolumeError(f"volume {handle} exists: the removed one of that name cannot take its place")
-            os.rename(self._kept(handle), volume)
+            os.rename(self.kept(handle), volume)
             marker.sync(self._place)
             marker.sync(self._directory)
         return item
@@ -112,7 +154,7 @@ class Trash:
         """Erases it now. Raises VolumeError when it is not in the trash, or its data is back in use."""
         if not self.find(handle).has_data:
             raise VolumeError(f"volume {handle} has been restored but for its PersistentVolume: holdfast volume restore {handle}")
-        self._erase(self._kept(handle))
+        self._erase(self.kept(handle))
         self.forget(handle)
 
     def expire(self, now: float) -> list[str]:

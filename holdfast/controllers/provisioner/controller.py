@@ -8,6 +8,8 @@ the volume (P-4); in whatever order claim and volume were deleted (KEP-2644).
 from __future__ import annotations
 
 import asyncio
+import base64
+import json
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -15,14 +17,15 @@ import orjson
 
 from holdfast.client.api import Client
 from holdfast.client.events import EventRecorder
-from holdfast.client.informer import Informer
+from holdfast.client.informer import Informer, InformerSet
 from holdfast.client.reconciler import Reconciler
 from holdfast.controllers.provisioner import make
 from holdfast.controllers.provisioner.make import FINALIZER, PROVISIONED_BY
 from holdfast.controllers.provisioner.resizer import Resizer
+from holdfast.kinds import sources
 from holdfast.kinds.core.claims import class_of, pinned_to
 from holdfast.kinds.kind import Obj, Resource
-from holdfast.kinds.resources import PERSISTENTVOLUMECLAIMS, PERSISTENTVOLUMES, STORAGECLASSES
+from holdfast.kinds.resources import PERSISTENTVOLUMECLAIMS, PERSISTENTVOLUMES, SECRETS, STORAGECLASSES
 from holdfast.lib.clock import rfc3339
 from holdfast.machinery import meta, quantity
 from holdfast.machinery.errors import ApiError
@@ -37,24 +40,43 @@ AT_ONCE = 8
 class Provisioner:
     """``node``: whose disk the engine's volumes lie on; "" for a network engine."""
 
-    def __init__(self, client: Client, engine: Engine, node: str, events: EventRecorder, now: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        client: Client,
+        engine: Engine,
+        node: str,
+        events: EventRecorder,
+        now: Callable[[], float],
+        informers: InformerSet | None = None,
+    ) -> None:
+        """``informers``: those of the process, where it has some, and runs them."""
         self._client = client
         self._engine = engine
         self._node = node
         self._events = events
         self._now = now
-        self.claims = Informer(client, PERSISTENTVOLUMECLAIMS)
-        self.volumes = Informer(client, PERSISTENTVOLUMES)
-        self._claims = Reconciler("provisioner", (self.claims, self.volumes), self._sync_claim, workers=AT_ONCE)
-        self._volumes = Reconciler("remover", (self.claims, self.volumes), self._sync_volume, workers=AT_ONCE)
-        self._resizer = Resizer(client, engine, events, now, self.claims, self.volumes, self._is_ours, self._source)
+        self._own: list[Informer] = []
+        self.claims, self.volumes = self._caches(informers)
+        caches = (self.claims, self.volumes)
+        self._claims = Reconciler("provisioner", caches, self._sync_claim, workers=AT_ONCE)
+        self._volumes = Reconciler("remover", caches, self._sync_volume, workers=AT_ONCE)
+        self._resizer = Resizer(client, engine, events, now, *caches, self._is_ours, self._source)
+        self.reconcilers = (self._claims, self._volumes, self._resizer.reconciler)
         self.claims.on_change(self._claim_changed)
         self.volumes.on_change(lambda _old, new: self._consider(new))
 
+    def _caches(self, informers: InformerSet | None) -> tuple[Informer, Informer]:
+        if informers is not None:
+            return informers[PERSISTENTVOLUMECLAIMS], informers[PERSISTENTVOLUMES]
+        self._own = [Informer(self._client, resource) for resource in (PERSISTENTVOLUMECLAIMS, PERSISTENTVOLUMES)]
+        return self._own[0], self._own[1]
+
     async def run(self) -> None:
         async with asyncio.TaskGroup() as tasks:
-            for work in (self.claims, self.volumes, self._claims, self._volumes, self._resizer.reconciler):
-                tasks.create_task(work.run())
+            for cache in self._own:
+                tasks.create_task(cache.run())
+            for reconciler in self.reconcilers:
+                tasks.create_task(reconciler.run())
 
     def _claim_changed(self, _old: Obj | None, new: Obj | None) -> None:
         if new is not None and not new["spec"].get("volumeName") and self._is_asked(new):
@@ -70,12 +92,30 @@ class Provisioner:
             self._volumes.queue.add(meta.name(volume))
 
     def _is_ours(self, volume: Obj) -> bool:
-        source = volume["spec"].get("csi") or {}
-        return source.get("driver") == self._engine.name and (not self._node or pinned_to(volume) == self._node)
+        source = sources.read(volume["spec"], "")
+        if source is None or source.driver != self._engine.name:
+            return False
+        if self._node:
+            return pinned_to(volume) == self._node
+        return meta.annotations_of(volume).get(PROVISIONED_BY) == self._engine.name
 
     async def _source(self, volume: Obj) -> Source:
-        source = volume["spec"]["csi"]
-        return Source(source["volumeHandle"], source.get("volumeAttributes") or {})
+        """As who expands and deletes it reaches it. Raises VolumeError when its Secret is not there."""
+        source = sources.read(volume["spec"], "")
+        assert source is not None
+        annotations = meta.annotations_of(volume)
+        attributes = {**source.attributes, **json.loads(annotations.get(make.ADMIN) or "{}")}
+        name = annotations.get(make.SECRET_NAME)
+        secret = (annotations.get(make.SECRET_NAMESPACE) or "default", name) if name else None
+        return Source(source.handle, attributes, await self._secrets(secret))
+
+    async def _secrets(self, secret: tuple[str, str] | None) -> dict[str, str]:
+        if secret is None:
+            return {}
+        found = await self._live(SECRETS, secret[1], secret[0])
+        if found is None:
+            raise VolumeError(f'secret "{secret[0]}/{secret[1]}" not found: {self._engine.name} reaches its storage with it')
+        return {key: base64.b64decode(value).decode() for key, value in (found.get("data") or {}).items()}
 
     async def _live(self, resource: Resource, name: str, namespace: str = "") -> Obj | None:
         try:
@@ -113,9 +153,10 @@ class Provisioner:
         block = claim["spec"].get("volumeMode") == "Block"
         name, parameters = make.name_of(claim), {**(found.get("parameters") or {}), **(BLOCK if block else {})}
         wanted = quantity.to_int(claim["spec"]["resources"]["requests"]["storage"])
-        made = await self._engine.create(name, wanted, parameters, {})
+        secret = make.secret_of(self._engine.provisioner_secret, parameters, "default")
+        made = await self._engine.create(name, wanted, parameters, await self._secrets(secret))
         fs_type = "" if block else made.fs_type or parameters.get(FS_TYPE) or "xfs"
-        volume = make.volume(claim, found, made, self._engine.name, self._node, fs_type)
+        volume = make.volume(claim, found, made, self._engine, self._node, fs_type)
         try:
             await self._client.create(PERSISTENTVOLUMES, volume)
         except ApiError as error:

@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Mapping
+
+from holdfast.kinds import sources
 from holdfast.kinds.core.claims import HOSTNAME, reference_to
 from holdfast.kinds.kind import Obj
 from holdfast.machinery import meta, quantity
-from holdfast.volumes.api import Volume
+from holdfast.volumes.api import Engine, Volume
 
 PROVISIONED_BY = "pv.kubernetes.io/provisioned-by"
 FINALIZER = "external-provisioner.volume.kubernetes.io/finalizer"
+SECRET_NAME = "volume.kubernetes.io/provisioner-deletion-secret-name"
+SECRET_NAMESPACE = "volume.kubernetes.io/provisioner-deletion-secret-namespace"
+ADMIN = "holdfast.io/provisioner-attributes"
+"""What the engine needs beside the volume's source to expand and delete it, wherever its class has gone."""
 _ONE_WRITER = {"ReadWriteOnce", "ReadWriteOncePod"}
 
 
@@ -40,18 +48,25 @@ def size_text(capacity: int, asked: str) -> str:
     return asked if capacity == quantity.to_int(asked) else quantity.format_bytes(capacity)
 
 
-def volume(claim: Obj, found: Obj, made: Volume, engine: str, node: str, fs_type: str) -> Obj:
+def secret_of(names: tuple[str, str], parameters: Mapping[str, str], namespace: str) -> tuple[str, str] | None:
+    """(namespace, name) of the Secret that class parameters with these names name. ``namespace``: where none is given."""
+    name, where = (parameters.get(parameter, "") for parameter in names)
+    return (where or namespace, name) if name else None
+
+
+def volume(claim: Obj, found: Obj, made: Volume, engine: Engine, node: str, fs_type: str) -> Obj:
     """``found``: the StorageClass; ``node``: on whose disk it lies, "" for everywhere."""
-    name, spec = name_of(claim), claim["spec"]
+    name, spec, parameters = name_of(claim), claim["spec"], found.get("parameters") or {}
     policy = found.get("reclaimPolicy") or "Delete"
-    metadata: Obj = {"name": name, "annotations": {PROVISIONED_BY: engine}}
+    annotations = {PROVISIONED_BY: engine.name}
+    if secret := secret_of(engine.provisioner_secret, parameters, "default"):
+        annotations |= {SECRET_NAMESPACE: secret[0], SECRET_NAME: secret[1]}
+    if made.admin:
+        annotations[ADMIN] = json.dumps(dict(made.admin), separators=(",", ":"))
+    metadata: Obj = {"name": name, "annotations": annotations}
     if policy == "Delete":
         metadata["finalizers"] = [FINALIZER]
-    source: Obj = {"driver": engine, "volumeHandle": made.handle}
-    if fs_type:
-        source["fsType"] = fs_type
-    if made.attributes:
-        source["volumeAttributes"] = dict(made.attributes)
+    mounts_with = secret_of(engine.node_secret, parameters, meta.namespace(claim))
     result: Obj = {
         "capacity": {"storage": size_text(made.capacity, spec["resources"]["requests"]["storage"])},
         "accessModes": spec["accessModes"],
@@ -59,7 +74,7 @@ def volume(claim: Obj, found: Obj, made: Volume, engine: str, node: str, fs_type
         "storageClassName": meta.name(found),
         "volumeMode": spec.get("volumeMode") or "Filesystem",
         "claimRef": reference_to(claim),
-        "csi": source,
+        **sources.write(sources.Backend(engine.name, made.handle, made.attributes, mounts_with, fs_type)),
     }
     if found.get("mountOptions"):
         result["mountOptions"] = found["mountOptions"]

@@ -18,6 +18,7 @@ from holdfast.client.reconciler import Reconciler
 from holdfast.controllers.scheduler import volumes
 from holdfast.controllers.scheduler.decide import Accounts, Choice, Cluster, decide, refused
 from holdfast.controllers.volumes.decide import BOUND_BY_CONTROLLER, SELECTED_NODE
+from holdfast.controllers.volumes.matching import INDEX, candidates, index
 from holdfast.kinds.core.claims import claims_of, reference_to
 from holdfast.kinds.kind import Obj
 from holdfast.kinds.resources import NODES, PERSISTENTVOLUMECLAIMS, PERSISTENTVOLUMES, PODS, STORAGECLASSES
@@ -42,6 +43,7 @@ class Scheduler:
         self._claims = informers[PERSISTENTVOLUMECLAIMS]
         self._volumes = informers[PERSISTENTVOLUMES]
         self._classes = informers[STORAGECLASSES]
+        self._volumes.add_index(INDEX, index)
         watched = (self._pods, self._nodes, self._claims, self._volumes, self._classes)
         self.reconciler = Reconciler("scheduler", watched, self._sync, workers=WORKERS)
         self._accounts = Accounts()
@@ -89,14 +91,14 @@ class Scheduler:
             self._waiting.discard(key)
             return
         claims = {n: self._claims.get(n, namespace) for n in claims_of(pod).values()}
-        classes = {meta.name(c): c for c in self._classes.list()} if claims else {}
+        classes = self._classes.named()
         nodes = [n for n in self._nodes.list() if meta.condition_true(n, "Ready")]
         if why := volumes.refusal(pod, claims, classes):
             await self._cannot(pod, refused(nodes, why))
             return
         known = {n: claim for n, claim in claims.items() if claim is not None}
         users = {n: self._accounts.users(f"{namespace}/{n}") for n in known}
-        storage = volumes.storage(known.values(), self._volumes.get, self._volumes.list, classes, users)
+        storage = volumes.storage(known.values(), self._volumes.get, lambda claim: candidates(self._volumes, claim), classes, users)
         choice = decide(pod, Cluster(nodes, self._accounts, storage))
         if not choice.node:
             await self._cannot(pod, choice.message)

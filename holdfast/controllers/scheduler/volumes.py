@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 
 from holdfast.controllers.volumes.decide import IN_TREE, SELECTED_NODE, allows
-from holdfast.controllers.volumes.matching import WAITS, asked_by, choose, fits, is_bound, reaches, refers
+from holdfast.controllers.volumes.matching import WAITS, asked_by, choose, is_bound, reaches, refers
 from holdfast.kinds.core.claims import class_of, ephemeral, foreign
 from holdfast.kinds.kind import Obj
 from holdfast.machinery import meta
@@ -79,11 +79,11 @@ def waits(claim: Obj, classes: Mapping[str, Obj]) -> bool:
 def storage(
     claims: Iterable[Obj],
     volume: Callable[[str], Obj | None],
-    volumes: Callable[[], list[Obj]],
+    candidates: Callable[[Obj], Iterable[Obj]],
     classes: Mapping[str, Obj],
     users: Mapping[str, set[str]],
 ) -> Storage:
-    """``volume``: one by its name. ``volumes``: all; they are only looked at when a claim waits."""
+    """``volume``: one by its name. ``candidates``: volumes that could be for a claim."""
     found = Storage(classes=classes, users=users)
     for claim in claims:
         if is_bound(claim):
@@ -91,8 +91,7 @@ def storage(
         else:
             found.waiting.append(claim)
     found.waiting.sort(key=lambda claim: (asked_by(claim), meta.name(claim)))
-    if found.waiting:
-        found.volumes = [v for v in volumes() if any(refers(v, claim) or fits(v, claim) for claim in found.waiting)]
+    found.volumes = [*{meta.name(v): v for claim in found.waiting for v in candidates(claim)}.values()]
     return found
 
 

@@ -11,13 +11,15 @@ from dataclasses import dataclass, field
 
 from holdfast.controllers.statefulset import objects
 from holdfast.controllers.statefulset.waits import Wait
+from holdfast.kinds.core import growth
+from holdfast.kinds.core.claims import claims_of, class_of
 from holdfast.kinds.kind import Obj
+from holdfast.kinds.storage.storageclass import is_default
 from holdfast.lib.clock import parse_rfc3339, rfc3339
 from holdfast.machinery import meta
 
 SELECTED_NODE = "volume.kubernetes.io/selected-node"
 PROVISIONERS = ("volume.kubernetes.io/storage-provisioner", "volume.beta.kubernetes.io/storage-provisioner")
-DEFAULT_CLASS = "storageclass.kubernetes.io/is-default-class"
 NO_PROVISIONER = "kubernetes.io/no-provisioner"
 
 
@@ -60,7 +62,7 @@ def of_pod(pod: Obj, around: Around) -> list[Wait]:
         return [lost]
     if meta.condition_true(pod, "Ready"):
         return []
-    found = [w for name in _claims_of(pod) for w in _claim_by_name(pod, name, around)]
+    found = [w for name in claims_of(pod).values() for w in _claim_by_name(pod, name, around)]
     found += _containers(pod, around)
     return found or [_gates_or_start(pod, around)]
 
@@ -117,7 +119,7 @@ def _unscheduled(pod: Obj, around: Around) -> list[Wait]:
     gates = ", ".join(gate["name"] for gate in pod["spec"].get("schedulingGates") or [])
     if gates:
         return [Wait(subject, "SchedulingGated", f"{name} is held back by scheduling gate {gates}", created, "Remove the gate")]
-    found = [w for claim in _claims_of(pod) for w in _claim_by_name(pod, claim, around) if w.reason != "WaitForFirstConsumer"]
+    found = [w for claim in claims_of(pod).values() for w in _claim_by_name(pod, claim, around) if w.reason != "WaitForFirstConsumer"]
     scheduled = meta.condition(pod, "PodScheduled") or {}
     if scheduled.get("status") == "False":
         text = f"{name} fits on no node: {scheduled.get('message') or 'the scheduler gives no reason'}"
@@ -126,11 +128,6 @@ def _unscheduled(pod: Obj, around: Around) -> list[Wait]:
     scheduler = pod["spec"].get("schedulerName") or "default-scheduler"
     text = f"{name} has not been given to a node yet by scheduler {scheduler}"
     return found or [Wait(subject, "NotScheduled", text, created, f"Wait; see that scheduler {scheduler} runs if this lasts")]
-
-
-def _claims_of(pod: Obj) -> list[str]:
-    volumes = pod["spec"].get("volumes") or []
-    return [v["persistentVolumeClaim"]["claimName"] for v in volumes if v.get("persistentVolumeClaim")]
 
 
 def _claim_by_name(pod: Obj, name: str, around: Around) -> list[Wait]:
@@ -242,7 +239,7 @@ def _phase(claim: Obj) -> str:
 
 
 def of_claim(claim: Obj, around: Around) -> list[Wait]:
-    """Nothing when it is Bound."""
+    """Nothing when it is Bound and has what it asks for."""
     name, where = meta.name(claim), f"-n {meta.namespace(claim)}"
     subject, created = f"pvc/{name}", str(claim["metadata"].get("creationTimestamp") or "")
     if meta.is_terminating(claim):
@@ -252,7 +249,7 @@ def of_claim(claim: Obj, around: Around) -> list[Wait]:
         remedy = f"It goes with the pod: kubectl delete pod {users[0]} {where}" if users else "Wait for its finalizers to be removed"
         return [Wait(subject, "ClaimTerminating", f"claim {name} is being deleted: {held}", _begun_ending(claim), remedy)]
     if _phase(claim) == "Bound":
-        return []
+        return _growing(claim, around)
     if _phase(claim) == "Lost":
         text = f"claim {name} has lost its volume {claim['spec'].get('volumeName')}"
         remedy = "Restore the data from a backup; the set makes the claim anew once it and its pod are deleted"
@@ -262,8 +259,27 @@ def of_claim(claim: Obj, around: Around) -> list[Wait]:
     return [_provisioning(claim, around, created)]
 
 
+def _growing(claim: Obj, around: Around) -> list[Wait]:
+    """A growth that has not come to its end: refused, or waiting for a pod that mounts the volume."""
+    subject, where = f"pvc/{meta.name(claim)}", f"-n {meta.namespace(claim)}"
+    has = ((claim.get("status") or {}).get("capacity") or {}).get("storage")
+    for kind in (growth.CONTROLLER_ERROR, growth.NODE_ERROR):
+        found = meta.condition(claim, kind)
+        if found is not None:
+            text = f"claim {meta.name(claim)} has {has} and does not get what it asks for: {found.get('message')}"
+            remedy = f"Make room, or ask for less, but for more than {has}: kubectl edit {subject} {where}"
+            return [Wait(subject, kind, text, str(found.get("lastTransitionTime") or ""), remedy)]
+    found = meta.condition(claim, growth.FS_PENDING)
+    if found is None:
+        return []
+    users = _users(claim, around)
+    text = f"claim {meta.name(claim)} has a larger volume, and {has} of it until a node lets its file system grow"
+    remedy = f"Wait for the node of {users[0]}" if users else "Start a pod that uses it"
+    return [Wait(subject, growth.FS_PENDING, text, str(found.get("lastTransitionTime") or ""), remedy)]
+
+
 def _users(claim: Obj, around: Around) -> list[str]:
-    return sorted(meta.name(pod) for pod in around.pods.values() if meta.name(claim) in _claims_of(pod))
+    return sorted(meta.name(pod) for pod in around.pods.values() if meta.name(claim) in claims_of(pod).values())
 
 
 def _named_volume(claim: Obj, around: Around, created: str) -> Wait:
@@ -287,7 +303,7 @@ def _named_volume(claim: Obj, around: Around, created: str) -> Wait:
 
 def _provisioning(claim: Obj, around: Around, created: str) -> Wait:
     name, subject = meta.name(claim), f"pvc/{meta.name(claim)}"
-    wanted = claim["spec"].get("storageClassName") or ""
+    wanted = class_of(claim)
     if wanted and around.classes is None:
         text = f"claim {name} waits for a volume of storage class {wanted}{_comma(around.last_event(claim))}"
         return Wait(
@@ -297,7 +313,7 @@ def _provisioning(claim: Obj, around: Around, created: str) -> Wait:
     found = classes.get(wanted)
     annotations = meta.annotations_of(claim)
     if not wanted:
-        defaults = [n for n, c in classes.items() if meta.annotations_of(c).get(DEFAULT_CLASS) == "true"]
+        defaults = [n for n, c in classes.items() if is_default(c)]
         why = "asks for no storage class" if defaults else "names no storage class, and there is no default one"
         text = f"claim {name} {why}: it waits for a volume made by hand that fits"
         return Wait(subject, "NoClass", text, created, "Create a PersistentVolume that fits; or name a class in volumeClaimTemplates")

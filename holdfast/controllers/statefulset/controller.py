@@ -74,10 +74,11 @@ class StatefulSetController:
             self._member_changed(key)
 
     def _member_changed(self, key: str) -> None:
-        """A set of many members is not looked through at each change of one of them."""
+        """Where many members change at a time, not all are looked through at each change of one of them."""
         owner = self._sets.get(*reversed(meta.split_key(key)))
-        members = int(owner["spec"].get("replicas") or 0) if owner else 0
-        self.reconciler.queue.add_after(key, gathering(members))
+        spec = owner["spec"] if owner else {}
+        many = spec.get("podManagementPolicy") == "Parallel"
+        self.reconciler.queue.add_after(key, gathering(int(spec.get("replicas") or 0)) if many else 0)
 
     def _claim_changed(self, old: Obj | None, new: Obj | None) -> None:
         claim = new or old

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 
 from holdfast.controllers.statefulset import conditions, objects, options, status, waits
-from holdfast.controllers.statefulset.roster import Health, Roster
+from holdfast.controllers.statefulset.roster import Health, Look, Roster
 from holdfast.controllers.statefulset.waits import Wait
 from holdfast.kinds.kind import Obj
 from holdfast.machinery import meta
@@ -223,38 +223,36 @@ class _Members:
         return True
 
     def _member(self, number: int, pod: Obj | None) -> bool:
-        name = objects.pod_name(self.owner, number)
         if pod is None:
-            return self._create(number, name)
-        if objects.phase(pod) in ("Failed", "Succeeded"):
-            if not meta.is_terminating(pod):
-                self.plan.intents.append(DeleteMember(pod, f"it has {objects.phase(pod).lower()}"))
+            return self._create(number, objects.pod_name(self.owner, number))
+        look = self.roster.looks[number]
+        if look.ended:
+            if not look.terminating:
+                self.plan.intents.append(DeleteMember(pod, f"it has {look.phase.lower()}"))
             return self._wait(waits.ended(pod))
-        missing = self._missing_claims(number)
-        if objects.phase(pod) == "Pending" and missing and not meta.is_terminating(pod):
-            self.plan.intents.append(CreateClaims(pod, missing))
-        if meta.is_terminating(pod):
+        if look.terminating:
             return self._wait(waits.terminating(pod))
-        patch = objects.repaired(pod)
+        if look.phase == "Pending" and (missing := self._missing_claims(number)):
+            self.plan.intents.append(CreateClaims(pod, missing))
+        patch = None if look.labelled else objects.repaired(pod)
         if patch is not None:
             self.plan.intents.append(RepairMember(pod, patch))
         self._own_claims(number, pod, condemned=False)
-        if not objects.is_ready(pod):
-            return self._not_ready(number, pod)
+        if not look.ready:
+            return self._not_ready(number, pod, look)
         if not self.health.available(number):
-            return self._wait(waits.not_available(pod, int(self.owner["spec"]["minReadySeconds"])))
+            return self._wait(waits.not_available(pod, self.health.patience))
         return True
 
-    def _not_ready(self, number: int, pod: Obj) -> bool:
+    def _not_ready(self, number: int, pod: Obj, look: Look) -> bool:
         """Opted in, a member of an older revision that never was Ready is replaced here: the update would never get to it."""
-        revision, wanted = objects.revision_of(pod), self._revision_for(number)
-        if not self.ordered or revision == wanted or self.kind == "OnDelete":
+        wanted = self._revision_for(number)
+        if not self.ordered or look.revision == wanted or self.kind == "OnDelete":
             return self._wait(waits.not_ready(pod))
-        never = objects.never_ready(pod)
-        if self.options.unstick and (never or revision == self.options.rolled_back_from):
+        if self.options.unstick and (look.never or look.revision == self.options.rolled_back_from):
             self.plan.intents.append(DeleteMember(pod, "it is of an older revision and never became Ready", as_seen=True))
             return self._wait(waits.replacing(pod, wanted))
-        return self._wait(waits.stuck(pod) if never and objects.in_trouble(pod) else waits.not_ready(pod))
+        return self._wait(waits.stuck(pod) if look.never and look.trouble else waits.not_ready(pod))
 
     def _create(self, number: int, name: str) -> bool:
         dying = [c for c in self._claims(number) if c and meta.is_terminating(c)]

@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from holdfast.controllers.statefulset import decide as plans
 from holdfast.controllers.statefulset import objects, options
 from holdfast.controllers.statefulset.decide import Plan, Seen, decide
+from holdfast.kinds.core.claims import claims_of
 from holdfast.kinds.kind import Obj
 from holdfast.lib.clock import rfc3339
 from holdfast.machinery import meta
@@ -140,7 +141,7 @@ class World:
     def _collect(self) -> Iterator[Step]:
         """The garbage collector and the end of a deletion: a claim goes when the last of its owners is gone, or its last user."""
         alive = {meta.uid(pod) for pod in self.pods.values()}
-        used = {name for pod in self.pods.values() for name in _claims_of(pod)}
+        used = {name for pod in self.pods.values() for name in claims_of(pod).values()}
         for name, claim in [*self.claims.items()]:
             owners = claim["metadata"].get("ownerReferences") or []
             forlorn = bool(owners) and all(o["kind"] == "Pod" and o["uid"] not in alive for o in owners)
@@ -152,11 +153,6 @@ class World:
         owner = self.seen.owner
         numbers = meta.name(claim).rpartition("-")[2]
         return numbers.isdigit() and meta.name(claim) in {meta.name(c) for c in objects.build_claims(owner, int(numbers))}
-
-
-def _claims_of(pod: Obj) -> list[str]:
-    volumes = pod["spec"].get("volumes") or []
-    return [v["persistentVolumeClaim"]["claimName"] for v in volumes if v.get("persistentVolumeClaim")]
 
 
 def _short(owner: Obj) -> str:

@@ -6,15 +6,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from holdfast.kinds.kind import Obj
 from holdfast.machinery import meta
 
 
-@dataclass(frozen=True)
-class Wait:
+class Wait(NamedTuple):
     """``subject`` like ``pod/web-1``, ``reason`` one word, ``message`` a sentence, ``since`` a timestamp or "", ``remedy`` an order."""
 
     subject: str

@@ -8,7 +8,7 @@ clears its claimRef. Its data is the provisioner's to delete (``controllers.prov
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection
 from dataclasses import replace
 
 from holdfast.client.api import Client
@@ -17,7 +17,7 @@ from holdfast.client.informer import InformerSet
 from holdfast.client.reconciler import Reconciler
 from holdfast.controllers.volumes import decide
 from holdfast.controllers.volumes.decide import BIND_COMPLETED, BOUND_BY_CONTROLLER, PROVISIONERS, SELECTED_NODE, Said
-from holdfast.controllers.volumes.matching import is_bound
+from holdfast.controllers.volumes.matching import INDEX, candidates, index, is_bound
 from holdfast.kinds.core.claims import claims_of, reference_to
 from holdfast.kinds.kind import Obj, Resource
 from holdfast.kinds.resources import NODES, PERSISTENTVOLUMECLAIMS, PERSISTENTVOLUMES, PODS, STORAGECLASSES
@@ -36,10 +36,6 @@ SAID_KEPT, SAID_FOR = 4096, 900.0
 
 def used_claims(pod: Obj) -> list[str]:
     return [f"{meta.namespace(pod)}/{claim}" for claim in claims_of(pod).values()]
-
-
-def _by_name(objects: Iterable[Obj]) -> dict[str, Obj]:
-    return {meta.name(obj): obj for obj in objects}
 
 
 class VolumeBinder:
@@ -65,6 +61,7 @@ class VolumeBinder:
         self._nodes = informers[NODES]
         self._pods = informers[PODS]
         self._pods.add_index(BY_CLAIM, used_claims)
+        self._volumes.add_index(INDEX, index)
         self._claims.add_index(BY_VOLUME, lambda claim: [claim["spec"].get("volumeName") or ""])
         self._said: OrderedDict[str, tuple[Said, float]] = OrderedDict()
         watched = (self._claims, self._volumes, self._classes, self._nodes, self._pods)
@@ -83,9 +80,8 @@ class VolumeBinder:
         if claim["spec"].get("volumeName"):
             self.volumes.queue.add(claim["spec"]["volumeName"])
         if new is None:  # a volume that was begun for it
-            for volume in self._volumes.list():
-                if (volume["spec"].get("claimRef") or {}).get("uid") == meta.uid(claim):
-                    self.volumes.queue.add(meta.name(volume))
+            for volume in candidates(self._volumes, claim):
+                self.volumes.queue.add(meta.name(volume))
 
     def _volume_changed(self, old: Obj | None, new: Obj | None) -> None:
         volume = new or old
@@ -143,10 +139,14 @@ class VolumeBinder:
 
     def _seen(self, claim: Obj) -> decide.Seen:
         waiting = [meta.name(pod) for pod in self._pods.by_index(BY_CLAIM, meta.key(claim)) if not pod["spec"].get("nodeName")]
+        volumes = {meta.name(volume): volume for volume in candidates(self._volumes, claim)}
+        named = self._volumes.get(claim["spec"].get("volumeName") or "")
+        if named is not None:
+            volumes[meta.name(named)] = named
         return decide.Seen(
-            _by_name(self._volumes.list()),
-            _by_name(self._classes.list()),
-            _by_name(self._nodes.list()),
+            volumes,
+            self._classes.named(),
+            self._nodes.named(),
             tuple(sorted(waiting)),
             self._local,
             self._served,

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 
 from holdfast.controllers.volumes.matching import WAITS, choose, mismatch, mode_of, refers
-from holdfast.kinds.core.claims import LEGACY_CLASS, class_of, newest_default, pinned_to
+from holdfast.kinds.core.claims import LEGACY_CLASS, class_of, newest_default
 from holdfast.kinds.kind import Obj
 from holdfast.kinds.storage.storageclass import DEFAULTS
 from holdfast.machinery import meta, selectors
@@ -36,6 +37,7 @@ class Seen:
     """What the binder sees around a claim."""
 
     volumes: Mapping[str, Obj] = field(default_factory=dict)
+    """Those that it could be bound to, and the one that it names."""
     classes: Mapping[str, Obj] = field(default_factory=dict)
     nodes: Mapping[str, Obj] = field(default_factory=dict)
     waiting: tuple[str, ...] = ()
@@ -156,17 +158,16 @@ def _provision(claim: Obj, found: Obj | None, seen: Seen) -> Step:
     if chosen and chosen not in seen.nodes and (delayed or provisioner in seen.local):
         return Unselect(chosen)
     if not chosen and not delayed and provisioner in seen.local:
-        chosen = _some_node(found, seen)
+        chosen = _some_node(claim, found, seen)
         if not chosen:
             return Wait(Said("Warning", "ProvisioningFailed", f'no node is ready on which storage class "{name}" can make a volume'))
     return Provision(provisioner, chosen)
 
 
-def _some_node(found: Obj, seen: Seen) -> str:
-    """For a volume that binds at once and lies on one node: of those that are allowed, the one with the fewest of its kind."""
-    there = [pinned_to(volume) for volume in seen.volumes.values()]
-    ready = [n for n in seen.nodes.values() if meta.condition_true(n, "Ready") and allows(found, n)]
-    return meta.name(min(ready, key=lambda n: (there.count(meta.name(n)), meta.name(n)))) if ready else ""
+def _some_node(claim: Obj, found: Obj, seen: Seen) -> str:
+    """For a volume that binds at once and lies on one node: any of those that are allowed, and always the same."""
+    ready = sorted(meta.name(n) for n in seen.nodes.values() if meta.condition_true(n, "Ready") and allows(found, n))
+    return ready[zlib.crc32(meta.uid(claim).encode()) % len(ready)] if ready else ""
 
 
 def allows(found: Obj, node: Obj) -> bool:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable
 
+from holdfast.client.informer import Informer
 from holdfast.kinds.core.claims import class_of
 from holdfast.kinds.kind import Obj
 from holdfast.machinery import meta, quantity, selectors
@@ -21,6 +22,21 @@ def refers(volume: Obj, claim: Obj) -> bool:
         return False
     same = (reference.get("namespace"), reference.get("name")) == (meta.namespace(claim), meta.name(claim))
     return same and reference.get("uid") in (None, "", meta.uid(claim))
+
+
+INDEX = "match"
+"""Index of volumes: for whom they could be (``index``)."""
+
+
+def index(volume: Obj) -> list[str]:
+    """One that names a claim is found by that, any other by its class: there may be very many of both."""
+    reference = volume["spec"].get("claimRef")
+    return [f"for {reference.get('namespace')}/{reference.get('name')}" if reference else f"of {class_of(volume)}"]
+
+
+def candidates(volumes: Informer, claim: Obj) -> list[Obj]:
+    """Those that ``choose`` may look at, by the index."""
+    return [*volumes.by_index(INDEX, f"for {meta.key(claim)}"), *volumes.by_index(INDEX, f"of {class_of(claim)}")]
 
 
 def is_bound(claim: Obj) -> bool:

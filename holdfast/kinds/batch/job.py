@@ -119,9 +119,11 @@ def _check_status(new: Obj, old: Obj | None, _path: str) -> list[FieldError]:
         for kind in ended
         if not meta.condition_true(new, kind)
     ]
+    spec = new["spec"]
+    shrinks = spec.get("completions") == spec.get("parallelism")  # an indexed job that may lose indexes which were done
     found += [
         invalid(f"status.{field}", status.get(field) or 0, f"cannot decrease the {field} counter")
-        for field in ("failed", "succeeded")
+        for field in (("failed",) if shrinks else ("failed", "succeeded"))
         if (status.get(field) or 0) < (before.get(field) or 0)
     ]
     done, was = status.get("completionTime"), before.get("completionTime")
@@ -191,5 +193,4 @@ KIND = Kind(
     default_propagation="Orphan",
     delete_warning="child pods are preserved by default when jobs are deleted; set propagationPolicy=Background to remove them"
     " or set propagationPolicy=Orphan to suppress this warning",
-    acted_on=False,
 )

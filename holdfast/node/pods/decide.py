@@ -83,6 +83,7 @@ class _Step:
             if not self._waiting_for_setup():
                 self.intents.append(Confirm())
             return
+        self._kill_ordered()
         if not view.volumes_ready or view.network is None:
             if self._waiting_for_setup():
                 return
@@ -94,7 +95,6 @@ class _Step:
         if self._done():
             self.shut_down(terminal=True)
             return
-        self._kill_ordered()
         for container in ephemeral_containers(view.pod):
             if not reported(view.pod, container["name"]).get("containerID"):
                 self._advance_container(container, init=False)

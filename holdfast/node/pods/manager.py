@@ -29,6 +29,7 @@ class PodManager:
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._stopping = False
         services.runtime.on_exit(self._exited)
+        services.volumes.on_lost(self._lost)
 
     def statistics(self) -> dict[str, int]:
         return {"pods": len(self._workers)}
@@ -118,6 +119,11 @@ class PodManager:
         worker = self._workers.get(state.pod_uid)
         if worker is not None:
             worker.exited(state)
+
+    def _lost(self, uid: str) -> None:
+        worker = self._workers.get(uid)
+        if worker is not None:
+            worker.lost()
 
     async def stop_all(self) -> None:
         """Ends every instance gracefully and waits until all are dead."""

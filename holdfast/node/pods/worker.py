@@ -19,13 +19,13 @@ from holdfast.kinds.kind import Obj
 from holdfast.kinds.resources import PODS
 from holdfast.lib import privileged
 from holdfast.machinery.errors import ApiError, UnknownOutcomeError
-from holdfast.node.api import NotReady, PodNetwork
+from holdfast.node.api import NotReady, PodNetwork, VolumesLost
 from holdfast.node.pods import model
 from holdfast.node.pods.config import log_path
 from holdfast.node.pods.decide import decide
 from holdfast.node.pods.files import termination_file, termination_message
 from holdfast.node.pods.killing import Killer
-from holdfast.node.pods.model import Failure, View
+from holdfast.node.pods.model import Failure, KillOrder, View
 from holdfast.node.pods.probing import Probing
 from holdfast.node.pods.services import PodServices
 from holdfast.node.pods.starting import Starter
@@ -38,6 +38,8 @@ log = logging.getLogger("holdfast.node.pods")
 RETRY_SECONDS = 1.0
 PATIENCE_SECONDS = 0.1
 """A step of the start or the end that takes less is not worth a report: the next one says more."""
+LOST_GRACE = 2
+"""Seconds for a container whose volume no longer works: there is nothing left that it could save."""
 _SETUP = (model.Confirm, model.PrepareVolumes, model.AddNetwork, model.StartContainer)
 _SETUP_KEYS = tuple(f"{kind.__name__}:" for kind in _SETUP)
 
@@ -91,6 +93,11 @@ class PodWorker(PodState):
     def stop(self) -> None:
         """The node goes down: instances end, the pod stays."""
         self.stopping = True
+        self.wake()
+
+    def lost(self) -> None:
+        """A volume of the pod has stopped to work."""
+        self.volumes_ready = False
         self.wake()
 
     def hooked(self, id: str) -> None:
@@ -304,7 +311,13 @@ class PodWorker(PodState):
         self.setup_failure, self._setup_failures = None, 0
 
     async def _prepare(self) -> None:
-        self.volumes = dict(await self.services.volumes.prepare(self.pod))
+        try:
+            self.volumes = dict(await self.services.volumes.prepare(self.pod))
+        except VolumesLost as error:
+            for id, state in self.instances().items():
+                if state.phase == "running":
+                    self.kill_orders[id] = KillOrder(f"Container {state.container} has lost a volume: {error.message}", LOST_GRACE)
+            raise
         self.volumes_ready = True
         self._settled()
 

@@ -10,7 +10,7 @@ from holdfast.kinds.kind import Obj
 from holdfast.node.api import Image, PodNetwork
 from holdfast.node.simulated.machine import Machine
 from holdfast.node.volumes.manager import NodeVolumes
-from holdfast.volumes.api import Source, Staging, Volume, VolumeError
+from holdfast.volumes.api import Plain, Source, Staging, Volume, VolumeError
 
 
 class SimulatedImages:
@@ -70,7 +70,7 @@ class SimulatedNetwork:
         raise OSError(f"{host}:{port}: nothing listens on a simulated node")
 
 
-class SimulatedEngine:
+class SimulatedEngine(Plain):
     """Volumes on the machine's disk. A volume is never in reach of processes before it is staged."""
 
     network = False

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import hashlib
+import json
 import os
 import stat
 from collections.abc import Callable, Mapping
@@ -15,16 +17,19 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from holdfast.client.api import Client
+from holdfast.kinds import sources
 from holdfast.kinds.core.claims import ephemeral, foreign
 from holdfast.kinds.kind import Obj
 from holdfast.kinds.resources import PERSISTENTVOLUMECLAIMS, PERSISTENTVOLUMES, PODS, SECRETS
 from holdfast.machinery import meta
 from holdfast.machinery.errors import ApiError
-from holdfast.node.api import NotReady
+from holdfast.node.api import NotReady, VolumesLost
 from holdfast.node.volumes import fence as fences
-from holdfast.volumes.api import Engine, Source, Staging, VolumeError
+from holdfast.volumes.api import Engine, Source, Staging, VolumeError, VolumeLost
 
 RELEASE_TRIES = 10
+HOLDING = "holdfast.io/storage"
+"""Annotation of a PersistentVolume: what its engine said of the last use (``Engine.holding``)."""
 
 
 @dataclass(frozen=True)
@@ -37,8 +42,14 @@ class Held:
     exclusive: bool
 
 
-def _failed(name: str, why: str) -> NotReady:
-    return NotReady("FailedMount", f'MountVolume.SetUp failed for volume "{name}" : {why}')
+def _failed(name: str, why: str | VolumeError) -> NotReady:
+    kind = VolumesLost if isinstance(why, VolumeLost) else NotReady
+    return kind("FailedMount", f'MountVolume.SetUp failed for volume "{name}" : {why}')
+
+
+def _namespace(volume: Obj) -> str:
+    """Where the secrets of a PersistentVolume are that are named without a namespace."""
+    return str((volume["spec"].get("claimRef") or {}).get("namespace") or "default")
 
 
 class ClaimVolumes:
@@ -89,15 +100,34 @@ class ClaimVolumes:
     def _held(self, name: str, volume: Obj) -> Held:
         spec = volume["spec"]
         exclusive = fences.is_exclusive(volume)
-        if spec.get("csi"):
-            driver = spec["csi"]["driver"]
-            if driver not in self._engines:
-                raise _failed(name, f"driver name {driver} not found in the list of registered CSI drivers")
-            return Held(meta.name(volume), driver, spec["csi"]["volumeHandle"], exclusive)
+        found = sources.read(spec, _namespace(volume))
+        if found is not None:
+            if found.driver not in self._engines:
+                raise _failed(name, f"driver name {found.driver} not found in the list of registered CSI drivers")
+            return Held(meta.name(volume), found.driver, found.handle, exclusive)
         for source in ("local", "hostPath"):
             if spec.get(source):
                 return Held(meta.name(volume), "", spec[source]["path"], exclusive)
         raise _failed(name, f'persistentvolume "{meta.name(volume)}": its source is not offered on this node')
+
+    def inline(self, pod: Obj, volume: Obj) -> Held | None:
+        """What a pod's volume means that names its source itself; None where no engine of this node serves it."""
+        found = sources.read(volume, meta.namespace(pod))
+        if found is None or found.driver not in self._engines or volume.get("csi"):
+            return None
+        which = hashlib.sha256(repr((found.driver, sorted(found.attributes.items()), found.read_only)).encode()).hexdigest()
+        return Held(f"inline-{which[:16]}", found.driver, found.handle, exclusive=False)
+
+    async def mount_inline(self, pod: Obj, volume: Obj, held: Held) -> tuple[str, bool]:
+        """The directory members get, and whether it is only for reading. Raises NotReady."""
+        found = sources.read(volume, meta.namespace(pod))
+        assert found is not None
+        staging = Staging(self._target(held), found.read_only, found.fs_type)
+        try:
+            path = await self._engines[held.driver].stage(await self._source(found), staging)
+        except VolumeError as error:
+            raise _failed(volume["name"], error) from error
+        return path, found.read_only
 
     async def _get(self, plural: str, name: str, namespace: str = "") -> Obj | None:
         resource = {r.plural: r for r in (PERSISTENTVOLUMECLAIMS, PERSISTENTVOLUMES, PODS, SECRETS)}[plural]
@@ -114,32 +144,41 @@ class ClaimVolumes:
             await self._take(pod, name, held, volume)
         try:
             if held.driver:
-                return await self._engines[held.driver].stage(await self._source(volume), self._staging(held, volume))
+                return await self._stage(held, volume)
             if is_block(volume):
                 raise _failed(name, f'persistentvolume "{held.volume}": volumeMode Block needs a volume of a CSI driver')
             path = await asyncio.to_thread(_directory, volume)
             await asyncio.to_thread(_recognise, self._root / "identity" / meta.uid(volume), path)
             return path
         except VolumeError as error:
-            raise _failed(name, str(error)) from error
+            raise _failed(name, error) from error
 
-    def _staging(self, held: Held, volume: Obj) -> Staging:
-        spec = volume["spec"]
-        csi = spec["csi"]
-        options = tuple(spec.get("mountOptions") or ())
-        return Staging(self._target(held), bool(csi.get("readOnly")), csi.get("fsType") or "", options, is_block(volume))
+    async def _stage(self, held: Held, volume: Obj) -> str:
+        """Mounts it, and keeps in its record which volume it is and as whom the storage knows us: the next holder needs both."""
+        found = sources.read(volume["spec"], _namespace(volume))
+        assert found is not None
+        engine, options = self._engines[held.driver], tuple(volume["spec"].get("mountOptions") or ())
+        known = json.loads(meta.annotations_of(volume).get(HOLDING) or "{}")
+        # Of a volume for one pod at a time we hold the fence: whoever held it before us has ended, or was vouched dead.
+        former = {key: value for key, value in known.items() if held.exclusive or key != "client"}
+        staging = Staging(self._target(held), is_read_only(volume), found.fs_type, options, is_block(volume), former)
+        path = await engine.stage(await self._source(found), staging)
+        holding = dict(await asyncio.to_thread(engine.holding, staging.target))
+        if holding and holding != known:
+            metadata = {"uid": meta.uid(volume), "annotations": {HOLDING: json.dumps(holding, separators=(",", ":"))}}
+            await self._client.patch(PERSISTENTVOLUMES, meta.name(volume), "", {"metadata": metadata})
+        return path
 
-    async def _source(self, volume: Obj) -> Source:
-        """With the Secret's data that its staging asks for. Raises VolumeError when that is not there."""
-        csi = volume["spec"]["csi"]
-        reference = csi.get("nodeStageSecretRef") or {}
+    async def _source(self, found: sources.Backend) -> Source:
+        """With the data of the Secret that it names. Raises VolumeError when that is not there."""
         secrets: dict[str, str] = {}
-        if reference:
-            secret = await self._get(SECRETS.plural, reference["name"], reference.get("namespace") or "default")
+        if found.secret:
+            namespace, name = found.secret
+            secret = await self._get(SECRETS.plural, name, namespace)
             if secret is None:
-                raise VolumeError(f'secret "{reference.get("namespace")}/{reference["name"]}" not found (nodeStageSecretRef)')
+                raise VolumeError(f'secret "{namespace}/{name}" not found: it holds what {found.driver} needs to mount the volume')
             secrets = {key: base64.b64decode(value).decode() for key, value in (secret.get("data") or {}).items()}
-        return Source(csi["volumeHandle"], csi.get("volumeAttributes") or {}, secrets)
+        return Source(found.handle, found.attributes, secrets)
 
     async def _take(self, pod: Obj, name: str, held: Held, volume: Obj) -> None:
         try:
@@ -201,6 +240,12 @@ class ClaimVolumes:
                     raise
         if held.exclusive:
             raise NotReady("FailedUnmount", f"the fence of volume {held.volume} could not be released: it changes all the time")
+
+
+def is_read_only(volume: Obj) -> bool:
+    """Whether its source, or its only access mode, lets nobody write to a volume."""
+    found = sources.read(volume["spec"], "")
+    return (found is not None and found.read_only) or set(volume["spec"].get("accessModes") or []) == {"ReadOnlyMany"}
 
 
 def is_block(volume: Obj) -> bool:

@@ -7,6 +7,7 @@ PersistentVolumes. Secrets and tokens only ever touch memory. Nothing is removed
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
@@ -25,8 +26,10 @@ from holdfast.machinery import meta, quantity
 from holdfast.machinery.errors import ApiError
 from holdfast.node.api import RENDERED, NotReady
 from holdfast.node.volumes import atomic, payload, subpath
-from holdfast.node.volumes.claims import ClaimVolumes, Held, host_path, is_block
+from holdfast.node.volumes.claims import ClaimVolumes, Held, host_path, is_block, is_read_only
 from holdfast.volumes.api import Engine, VolumeError
+
+log = logging.getLogger("holdfast.node.volumes")
 
 _TMPFS = privileged.MS_NODEV | privileged.MS_NOSUID
 _RENEW_AT = 0.8
@@ -53,6 +56,9 @@ class NodeVolumes:
         self._claims = ClaimVolumes(client, engines, data / "volumes", node, boot_id, self.holders)
         self._held: dict[str, dict[str, Held]] = {}
         self._tokens: dict[tuple[str, str, int], tuple[str, float]] = {}
+        self._told: list[Callable[[str], None]] = []
+        for engine in engines.values():
+            engine.on_lost(self._lost)
         self.capacity = capacity
         self.on_mounted: Callable[[str], None] = lambda _claim: None
         """Told the key of each claim whose volume has just been mounted."""
@@ -81,6 +87,16 @@ class NodeVolumes:
     def fence_files(self, uid: str) -> tuple[str, ...]:
         files = {self._claims.fence_file(held) for held in self._held.get(uid, {}).values()}
         return tuple(sorted(files - {""}))
+
+    def on_lost(self, told: Callable[[str], None]) -> None:
+        self._told.append(told)
+
+    def _lost(self, target: str, why: str) -> None:
+        volume = Path(target).name
+        log.warning("volume %s: %s", volume, why)
+        for uid in self.holders(volume):
+            for told in self._told:
+                told(uid)
 
     def sub_path(self, uid: str, container: str, number: int, volume: str, below: str) -> str:
         # Below the pod's own directory, so that it is unmounted with it; no volume's name begins with a dot.
@@ -132,6 +148,9 @@ class NodeVolumes:
         if volume.get("emptyDir") is not None:
             await asyncio.to_thread(_empty_directory, volume["emptyDir"], target, _group(pod))
             return str(target)
+        held = self._claims.inline(pod, volume)
+        if held is not None:
+            return await self._inline(pod, volume, held)
         kind = next((key for key in volume if key != "name"), "none")
         raise VolumeError(f"volumes of type {kind} are not offered on this node")
 
@@ -149,14 +168,27 @@ class NodeVolumes:
         self.on_mounted(f"{meta.namespace(pod)}/{source['claimName']}")
         if is_block(volume):
             return path
-        group = _group(pod)
-        if group is not None and held.driver and not (volume["spec"].get("csi") or {}).get("readOnly"):
-            policy = (pod["spec"].get("securityContext") or {}).get("fsGroupChangePolicy") or "Always"
-            await asyncio.to_thread(_own, path, group, policy)
+        if held.driver and not is_read_only(volume):
+            await self._give_to_group(pod, path)
         if not source.get("readOnly"):
             return path
         await asyncio.to_thread(_bind_read_only, path, target)
         return str(target)
+
+    async def _inline(self, pod: Obj, volume: Obj, held: Held) -> str:
+        uid = meta.uid(pod)
+        self._held[uid][volume["name"]] = held
+        self._record(uid)
+        path, read_only = await self._claims.mount_inline(pod, volume, held)
+        if not read_only:
+            await self._give_to_group(pod, path)
+        return path
+
+    async def _give_to_group(self, pod: Obj, path: str) -> None:
+        group = _group(pod)
+        if group is not None:
+            policy = (pod["spec"].get("securityContext") or {}).get("fsGroupChangePolicy") or "Always"
+            await asyncio.to_thread(_own, path, group, policy)
 
     async def _render(self, pod: Obj, volume: Obj, target: Path) -> None:
         found = await payload.render(pod, volume, self)

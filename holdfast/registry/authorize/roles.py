@@ -128,6 +128,12 @@ _CONTROLLERS: dict[str, tuple[_Rule, ...]] = {
         ("apps", "replicasets", "get list watch create update patch delete"),
         ("core", "pods", "get list watch update"),
     ),
+    "job-controller": (
+        ("batch", "jobs", "get list watch update patch"),
+        ("batch", "jobs/status jobs/finalizers", "update"),
+        ("core", "pods", "get list watch create patch delete"),
+    ),
+    "ttl-after-finished-controller": (("batch", "jobs", "get list watch delete"),),
     "disruption-controller": (
         ("apps", "deployments replicasets statefulsets", _READ),
         ("core", "replicationcontrollers pods", _READ),
@@ -167,6 +173,13 @@ _CONTROLLERS: dict[str, tuple[_Rule, ...]] = {
         ("core", "persistentvolumeclaims", "get list watch update patch"),
         ("core", "pods", "get list watch create delete"),
         ("core", "nodes", _READ),
+        ("storage.k8s.io", "storageclasses", _READ),
+    ),
+    "persistent-volume-provisioner": (
+        ("core", "persistentvolumes", "get list watch create update patch delete"),
+        ("core", "persistentvolumes/status persistentvolumeclaims/status", "get update patch"),
+        ("core", "persistentvolumeclaims", "get list watch update patch"),
+        ("core", "secrets", "get"),
         ("storage.k8s.io", "storageclasses", _READ),
     ),
     "ephemeral-volume-controller": (

@@ -1,6 +1,6 @@
 """The builtin engine: a volume is an image file in a pool on this machine's disk, with a file system of its own or none.
 
-Layout under ``root``: ``pool.img``, mounted at ``pool/``; in it ``HANDLE.img`` each, and ``trash/`` with the removed ones. A
+Layout under ``root``: ``pool.img``, mounted at ``pool/``; in it ``HANDLE.img`` each, and ``.trash/`` with the removed ones. A
 volume becomes visible by a rename, so a half-made one is never taken for whole; its label says what it is, its marker is
 written when it is first mounted. The image is made large enough that its file system holds the asked-for amount of file data.
 Acts on different volumes go side by side; only promises of room are made one at a time.
@@ -9,7 +9,6 @@ Acts on different volumes go side by side; only promises of room are made one at
 from __future__ import annotations
 
 import asyncio
-import logging
 import os
 import re
 import threading
@@ -22,25 +21,22 @@ from typing import TypeVar
 from holdfast.lib import privileged
 from holdfast.volumes import filesystems, marker, mounting
 from holdfast.volumes import trash as trashes
-from holdfast.volumes.api import BLOCK, FS_TYPE, Source, Staging, Volume, VolumeError
+from holdfast.volumes.api import BLOCK, FS_TYPE, Plain, Source, Staging, Volume, VolumeError
 from holdfast.volumes.builtin import label as labels
 from holdfast.volumes.builtin.label import Label
 from holdfast.volumes.builtin.pool import MIB, Pool, whole
+from holdfast.volumes.trash import TRASH_HOURS, hours_of
 
-log = logging.getLogger("holdfast.volumes")
-
-TRASH_HOURS = 24.0
 _MARGIN = 8 * MIB
 """Room beyond the asked-for data, for the metadata of the files that will hold it."""
 _HANDLE = re.compile(r"[a-z0-9]([-a-z0-9.]{0,250}[a-z0-9])?")
 _PARAMETERS = {"type", "trashHours", FS_TYPE, *BLOCK}
-_EXPIRY_SECONDS = 60.0
 _STRIPES = 64
 
 T = TypeVar("T")
 
 
-class BuiltinEngine:
+class BuiltinEngine(Plain):
     """``root``: DATA/volumes. ``trash_hours``: for classes that say nothing. All methods may be called again after a crash."""
 
     name = "builtin.holdfast.io"
@@ -79,14 +75,7 @@ class BuiltinEngine:
         await asyncio.shield(asyncio.to_thread(self.pool.close))
 
     async def run(self) -> None:
-        """Erases what has lain in the trash for its time, until cancelled."""
-        while True:
-            try:
-                for handle in await asyncio.to_thread(self.expire):
-                    log.info("volume %s has lain in the trash for its time and is erased", handle)
-            except (VolumeError, OSError) as error:
-                log.warning("the trash is not emptied: %s", error)
-            await asyncio.sleep(_EXPIRY_SECONDS)
+        await trashes.keep_empty(self.expire)
 
     async def _act(self, handle: str, work: Callable[[], T]) -> T:
         """One act at a time on a volume, in a thread, and to its end: a cancelled caller does not leave a mount half made."""
@@ -142,6 +131,7 @@ class BuiltinEngine:
                 filesystems.make_sparse(image, size)
             if wanted.fs:
                 filesystems.make(image, wanted.fs)
+                self.pool.back(image)
             missing = 0 if known or not wanted.fs else wanted.capacity + _MARGIN - self._room(image, wanted)
             if missing <= 0:
                 self._sizes[kind] = size
@@ -151,7 +141,7 @@ class BuiltinEngine:
     def _room(self, image: Path, wanted: Label) -> int:
         scratch = self._root / "making" / wanted.volume
         mounting.detach(scratch)  # of a creation that was killed
-        mounting.attach(image, scratch, kind=wanted.fs)
+        mounting.attach(image, scratch, kind=wanted.fs, direct=True)
         try:
             return mounting.room(scratch)
         finally:
@@ -199,7 +189,8 @@ class BuiltinEngine:
             return privileged.attach_loop(image, read_only=staging.read_only)
         if staging.fs_type not in ("", found.fs):
             raise VolumeError(f"volume {handle} has an {found.fs} file system, and {staging.fs_type} is asked for (fsType)")
-        mounting.attach(image, target, kind=found.fs, options=staging.options, read_only=staging.read_only and not found.fresh)
+        read_only = staging.read_only and not found.fresh
+        mounting.attach(image, target, kind=found.fs, options=staging.options, read_only=read_only, direct=True)
         if found.fresh:
             marker.mark(target, handle)
             labels.write(image, replace(found, fresh=False))
@@ -236,14 +227,7 @@ def _wanted(handle: str, capacity: int, parameters: Mapping[str, str], trash_hou
     unknown = sorted(set(parameters) - _PARAMETERS)
     if unknown:
         raise VolumeError(f"parameters.{unknown[0]}: unknown to {BuiltinEngine.name}; remove it from the StorageClass")
-    hours = trash_hours
-    if "trashHours" in parameters:
-        try:
-            hours = float(parameters["trashHours"])
-        except ValueError:
-            hours = -1.0
-        if not 0 <= hours <= 24 * 3660:
-            raise VolumeError(f"parameters.trashHours: {parameters['trashHours']}: a number of hours is wanted; 0 erases at once")
+    hours = hours_of(parameters, trash_hours)
     if "volumeMode" in parameters:
         return Label(handle, max(whole(capacity), 4 * MIB), "", trash_hours=hours)
     fs = parameters.get(FS_TYPE) or "xfs"

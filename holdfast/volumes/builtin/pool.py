@@ -16,13 +16,15 @@ from pathlib import Path
 from holdfast.lib import privileged
 from holdfast.volumes import filesystems, marker, mounting
 from holdfast.volumes.api import VolumeError
+from holdfast.volumes.builtin import backing
 from holdfast.volumes.trash import Trash
 
 MIB = filesystems.MIB
 RESERVE = 128 * MIB
 """Of the disk: for what others write there, and for what the pool itself needs."""
 _WRITE_BACK_SECONDS = 90.0
-_DISCARD_SECONDS = 10.0
+_DISCARD_SECONDS = 1.0
+_libc = ctypes.CDLL(None, use_errno=True)
 
 
 class Pool:
@@ -69,6 +71,7 @@ class Pool:
         fresh = self.file.with_suffix(".new")
         filesystems.make_sparse(fresh, max(1024 * MIB, whole(disk.f_blocks * disk.f_frsize - 4 * MIB)))
         filesystems.run("xfsprogs", *filesystems.POOL, str(fresh))
+        backing.take(fresh, [backing.log_of_xfs(fresh)])
         os.replace(fresh, self.file)
         marker.sync(self.root)
 
@@ -88,6 +91,10 @@ class Pool:
                 mounting.detach(self.directory, patience=_WRITE_BACK_SECONDS)
                 self._open = False
 
+    def back(self, image: Path) -> None:
+        """The disk really has what an image was made with. Raises OSError ENOSPC."""
+        backing.take(self.file, backing.extents(image))
+
     def images(self) -> Iterator[os.DirEntry[str]]:
         for entry in os.scandir(self.directory):
             if entry.name.endswith((".img", ".new")) and entry.is_file(follow_symlinks=False):
@@ -104,23 +111,25 @@ class Pool:
         for item in self.trash.items():
             if size <= free:
                 break
-            if item.has_data:
+            if item.has_data and item.handle != handle:
                 self.trash.purge(item.handle)
-                free = self._after_discard(free + item.size)
+                free = self._after_discard(size)
         if size > free:
             text = f"volume {handle} needs {_mib(size)} MiB and the disk under {self.root} has {_mib(max(free, 0))} MiB that no"
             raise VolumeError(f"{text} other volume was promised; free some space or ask for less")
 
-    def _after_discard(self, expected: int) -> int:
-        """What was freed in the pool comes back to the disk under it a moment later."""
+    def _after_discard(self, enough: int) -> int:
+        """What was freed in the pool comes back to the disk a moment later: the file goes, then the log is written, then blocks go."""
         handle = os.open(self.directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        free, until = self._unpromised(), time.monotonic() + _DISCARD_SECONDS
         try:
-            ctypes.CDLL(None, use_errno=True).syncfs(handle)
+            while free < enough and time.monotonic() < until:
+                _libc.syncfs(handle)
+                time.sleep(0.02)
+                if (now := self._unpromised()) > free:
+                    free, until = now, time.monotonic() + _DISCARD_SECONDS
         finally:
             os.close(handle)
-        deadline = time.monotonic() + _DISCARD_SECONDS
-        while (free := self._unpromised()) < expected - 8 * MIB and time.monotonic() < deadline:
-            time.sleep(0.02)
         return free
 
 

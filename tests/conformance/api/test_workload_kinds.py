@@ -44,7 +44,7 @@ SPECS: list[tuple[Resource, Obj, Obj, Obj]] = [
     (resources.REPLICASETS, selected(), {"replicas": 3}, {"replicas": 9}),
     (resources.DAEMONSETS, selected(), {"minReadySeconds": 3}, {"numberReady": 1}),
     (resources.REPLICATIONCONTROLLERS, {"template": template()}, {"replicas": 3}, {"replicas": 9}),
-    (resources.JOBS, to_end(), {"parallelism": 3}, {"active": 1}),
+    (resources.JOBS, to_end(), {"parallelism": 3}, {"active": 9}),
     (
         resources.CRONJOBS,
         {"schedule": "* * * * *", "jobTemplate": {"spec": to_end()}},
@@ -57,7 +57,7 @@ SPECS: list[tuple[Resource, Obj, Obj, Obj]] = [
 ]
 COUNTED = {r for r, *_ in SPECS} - {resources.RESOURCEQUOTAS, resources.AUTOSCALERS, resources.AUTOSCALERS_V1}
 """Kinds whose generation counts."""
-FOLLOWED = {resources.DEPLOYMENTS, resources.REPLICASETS, resources.REPLICATIONCONTROLLERS}
+FOLLOWED = {resources.DEPLOYMENTS, resources.REPLICASETS, resources.REPLICATIONCONTROLLERS, resources.JOBS}
 """Kinds whose controller reports too: it never says nine, but says something soon."""
 
 
@@ -224,7 +224,7 @@ async def test_an_indexed_job_grows_and_shrinks_as_a_whole(api: Api) -> None:
 
 
 async def test_what_a_job_has_reported_stays_reported(api: Api) -> None:
-    await create(api, resources.JOBS, to_end())
+    await create(api, resources.JOBS, to_end(managedBy="x.io/mine"))  # ours would have begun with it
     done = {"failed": 2, "startTime": "2001-01-01T00:00:00Z", "conditions": [{"type": "Complete", "status": "True"}]}
     assert (await patch(api, resources.JOBS, {"status": done}, "status")).status == 200
     undone = {"failed": 1, "startTime": None, "conditions": [{"type": "Complete", "status": "False"}]}

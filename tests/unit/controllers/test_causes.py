@@ -158,5 +158,24 @@ def test_why_a_claim_is_not_bound(subject: Obj, around: dict[str, Any], reason: 
     assert wait.remedy
 
 
+@pytest.mark.parametrize(
+    ("kind", "message", "said"),
+    [
+        ("FileSystemResizePending", "", "has a larger volume, and 1Gi of it until a node"),
+        (
+            "ControllerResizeError",
+            "failed to expand pvc with no room",
+            "does not get what it asks for: failed to expand pvc with no room",
+        ),
+    ],
+)
+def test_h10_why_a_claim_has_not_grown(kind: str, message: str, said: str) -> None:
+    entry = {"type": kind, "status": "True", "message": message, "lastTransitionTime": T0}
+    (wait,) = causes.of_claim(claim({"phase": "Bound", "capacity": {"storage": "1Gi"}, "conditions": [entry]}), Around())
+    assert (wait.reason, wait.since) == (kind, T0)
+    assert said in wait.message
+    assert wait.remedy
+
+
 def test_a_bound_claim_waits_for_nothing() -> None:
     assert causes.of_claim(claim({"phase": "Bound"}), Around()) == []

@@ -54,7 +54,7 @@ def choice(one: Obj, claims: list[Obj], volumes: list[Obj], *nodes: Obj, found: 
     accounts, by_name = Accounts(pods), {meta.name(v): v for v in volumes}
     classes = {meta.name(found or sort()): found or sort()}
     users = {meta.name(c): accounts.users(f"ns/{meta.name(c)}") for c in claims}
-    seen = storage(claims, by_name.get, lambda: volumes, classes, users)
+    seen = storage(claims, by_name.get, lambda _claim: volumes, classes, users)
     return decide(one, Cluster(list(nodes), accounts, seen))
 
 
@@ -186,7 +186,7 @@ def test_p2_images_that_pods_name_themselves(mine: Obj, theirs: Obj, free: bool)
 def test_h9_each_claim_of_a_pod_gets_a_volume_of_its_own_on_one_node(asked: list[int], offered: list[tuple[int, str]]) -> None:
     claims = [claim(f"c{i}", size=f"{size}Gi") for i, size in enumerate(asked)]
     volumes = [volume(f"pv{i}", on=where, size=f"{size}Gi") for i, (size, where) in enumerate(offered)]
-    seen = storage(claims, lambda _name: None, lambda: volumes, {"local": sort()}, {})
+    seen = storage(claims, lambda _name: None, lambda _claim: volumes, {"local": sort()}, {})
     for where in ("n1", "n2"):
         got = place(node(where), seen)
         here = sorted(size for size, on in offered if on == where)
