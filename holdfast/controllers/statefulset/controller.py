@@ -308,12 +308,14 @@ class StatefulSetController:
         collisions = int((owner.get("status") or {}).get("collisionCount") or 0)
         ordered = revisions.in_order([*history.values()])
         newest = ordered[-1]["revision"] if ordered else 0
-        if ordered and ordered[-1]["data"] == revisions.data_of(owner):
+        # A creation whose outcome stayed unknown may have left two of one number: the one in force gets the next.
+        first = sum(r["revision"] == newest for r in ordered) == 1
+        if first and ordered[-1]["data"] == revisions.data_of(owner):
             return ordered[-1], collisions  # nearly always, and without a hash
         while True:
             wanted = revisions.build(owner, newest + 1, collisions)
             same = revisions.find(ordered, wanted)
-            if same is not None and same is ordered[-1]:
+            if same is not None and same is ordered[-1] and first:
                 return same, collisions
             if meta.is_terminating(owner):
                 return same or wanted, collisions  # it makes nothing any more
