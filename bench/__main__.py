@@ -8,7 +8,7 @@ from __future__ import annotations
 import importlib
 import sys
 
-NAMES = ("startup", "memory", "pod_start", "api", "scale", "statefulset", "volumes")
+NAMES = ("startup", "memory", "pod_start", "api", "scale", "statefulset", "volumes", "rbd")
 
 chosen = sys.argv[1:2] if sys.argv[1:2] == ["statefulset"] else sys.argv[1:]
 for name in chosen or NAMES:

@@ -50,7 +50,7 @@ class Bare:
 
     def __init__(self, directory: Path) -> None:
         self.image, self.target, self.device = directory / "bare.img", directory / "bare", ""
-        self.target.mkdir(exist_ok=True)
+        self.target.mkdir(parents=True, exist_ok=True)
 
     def make(self) -> None:
         run("truncate", "-s", str(IMAGE), str(self.image))
@@ -130,6 +130,7 @@ def main() -> None:
             bare.remove()
             running.kubectl("delete", "pod", name)
             running.kubectl("delete", "pvc", name)
+            running.until(lambda: not (running.get("pv") or {}).get("items"), "the volume is gone", 30)
         for what, pairs in (("made and mounted", made), ("grown by 100 MiB", grown)):
             one, other = (statistics.median(pair[side] for pair in pairs) * 1e3 for side in (0, 1))
             ratio = statistics.median(a / b for a, b in pairs)

@@ -18,7 +18,6 @@ from holdfast.cli.errors import UserError
 from holdfast.cli.kube import Kube, Refused
 from holdfast.lib import privileged
 from holdfast.lib.clock import rfc3339
-from holdfast.machinery import quantity
 from holdfast.system.settings import Settings
 from holdfast.volumes import trash as trashes
 from holdfast.volumes.api import VolumeError
@@ -91,7 +90,7 @@ def _removed(shelves: list[_Shelf]) -> list[tuple[str, ...]]:
         for item in shelf.trash.items():
             volume = _record(item)
             end = rfc3339(item.until) if item.has_data else "half restored: say restore again"
-            size = quantity.format_bytes(item.size)
+            size = _mib(item.size)
             rows.append((item.handle, _claim_of(volume), _capacity_of(volume), size, rfc3339(item.removed), end))
     return rows
 
@@ -106,9 +105,13 @@ def _present(settings: Settings, shelves: list[_Shelf]) -> list[tuple[str, ...]]
         for handle in shelf.trash.present():
             volume = known.get(handle, {})
             status = (volume.get("status") or {}).get("phase") or ("no PersistentVolume" if known else "unknown: no API")
-            size = quantity.format_bytes(shelf.trash.size(handle))
+            size = _mib(shelf.trash.size(handle))
             rows.append((handle, _claim_of(volume), _capacity_of(volume), size, status))
     return rows
+
+
+def _mib(size: int) -> str:
+    return f"{-(-size // 2**20)}Mi"
 
 
 def _show(rows: list[tuple[str, ...]]) -> None:

@@ -232,6 +232,8 @@ class Judge:
                 self._deletes(namespace, name, body)
         elif who == "statefulset-controller" and resource == "persistentvolumeclaims" and verb == "delete":
             self.says("P-4", f"the StatefulSet controller deletes claim {namespace}/{name}")
+        elif who == "replicaset-controller" and resource == "pods" and verb == "delete" and not body.get("uid"):
+            self.says("P-12", f"pod {name} is deleted without its uid")
         elif who == "generic-garbage-collector" and verb == "delete":
             self._collects(resource, namespace, name, body)
 

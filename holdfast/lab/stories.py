@@ -13,8 +13,8 @@ from typing import Any
 
 from holdfast.controllers.statefulset import objects
 from holdfast.kinds.kind import Obj
-from holdfast.kinds.resources import NODES, PERSISTENTVOLUMECLAIMS, PODS, SERVICES, STATEFULSETS
-from holdfast.lab import jobs
+from holdfast.kinds.resources import DEPLOYMENTS, NODES, PERSISTENTVOLUMECLAIMS, PODS, SERVICES, STATEFULSETS
+from holdfast.lab import jobs, replicas, volumes
 from holdfast.lab.judge import CLAIM, POD, REVISION, SET
 from holdfast.lab.world import MISSING, World
 from holdfast.lib import dnswire
@@ -109,6 +109,14 @@ class Stage:
     async def delete(self, *, propagation: str = "Background") -> None:
         await self.do(lambda: self.world.user.delete(STATEFULSETS, "web", NAMESPACE, propagation=propagation))
         await self.until(lambda: "the set is still there" if self.judge.object(f"{SET}{NAMESPACE}/web") else "")
+        await self.rest()
+
+    async def deploy(self, owner: Obj) -> None:
+        await self.do(lambda: self.world.user.create(DEPLOYMENTS, copy.deepcopy(owner), NAMESPACE))
+        await self.rest()
+
+    async def alter(self, **spec: Any) -> None:
+        await self.do(lambda: self.world.user.patch(DEPLOYMENTS, "shop", NAMESPACE, {"spec": spec}))
         await self.rest()
 
     async def delete_pod(self, number: int, *, force: bool = False) -> None:
@@ -219,7 +227,9 @@ def unlike(world: World) -> str:
             return why
         first = objects.first_ordinal(owner)
         wanted |= {objects.pod_name(owner, n) for n in range(first, first + objects.replicas(owner))}
-    if surplus := set(pods) - wanted:
+    if why := replicas.unlike(judge):
+        return why
+    if surplus := set(pods) - wanted - replicas.kept(judge):
         return f"pods {sorted(surplus)} are too many"
     living = {(config.namespace, config.pod_name, config.pod_uid) for machine in world.machines.values() for config in machine.living()}
     known = {(meta.namespace(pod), meta.name(pod), meta.uid(pod)) for pod in pods.values()}
@@ -230,7 +240,7 @@ def unlike(world: World) -> str:
     for owner in judge.objects(SET):
         if why := _unlike_claims(world, owner) or _unlike_history(world, owner):
             return why
-    return _unlike_names(world, pods)
+    return _unlike_names(world, {name: pod for name, pod in pods.items() if name in wanted})
 
 
 def _unlike_set(owner: Obj, pods: dict[str, Obj]) -> str:
@@ -367,6 +377,22 @@ async def node_loss(stage: Stage) -> None:
     await stage.lose_node("node-1")
 
 
+async def deployment(stage: Stage) -> None:
+    """Rolled out, updated, scaled, rolled back, and gone with all that is its."""
+    await stage.deploy(replicas.a_deployment(template(claims=False)))
+    await stage.alter(template={"spec": template(image="two", claims=False)["spec"]})
+    await stage.alter(replicas=2)
+    await stage.alter(template={"spec": template(claims=False)["spec"]})
+    await stage.do(lambda: stage.world.user.delete(DEPLOYMENTS, "shop", NAMESPACE, propagation="Background"))
+    await stage.rest()
+
+
+async def deployment_anew(stage: Stage) -> None:
+    """All old pods end before the first new one begins; of the history nothing is kept."""
+    await stage.deploy(replicas.a_deployment(template(claims=False), 2, strategy={"type": "Recreate"}, revisionHistoryLimit=0))
+    await stage.alter(template={"spec": template(image="two", claims=False)["spec"]})
+
+
 def _retention(when_deleted: str, when_scaled: str) -> Callable[[Stage], Awaitable[None]]:
     async def story(stage: Stage) -> None:
         policy = {"whenDeleted": when_deleted, "whenScaled": when_scaled}
@@ -390,7 +416,10 @@ STORIES: dict[str, Story] = {
     "replace": replace,
     "orphans": orphans,
     "node-loss": node_loss,
+    "deployment": deployment,
+    "deployment-anew": deployment_anew,
     "job": jobs.job,
+    "volumes": volumes.volumes,
     **{
         f"retention-{deleted}-{scaled}": _retention(deleted, scaled)
         for deleted in ("Retain", "Delete")

@@ -47,7 +47,18 @@ ADMIN = User("kubernetes-admin", ("system:masters", "system:authenticated"))
 MISSING = "missing"
 """Images whose name begins so are on no node."""
 TABLE = builtin_table()
-COLLECTED = {"Pod", "PersistentVolumeClaim", "ControllerRevision", "StatefulSet", "Job", "Service", "Endpoints", "EndpointSlice"}
+COLLECTED = {
+    "Pod",
+    "PersistentVolumeClaim",
+    "ControllerRevision",
+    "StatefulSet",
+    "ReplicaSet",
+    "Deployment",
+    "Job",
+    "Service",
+    "Endpoints",
+    "EndpointSlice",
+}
 """Kinds that stories make: following all others costs each world more than its story does."""
 _bases: dict[int, MemoryStore] = {}
 

@@ -134,6 +134,10 @@ def unavailable(message: str) -> ApiError:
     return ApiError(503, "ServiceUnavailable", message)
 
 
+def full(message: str) -> ApiError:
+    return ApiError(507, "InsufficientStorage", message)
+
+
 def is_namespace_terminating(error: ApiError) -> bool:
     """Whether a create was refused because its namespace is going: then nothing needs to be made there any more."""
     causes = (error.details or {}).get("causes") or []

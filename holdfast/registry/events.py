@@ -10,7 +10,7 @@ from holdfast.lib.clock import parse_rfc3339
 from holdfast.registry import codec
 from holdfast.registry.core import Core
 from holdfast.registry.request import Stored
-from holdfast.store.api import MismatchError
+from holdfast.store.api import MismatchError, StoreFullError
 
 log = logging.getLogger("holdfast.registry")
 SECONDS = 60.0
@@ -40,6 +40,8 @@ async def _remove(core: Core, prefix: str, item: Stored) -> bool:
         revision = await core.store.delete(f"{prefix}{metadata['namespace']}/{metadata['name']}", item.revision)
     except MismatchError:
         return False  # written again in between: it lives on
+    except StoreFullError:
+        return False  # the next round does it
     await core.cache.wait(revision)
     return True
 

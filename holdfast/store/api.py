@@ -48,6 +48,10 @@ class KeyExistsError(Exception):
     """The key exists already."""
 
 
+class StoreFullError(Exception):
+    """The disk has no room: this write did not happen, and nothing else is lost. Reads go on; writes do when there is room."""
+
+
 class MismatchError(Exception):
     """The key is not at the expected revision; ``current`` is its live record, None when absent."""
 

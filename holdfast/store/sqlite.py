@@ -34,6 +34,7 @@ from holdfast.store.api import (
     MismatchError,
     Page,
     Record,
+    StoreFullError,
 )
 from holdfast.store.watch import Hub
 
@@ -258,7 +259,10 @@ class SqliteStore:
                 revision += 1
                 changes.append(self._change_of(write, revision, touched, rows))
             outcomes.append((write.future, refusal or revision))
-        self._insert(rows)
+        try:
+            self._insert(rows)
+        except apsw.FullError as error:
+            return self._refuse(outcomes, error)
         for key, record in touched.items():
             if record is None:
                 self._heads.pop(key, None)
@@ -271,6 +275,16 @@ class SqliteStore:
         self._loop.call_soon_threadsafe(self._committed, changes, revision, outcomes)
         if revision - self._compacted > HISTORY + COMPACT_EVERY:
             self._compact(revision - HISTORY)
+
+    def _refuse(self, outcomes: list[tuple[asyncio.Future[int], int | Exception]], error: apsw.Error) -> None:
+        """None of a batch happened, for the disk is full: that is known for certain, unlike after a failed sync."""
+        if self._writer.in_transaction:
+            self._writer.execute("ROLLBACK")
+        log.error("the disk under %s is full: %d writes are refused", self.path, len(outcomes))
+        full = StoreFullError(f"the disk under {self.path.parent} is full ({error}): free some space; nothing was written")
+        # Those too that were refused already: what they were compared with may be a write of this batch.
+        refused: list[tuple[asyncio.Future[int], int | Exception]] = [(future, full) for future, _ in outcomes]
+        self._loop.call_soon_threadsafe(self._committed, [], self._revision, refused)
 
     def _insert(self, rows: list[_Row]) -> None:
         parts = [rows[start : start + _ROWS] for start in range(0, len(rows), _ROWS)]
@@ -338,10 +352,15 @@ class SqliteStore:
         """Forgets what nobody can see who stands at ``revision`` or later: what was replaced or deleted up to then."""
         if revision <= self._compacted:
             return
-        self._writer.execute("BEGIN IMMEDIATE")
-        self._writer.execute("INSERT OR REPLACE INTO meta VALUES ('compacted', ?)", (revision,))
-        self._writer.execute(_FORGET, (self._compacted, revision))
-        self._writer.execute("COMMIT")
+        try:
+            self._writer.execute("BEGIN IMMEDIATE")
+            self._writer.execute("INSERT OR REPLACE INTO meta VALUES ('compacted', ?)", (revision,))
+            self._writer.execute(_FORGET, (self._compacted, revision))
+            self._writer.execute("COMMIT")
+        except apsw.FullError:
+            if self._writer.in_transaction:
+                self._writer.execute("ROLLBACK")
+            return  # later: what is not forgotten only takes room
         self._compacted = revision
 
     # Reads

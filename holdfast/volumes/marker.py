@@ -6,6 +6,7 @@ touch the marker. An engine marks a volume once, when it is empty, and verifies 
 
 from __future__ import annotations
 
+import ctypes
 import json
 import os
 import uuid
@@ -15,6 +16,7 @@ from holdfast.volumes.api import VolumeError
 
 MARKER = "holdfast.json"
 DATA = "data"
+_libc = ctypes.CDLL(None, use_errno=True)
 _OF_THE_FILE_SYSTEM = {"lost+found"}
 
 
@@ -23,6 +25,17 @@ def sync(directory: Path) -> None:
     handle = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def sync_all(directory: Path) -> None:
+    """Makes a whole file system durable, in one go."""
+    handle = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        if _libc.syncfs(handle):
+            number = ctypes.get_errno()
+            raise OSError(number, os.strerror(number))
     finally:
         os.close(handle)
 
@@ -49,8 +62,12 @@ def mark(root: Path, handle: str) -> None:
         raise VolumeError(f"{root} should be the new volume {handle} and is not empty ({what}); nothing starts on it")
     data.mkdir(exist_ok=True)
     data.chmod(0o777)
-    write_durably(root / MARKER, json.dumps({"volume": handle, "id": str(uuid.uuid4())}) + "\n")
-    return None
+    fresh = root / f"{MARKER}.new"
+    fresh.write_text(json.dumps({"volume": handle, "id": str(uuid.uuid4())}) + "\n")
+    fresh.chmod(0o600)
+    sync_all(root)
+    os.replace(fresh, root / MARKER)
+    return sync(root)
 
 
 def verify(root: Path, handle: str) -> None:

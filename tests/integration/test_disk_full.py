@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import subprocess
+import time
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
@@ -134,16 +136,29 @@ def test_a_full_node_tells_and_recovers(tmp_path: Path) -> None:
             running.wait_ready("member")
             uid = running.get("pod", "member")["metadata"]["uid"]
             occupy(disk, but=40 * MIB)  # the server needs some for its own records
+            server = running.pid("server")
             running.create(claim("late"))
             running.create(pod("late", "true", [uses("late")], MOUNT))
             told = "that no other volume was promised; free some space or ask for less"
             running.until(lambda: told in " ".join(running.kubectl("describe", "pvc", "late").split()), "the claim is told", 30)
             assert running.kubectl("exec", "member", "--", "cat", "/v/f") == "kept\n"
+            subprocess.run(["dd", "if=/dev/zero", f"of={disk}/rest", "bs=4096"], capture_output=True, check=False)
+
+            def refused() -> bool:
+                metadata = {"name": f"c{time.monotonic_ns()}"}
+                large = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": {"k": "x" * 200_000}}
+                return "is full" in running.kubectl("create", "-f", "-", check=False, stdin=json.dumps(large))
+
+            running.until(refused, "a write is refused for want of room", 30)
+            assert running.get("pod", "member")["metadata"]["uid"] == uid, "reads go on"
             free(disk)
+            running.kubectl("create", "configmap", "again")
+            assert running.pid("server") == server
             running.until(lambda: running.get("pod", "late")["status"].get("phase") == "Succeeded", "the late one runs", 60)
             assert running.get("pod", "member")["metadata"]["uid"] == uid
             running.kubectl("delete", "pod", "late", "member")
             assert said(running, pod("after", "cat /v/f", [uses("v")], MOUNT)) == ["kept"]
         finally:
+            free(disk)
             running.down()
             running.reset()

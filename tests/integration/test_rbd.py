@@ -24,7 +24,7 @@ def cluster(system: System, ceph: Ceph) -> Iterator[Ceph]:
     system.kubectl("create", "secret", "generic", "ceph-kube", f"--from-literal=key={ceph.key(USER)}", "-n", "kube-system")
     system.create(manifest(ceph, "storageclass.yaml"))
     yield ceph
-    assert not records(system), "every image is let go of"
+    system.until(lambda: not records(system), "every image is let go of", 30)
 
 
 def manifest(ceph: Ceph, name: str) -> dict[str, Any]:
@@ -179,3 +179,18 @@ def test_an_image_in_use_elsewhere_is_not_mounted(system: System, cluster: Ceph,
     assert system.get("pod", "second")["status"]["phase"] == "Pending"
     asyncio.run(elsewhere.unstage("shared", staging.target))
     ended(system, "second")
+
+
+def test_down_lets_go_of_images_and_up_takes_them_again(system: System, cluster: Ceph) -> None:
+    cluster.image("lasting")
+    pod = rbd_pod(cluster, "lasting", "date >> /v/starts; sync; sleep 3600", "lasting")
+    pod["spec"]["restartPolicy"] = "Always"
+    system.create(pod)
+    system.wait_ready("lasting")
+    system.down()
+    assert records(system) == []
+    assert cluster.watchers("lasting") == []
+    system.up()
+    system.wait_ready("lasting")
+    system.until(lambda: len(system.kubectl("exec", "lasting", "--", "cat", "/v/starts").splitlines()) == 2, "it began twice", 20)
+    system.kubectl("delete", "pod", "lasting")

@@ -211,14 +211,20 @@ async def test_a_killed_daemon_is_told_and_mounted_anew(ceph: Ceph, engines: Cal
     (path / "f").write_text("safe")
     os.sync()
     with (path / "f").open():
+        writing = asyncio.create_task(asyncio.to_thread(_acknowledge, path / "log"))
+        await until(lambda: (path / "log").exists() and (path / "log").stat().st_size > 500, "it is written to")
         os.kill(record(tmp_path, "a").pid, signal.SIGKILL)
         await until(lambda: bool(lost), "the loss is told")
+        acknowledged = await writing
+        assert acknowledged > 100
         assert lost[0][0] == str(path)
         assert "has ended by itself" in lost[0][1]
         with pytest.raises(VolumeLost, match="mounted anew when all that use it here have ended"):
             await one.stage(source(ceph, "killed"), at(tmp_path, "a"))
     again = Path(await one.stage(source(ceph, "killed"), at(tmp_path, "a")))
     assert (again / "f").read_text() == "safe"
+    kept = (again / "log").read_text().splitlines()
+    assert kept[:acknowledged] == [str(number) for number in range(acknowledged)], "what was acknowledged is there"
     (again / "g").write_text("writable")
     assert len(ceph.watchers("killed")) == 1
     assert len(lost) == 1
@@ -318,6 +324,20 @@ async def test_io_waits_while_the_monitor_is_away(ceph: Ceph, engines: Callable[
         assert not done
     await writing
     assert (path / "g").read_text() == "durable"
+
+
+def _acknowledge(path: Path) -> int:
+    """Writes numbers until that fails; how many were safe by the system's word."""
+    number = 0
+    with path.open("w", buffering=1) as file:
+        try:
+            while True:
+                file.write(f"{number}\n")
+                os.fsync(file.fileno())
+                number += 1
+        except OSError:
+            pass
+    return number
 
 
 def _write_durably(path: Path) -> None:

@@ -132,11 +132,11 @@ class Provisioner:
         claim = await self._live(PERSISTENTVOLUMECLAIMS, name, namespace)
         if claim is None or meta.is_terminating(claim) or claim["spec"].get("volumeName") or not self._is_asked(claim):
             return
-        found = await self._live(STORAGECLASSES, class_of(claim))
-        if found is None or found["provisioner"] != self._engine.name:
-            return
-        if await self._live(PERSISTENTVOLUMES, make.name_of(claim)) is not None:
-            return  # it only waits for the binder
+        found, volume = await asyncio.gather(
+            self._live(STORAGECLASSES, class_of(claim)), self._live(PERSISTENTVOLUMES, make.name_of(claim))
+        )
+        if found is None or found["provisioner"] != self._engine.name or volume is not None:
+            return  # with a volume it only waits for the binder
         self._events.event(
             claim, "Normal", "Provisioning", f'External provisioner is provisioning volume for claim "{meta.key(claim)}"'
         )

@@ -182,6 +182,9 @@ class VolumeBinder:
     async def _bind(self, claim: Obj, volume: Obj) -> None:
         reference = volume["spec"].get("claimRef") or {}
         if reference.get("uid") != meta.uid(claim):
+            live = await self._live(PERSISTENTVOLUMECLAIMS, meta.name(claim), meta.namespace(claim))
+            if live is None or live["metadata"]["resourceVersion"] != claim["metadata"]["resourceVersion"]:
+                return  # it has gone on since: that is on its way here
             metadata: Obj = {"resourceVersion": volume["metadata"]["resourceVersion"]}
             if not reference:
                 metadata["annotations"] = {BOUND_BY_CONTROLLER: "yes"}
@@ -209,7 +212,11 @@ class VolumeBinder:
             await self._status(claim, status)
 
     async def _status(self, claim: Obj, status: Obj) -> None:
-        patch = {"metadata": {"uid": meta.uid(claim)}, "status": status}
+        """Refused with 409 when others have written since: the resizer's capacity is not to be overwritten."""
+        patch = {
+            "metadata": {"uid": meta.uid(claim), "resourceVersion": claim["metadata"]["resourceVersion"]},
+            "status": status,
+        }
         await self._client.patch(PERSISTENTVOLUMECLAIMS, meta.name(claim), meta.namespace(claim), patch, subresource="status")
 
     async def _lose(self, claim: Obj) -> None:

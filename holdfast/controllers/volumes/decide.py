@@ -97,7 +97,7 @@ def of_claim(claim: Obj, seen: Seen) -> Step:
         return _named(claim, seen)
     found = seen.classes.get(class_of(claim))
     delayed = found is not None and found.get("volumeBindingMode") == WAITS
-    volume = choose(claim, seen.volumes.values(), reserved_only=delayed)
+    volume = choose(claim, seen.volumes.values(), reserved_only=delayed or _is_made(claim, seen))
     if volume is not None:
         return Bind(volume)
     if claim["spec"].get("storageClassName") is None and LEGACY_CLASS not in meta.annotations_of(claim):
@@ -107,6 +107,11 @@ def of_claim(claim: Obj, seen: Seen) -> Step:
     if delayed and SELECTED_NODE not in meta.annotations_of(claim):
         return Wait(_first_consumer(seen.waiting))
     return _provision(claim, found, seen)
+
+
+def _is_made(claim: Obj, seen: Seen) -> bool:
+    """A volume is on its way to it, made by somebody who is there: with another one it would have two."""
+    return meta.annotations_of(claim).get(PROVISIONERS[0], "") in (*seen.local, *seen.served)
 
 
 def _bound(claim: Obj, seen: Seen) -> Step:

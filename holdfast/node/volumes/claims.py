@@ -158,7 +158,7 @@ class ClaimVolumes:
         found = sources.read(volume["spec"], _namespace(volume))
         assert found is not None
         engine, options = self._engines[held.driver], tuple(volume["spec"].get("mountOptions") or ())
-        known = json.loads(meta.annotations_of(volume).get(HOLDING) or "{}")
+        known = _holding(volume)
         # Of a volume for one pod at a time we hold the fence: whoever held it before us has ended, or was vouched dead.
         former = {key: value for key, value in known.items() if held.exclusive or key != "client"}
         staging = Staging(self._target(held), is_read_only(volume), found.fs_type, options, is_block(volume), former)
@@ -240,6 +240,15 @@ class ClaimVolumes:
                     raise
         if held.exclusive:
             raise NotReady("FailedUnmount", f"the fence of volume {held.volume} could not be released: it changes all the time")
+
+
+def _holding(volume: Obj) -> dict[str, str]:
+    """Raises VolumeError when somebody has made it unreadable: then nobody knows who has to be cut off."""
+    try:
+        found = json.loads(meta.annotations_of(volume).get(HOLDING) or "{}")
+        return {str(key): str(value) for key, value in found.items()}
+    except (ValueError, AttributeError) as error:
+        raise VolumeError(f"annotation {HOLDING} of {meta.name(volume)} is not what was written there: {error}") from None
 
 
 def is_read_only(volume: Obj) -> bool:

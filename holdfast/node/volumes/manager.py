@@ -67,6 +67,10 @@ class NodeVolumes:
         self._directory.mkdir(parents=True, exist_ok=True, mode=0o711)
         for file in self._directory.glob("*.json"):
             self._held[file.stem] = {name: Held(**entry) for name, entry in orjson.loads(file.read_bytes()).items()}
+        for left in os.scandir(self._directory):
+            if left.is_dir(follow_symlinks=False):
+                # Without a record it holds no claim; whose it was is looked up, and then it is let go like any other.
+                self._held.setdefault(left.name, {})
 
     async def close(self, *, remove: bool) -> None:
         """``remove``: unmounts everything, for pods that have all been stopped; data and records stay."""

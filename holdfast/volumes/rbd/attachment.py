@@ -20,7 +20,7 @@ from holdfast.lib.process import start_time
 from holdfast.volumes import filesystems
 from holdfast.volumes.api import VolumeError, VolumeLost
 from holdfast.volumes.rbd import cluster, daemon, kernel
-from holdfast.volumes.rbd.cluster import Access, Image, Papers
+from holdfast.volumes.rbd.cluster import Access, Image, Papers, Sight
 
 RECORD = "record.json"
 
@@ -104,16 +104,20 @@ def by_target(root: Path, target: str) -> tuple[Path, Attachment] | None:
     return None
 
 
-def attach(place: Path, reached: Access, image: Image, *, read_only: bool, ended: set[str]) -> Attachment:
+def attach(place: Path, reached: Access, seen: Sight, *, read_only: bool, ended: set[str]) -> Attachment:
     """``ended``: addresses of clients that are known to be no more, and are cut off. Raises VolumeError."""
     place.mkdir(parents=True, exist_ok=True, mode=0o700)
     try:
         daemon.end_stray(place)
     except OSError as error:
         raise VolumeError(f"rbd image {reached.name} is still in use here: {error.strerror or error}") from error
-    others = set() if read_only else _cut_off(reached, ended)
-    if others:
-        raise VolumeError(_used(reached, others))
+    image = seen.image
+    if not read_only:
+        for address in sorted(seen.watchers & ended):
+            cluster.cut_off(reached, address)
+        # Those that were seen may have gone since; those that have come since are seen when it is attached.
+        if seen.watchers - ended and (others := cluster.watchers(reached) - ended):
+            raise VolumeError(_used(reached, others))
     made = Attachment(list(reached.monitors), reached.pool, reached.image, reached.user, identity(reached, image), image.id, read_only)
     if kernel.is_offered():
         made.device = kernel.attach(reached, image, read_only=read_only)
@@ -128,14 +132,6 @@ def attach(place: Path, reached: Access, image: Image, *, read_only: bool, ended
         _let_go(place, made)
         raise
     return made
-
-
-def _cut_off(reached: Access, ended: set[str]) -> set[str]:
-    """Who watches the image and is not known to have ended."""
-    present = cluster.watchers(reached)
-    for address in sorted(present & ended):
-        cluster.cut_off(reached, address)
-    return present - ended
 
 
 def _alone(reached: Access) -> str:

@@ -11,10 +11,11 @@ import json
 import os
 import re
 import socket
+import stat
 import subprocess
 from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 from holdfast.volumes import filesystems
@@ -25,6 +26,7 @@ KEYRING = "/etc/ceph/keyring"
 _PATIENCE = 5
 """Seconds that a monitor may take to answer a command."""
 _LIMIT = 60.0
+_KEYRING_MOST = 1 << 20
 _TIMEOUTS = (f"--rados_mon_op_timeout={_PATIENCE}", f"--client_mount_timeout={_PATIENCE}", "--rados_osd_op_timeout=30")
 _MONITOR = re.compile(r"[\w.\-:\[\],/]+")
 _NAME = re.compile(r"[^\s/@,=\x00-\x1f]+")
@@ -83,7 +85,10 @@ def _secret_key(secrets: Mapping[str, str]) -> str:
 
 def _keyring_key(path: str, user: str) -> str:
     try:
-        lines = Path(path).read_text().splitlines()
+        if not stat.S_ISREG(os.stat(path).st_mode):
+            raise OSError(0, "not a file")
+        with open(path) as file:
+            lines = file.read(_KEYRING_MOST).splitlines()
     except (OSError, UnicodeDecodeError) as error:
         why = getattr(error, "strerror", None) or "no text"
         raise VolumeError(f"keyring: {path} on this node: {why}; put the keyring of client.{user} there, or use secretRef") from None
@@ -128,8 +133,11 @@ def papers(reached: Access) -> Iterator[Papers]:
         yield Papers(conf, key)
 
 
-def run(reached: Access, name: str, *arguments: str, held: Papers | None = None) -> str:
-    """stdout of ``rbd`` or ``ceph``. ``held``: papers of a process that is running. Raises CephError, VolumeError."""
+def run(reached: Access, name: str, *arguments: str, held: Papers | None = None, limit: float = _LIMIT) -> str:
+    """stdout of ``rbd`` or ``ceph``, after ``limit`` seconds at most. ``held``: papers of a process that is running.
+
+    Raises CephError, VolumeError.
+    """
     with contextlib.ExitStack() as stack:
         mine = held or stack.enter_context(papers(reached))
         command = [filesystems.tool(name, "ceph-common"), "-c", mine.path(mine.conf)]
@@ -142,7 +150,7 @@ def run(reached: Access, name: str, *arguments: str, held: Papers | None = None)
                 text=True,
                 check=False,
                 stdin=subprocess.DEVNULL,
-                timeout=_LIMIT,
+                timeout=limit,
                 env={"PATH": SYSTEM_PATH, "LC_ALL": "C", "TZ": "UTC"},
             )
         except subprocess.TimeoutExpired:
@@ -201,6 +209,27 @@ def watchers(reached: Access) -> set[str]:
     """Addresses of the clients that have it open for writing."""
     found = _json(run(reached, "rbd", "status", "--format", "json", *place(reached)))
     return {entry["address"] for entry in found.get("watchers") or []}
+
+
+def metadata(reached: Access) -> dict[str, str]:
+    text = run(reached, "rbd", "image-meta", "list", "--format", "json", *place(reached))
+    return dict(_json(text)) if text.strip() else {}
+
+
+@dataclass(frozen=True)
+class Sight:
+    """An image as it was seen at one moment."""
+
+    image: Image
+    metadata: Mapping[str, str]
+    watchers: set[str]
+
+
+def look(reached: Access) -> Sight:
+    """All there is to know, asked for side by side: each question is a process of its own. Raises VolumeError."""
+    with ThreadPoolExecutor(3) as pool:
+        first, second, third = pool.submit(info, reached), pool.submit(metadata, reached), pool.submit(watchers, reached)
+        return Sight(first.result(), second.result(), third.result())
 
 
 def cut_off(reached: Access, address: str) -> None:

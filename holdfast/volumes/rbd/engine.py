@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import json
 import os
 import threading
 from collections.abc import Callable, Iterator, Mapping
@@ -23,7 +22,7 @@ from holdfast.volumes.api import FS_TYPE, Source, Staging, Volume, VolumeError
 from holdfast.volumes.marker import DATA, mark, verify
 from holdfast.volumes.rbd import attachment, cluster, daemon, mount
 from holdfast.volumes.rbd.attachment import Attachment
-from holdfast.volumes.rbd.cluster import Access, CephError, Image
+from holdfast.volumes.rbd.cluster import Access, CephError, Sight
 
 NAME = "kubernetes.io/rbd"
 MIB = 1024 * 1024
@@ -36,6 +35,8 @@ _PARAMETERS = {
 }
 _BEGUN = "formatting"
 _PATIENCE = 120.0
+_REMOVAL = 7200.0
+"""Seconds: an image goes object by object."""
 _BUSY_SECONDS = 5.0
 
 T = TypeVar("T")
@@ -126,30 +127,30 @@ class RbdEngine:
         reached = cluster.access(source)
         if not reached.image:
             raise VolumeError("image: required, the image's name in its pool")
-        image = cluster.info(reached)
-        which = attachment.identity(reached, image)
+        seen = cluster.look(reached)
+        which = attachment.identity(reached, seen.image)
         if staging.former.get("image", which) != which:
             told = f"rbd image {reached.name} ({which}) is not the one this volume was first used with ({staging.former['image']})"
             raise VolumeError(f"{told}; nothing starts on it")
         place = attachment.directory(self._root, which)
         with self._alone(place):
-            return self._stage_alone(place, reached, image, staging), place
+            return self._stage_alone(place, reached, seen, staging), place
 
-    def _stage_alone(self, place: Path, reached: Access, image: Image, staging: Staging) -> str:
+    def _stage_alone(self, place: Path, reached: Access, seen: Sight, staging: Staging) -> str:
         attached, ended = attachment.load(place), {staging.former.get("client", "")}
         if attached is not None and not attached.works:
             attachment.bury(place, attached)
             ended.add(attached.client)
             attached = None
         if attached is None:
-            attached = attachment.attach(place, reached, image, read_only=staging.read_only, ended=ended - {""})
+            attached = attachment.attach(place, reached, seen, read_only=staging.read_only, ended=ended - {""})
         elif attached.read_only and not staging.read_only:
             raise VolumeError(f"rbd image {reached.name} is mounted on this node for reading only; what reads it must end first")
         if staging.target not in attached.targets:
             attached.targets.append(staging.target)
             attachment.save(place, attached)
         try:
-            return _mount(place, attached, reached, staging)
+            return _mount(place, attached, reached, seen.metadata, staging)
         except BaseException:
             self._forget(place, attached, staging.target)
             raise
@@ -227,8 +228,7 @@ def _members(attached: Attachment, target: str) -> str:
     return str(inside) if attached.handle else target
 
 
-def _mount(place: Path, attached: Attachment, reached: Access, staging: Staging) -> str:
-    said = _metadata(reached)
+def _mount(place: Path, attached: Attachment, reached: Access, said: Mapping[str, str], staging: Staging) -> str:
     attached.handle = said.get(OURS, "")
     attachment.save(place, attached)
     target = Path(staging.target)
@@ -287,11 +287,6 @@ def _is_used(device: str) -> bool:
     return any(found.source == device for found in privileged.mount_points())
 
 
-def _metadata(reached: Access) -> dict[str, str]:
-    text = cluster.run(reached, "rbd", "image-meta", "list", "--format", "json", *cluster.place(reached))
-    return dict(json.loads(text)) if text.strip() else {}
-
-
 # In the cluster, blocking
 
 
@@ -332,8 +327,7 @@ def _create(handle: str, capacity: int, parameters: Mapping[str, str], secrets: 
         if error.code != 17:
             raise
         size = cluster.info(reached).size
-    if _metadata(reached).get(OURS) != handle:
-        cluster.run(reached, "rbd", "image-meta", "set", *cluster.place(reached), OURS, handle)
+    cluster.run(reached, "rbd", "image-meta", "set", *cluster.place(reached), OURS, handle)
     attributes = {**common, "user": parameters.get("userId") or admin}
     return Volume(handle, max(size, capacity), attributes, {"user": admin}, _fs_type(parameters))
 
@@ -341,13 +335,13 @@ def _create(handle: str, capacity: int, parameters: Mapping[str, str], secrets: 
 def _delete(source: Source) -> None:
     reached = cluster.access(source)
     try:
-        owner = _metadata(reached).get(OURS)
-        if owner is None:
+        owner = cluster.metadata(reached).get(OURS)
+        if owner != reached.image:
             raise VolumeError(f"rbd image {reached.name} was not made by {NAME} here, and is not removed")
         used = cluster.watchers(reached)
         if used:
             raise VolumeError(f"rbd image {reached.name} is still being used by {', '.join(sorted(used))} and is not removed")
-        cluster.run(reached, "rbd", "rm", "--no-progress", *cluster.place(reached))
+        cluster.run(reached, "rbd", "rm", "--no-progress", *cluster.place(reached), limit=_REMOVAL)
     except CephError as error:
         if error.code != 2 or "there is no image" not in str(error):
             raise

@@ -12,6 +12,7 @@ from pathlib import Path
 import apsw
 import pytest
 
+from holdfast.store.api import StoreFullError
 from holdfast.store.sqlite import SqliteStore, StoreError
 
 WRITER = """
@@ -99,6 +100,49 @@ async def test_a_damaged_record_is_never_served(tmp_path: Path) -> None:
     with pytest.raises(StoreError, match="damaged"):
         await store.get("/a")
     await store.close()
+
+
+class FullFile(apsw.VFSFile):
+    def xWrite(self, data: bytes, offset: int) -> None:
+        if FullDisk.full:
+            raise apsw.FullError("no space left")
+        super().xWrite(data, offset)
+
+
+class FullDisk(apsw.VFS):
+    full = False
+
+    def __init__(self) -> None:
+        super().__init__("full", "")
+
+    def xOpen(self, name: str | apsw.URIFilename | None, flags: list[int]) -> FullFile:
+        return FullFile("", name, flags)
+
+
+async def test_a_full_disk_refuses_writes_keeps_reads_and_goes_on(tmp_path: Path) -> None:
+    disk = FullDisk()
+    store = SqliteStore(tmp_path / "s.db", vfs="full")
+    await store.start()
+    kept = await store.create("/a", b"1")
+    FullDisk.full = True
+    try:
+        many = [store.create("/b", b"1"), store.create("/b", b"2"), store.update("/a", b"2", kept), store.delete("/a", kept)]
+        refused = await asyncio.gather(*many, return_exceptions=True)
+        assert [type(error) for error in refused] == [StoreFullError] * 4
+        assert await store.get("/b") is None
+        record = await store.get("/a")
+        assert record is not None
+        assert (record.value, store.revision) == (b"1", kept)
+    finally:
+        FullDisk.full = False
+    assert await store.create("/b", b"3") == kept + 1
+    await store.close()
+    again = SqliteStore(tmp_path / "s.db")
+    await again.start()
+    found = [await again.get(key) for key in ("/a", "/b")]
+    assert [record.value for record in found if record] == [b"1", b"3"]
+    await again.close()
+    del disk
 
 
 class FailingFile(apsw.VFSFile):

@@ -103,11 +103,12 @@ class World(RuleBasedStateMachine):
     def sync_and_crash(self, crash: int) -> None:
         self.step(crash)
 
-    @rule(code=st.sampled_from([0, 1, 1, 3]), which=WHICH)
-    def ends_and_is_seen(self, code: int, which: int) -> None:
+    @rule(code=st.sampled_from([0, 1, 1, 3]), which=WHICH, crash=st.sampled_from([None, 1, 2]))
+    def ends_and_is_seen(self, code: int, which: int, crash: int | None) -> None:
         self.step()
         self.ends(which, code)
         self.now += 700
+        self.step(crash)
         self.step()
 
     def step(self, crash: int | None = None) -> None:
@@ -219,6 +220,15 @@ class World(RuleBasedStateMachine):
         self.pods[meta.name(pod)] = {**pod, "status": state}
         if meta.is_terminating(pod) and not objects.is_tracked(pod):
             del self.pods[meta.name(pod)]
+
+    @precondition(lambda self: not self.finished)
+    @rule()
+    def rests_and_is_interrupted(self) -> None:
+        """The controller dies when a pod has lost its finalizer and is not yet deleted."""
+        self.step()
+        self.suspends(True)
+        self.step(2)
+        self.suspends(False)
 
     @rule(which=WHICH)
     def runs(self, which: int) -> None:

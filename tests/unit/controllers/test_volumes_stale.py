@@ -124,7 +124,7 @@ async def test_r18_a_claim_is_lost_only_when_the_server_says_so() -> None:
     await binder(server, one)._sync_claim("ns/data")
     ((kind, name, part, patch),) = server.written
     assert (kind, name, part, patch["status"]["phase"]) == ("PersistentVolumeClaim", "data", "status", "Lost")
-    assert patch["metadata"] == {"uid": "u1"}
+    assert patch["metadata"] == {"uid": "u1", "resourceVersion": "5"}
 
 
 async def test_a_volume_of_a_claim_that_is_gone_is_released() -> None:
@@ -134,6 +134,35 @@ async def test_a_volume_of_a_claim_that_is_gone_is_released() -> None:
     await binder(server, volume())._sync_volume("pvc-u1")
     ((*_, patch),) = server.written
     assert patch["status"]["phase"] == "Released"
+
+
+async def test_r13_a_free_volume_is_not_taken_for_a_claim_that_has_gone_on_since() -> None:
+    """Found by the lab: a claim that had just been given to a provisioner got a second volume from the binder's older picture."""
+    free = volume(uid="", phase="Available")
+    del free["spec"]["claimRef"]
+    one = claim()
+    del one["spec"]["volumeName"]
+    gone_on = copy.deepcopy(one)
+    gone_on["metadata"] |= {"resourceVersion": "6", "annotations": {"volume.kubernetes.io/selected-node": "n"}}
+    server = Server(gone_on, free)
+    await binder(server, one, free)._bind(one, free)
+    assert server.written == []
+    server = Server(one, free)
+    await binder(server, one, free)._bind(one, free)
+    assert server.written[0][3]["spec"]["claimRef"]["uid"] == "u1"
+
+
+async def test_h10_what_the_binder_says_of_a_claim_never_hides_what_the_resizer_said() -> None:
+    """Found by the lab: from a picture of a claim that was not Bound yet, its new volume's capacity was written over the old one."""
+    one = claim(metadata={"annotations": {"pv.kubernetes.io/bind-completed": "yes"}}, status={"phase": "Pending"})
+    server = Server(one, volume())
+    await binder(server, one, volume())._bind(one, volume())
+    ((*_, part, patch),) = server.written
+    assert (part, patch["status"]["capacity"]) == ("status", {"storage": "1Gi"})
+    assert patch["metadata"]["resourceVersion"] == "5", "refused when the claim has changed since"
+    server = Server(claim(), volume())
+    await binder(server)._bound_status(claim(status={"phase": "Bound"}), volume())
+    assert all("capacity" not in patch["status"] for *_, patch in server.written)
 
 
 # Data

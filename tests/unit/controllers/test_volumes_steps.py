@@ -138,6 +138,16 @@ def test_h4_a_class_that_waits_leaves_free_volumes_to_the_scheduler() -> None:
     assert of_claim(claim(storageClassName="fast"), seen(begun, classes=(sort(waits=True),))) == Bind(begun)
 
 
+def test_r13_a_claim_for_which_a_volume_is_being_made_takes_no_other() -> None:
+    """Found by the lab: a volume that became free just then, and the one that was made, were both for the claim."""
+    asked = claim({"volume.kubernetes.io/storage-provisioner": "x.example"}, storageClassName="fast")
+    free, known = volume(storageClassName="fast"), {"classes": (sort(),), "nodes": (node(),)}
+    assert isinstance(of_claim(asked, seen(free, local=("x.example",), **known)), Provision)
+    assert of_claim(asked, seen(free, **known)) == Bind(free), "nobody is known to make it: whoever comes first"
+    kept = volume(storageClassName="fast", claimRef=mine(None))
+    assert of_claim(asked, seen(kept, local=("x.example",), **known)) == Bind(kept)
+
+
 @pytest.mark.parametrize(
     ("spec", "why"),
     [
