@@ -20,7 +20,7 @@ from holdfast.client.informer import Informer, InformerSet
 from holdfast.client.reconciler import Reconciler
 from holdfast.controllers.provisioner import make
 from holdfast.controllers.provisioner.make import FINALIZER, PROVISIONED_BY
-from holdfast.controllers.provisioner.resizer import Resizer
+from holdfast.controllers.provisioner.resizer import SLOW, Resizer
 from holdfast.kinds import sources
 from holdfast.kinds.core.claims import class_of, pinned_to
 from holdfast.kinds.kind import Obj
@@ -57,8 +57,8 @@ class Provisioner:
         self._own: list[Informer] = []
         self.claims, self.volumes = self._caches(informers)
         caches = (self.claims, self.volumes)
-        self._claims = Reconciler("provisioner", caches, self._sync_claim, workers=AT_ONCE)
-        self._volumes = Reconciler("remover", caches, self._sync_volume, workers=AT_ONCE)
+        self._claims = Reconciler("provisioner", caches, self._sync_claim, workers=AT_ONCE, longest=SLOW)
+        self._volumes = Reconciler("remover", caches, self._sync_volume, workers=AT_ONCE, longest=SLOW)
         self._resizer = Resizer(client, engine, events, now, *caches, self._is_ours, self._source)
         self.reconcilers = (self._claims, self._volumes, self._resizer.reconciler)
         self.claims.on_change(self._claim_changed)
