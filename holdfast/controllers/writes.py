@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import TypeVar
 
-from holdfast.client.api import Client
+from holdfast.client.api import Client, find
 from holdfast.client.informer import Informer
 from holdfast.kinds.kind import Obj
 from holdfast.machinery import meta
-from holdfast.machinery.errors import ApiError
 
 T = TypeVar("T")
 LARGEST_BATCH = 128
@@ -78,13 +77,8 @@ class Creations:
         return not made
 
     async def _exists(self, name: str, namespace: str, uid: str) -> bool:
-        try:
-            live = await self._client.get(self._informer.resource, name, namespace)
-        except ApiError as error:
-            if error.code == 404:
-                return False
-            raise
-        return uid in ("", meta.uid(live))
+        live = await find(self._client, self._informer.resource, name, namespace)
+        return live is not None and uid in ("", meta.uid(live))
 
 
 def growing(items: Sequence[T]) -> Iterator[Sequence[T]]:

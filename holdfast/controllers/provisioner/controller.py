@@ -14,7 +14,7 @@ from dataclasses import replace
 
 import orjson
 
-from holdfast.client.api import Client
+from holdfast.client.api import Client, find
 from holdfast.client.events import EventRecorder
 from holdfast.client.informer import Informer, InformerSet
 from holdfast.client.reconciler import Reconciler
@@ -23,7 +23,7 @@ from holdfast.controllers.provisioner.make import FINALIZER, PROVISIONED_BY
 from holdfast.controllers.provisioner.resizer import SLOW, Resizer
 from holdfast.kinds import sources
 from holdfast.kinds.core.claims import class_of, pinned_to
-from holdfast.kinds.kind import Obj, Resource
+from holdfast.kinds.kind import Obj
 from holdfast.kinds.resources import PERSISTENTVOLUMECLAIMS, PERSISTENTVOLUMES, SECRETS, STORAGECLASSES
 from holdfast.lib.clock import rfc3339
 from holdfast.machinery import meta, quantity
@@ -113,28 +113,20 @@ class Provisioner:
     async def _secrets(self, secret: tuple[str, str] | None) -> dict[str, str]:
         if secret is None:
             return {}
-        found = await self._live(SECRETS, secret[1], secret[0])
+        found = await find(self._client, SECRETS, secret[1], secret[0])
         if found is None:
             raise VolumeError(f'secret "{secret[0]}/{secret[1]}" not found: {self._engine.name} reaches its storage with it')
         return sources.secret_data(found)
-
-    async def _live(self, resource: Resource, name: str, namespace: str = "") -> Obj | None:
-        try:
-            return await self._client.get(resource, name or "-", namespace)
-        except ApiError as error:
-            if error.code == 404:
-                return None
-            raise
 
     # Making
 
     async def _sync_claim(self, key: str) -> None:
         namespace, name = meta.split_key(key)
-        claim = await self._live(PERSISTENTVOLUMECLAIMS, name, namespace)
+        claim = await find(self._client, PERSISTENTVOLUMECLAIMS, name, namespace)
         if claim is None or meta.is_terminating(claim) or claim["spec"].get("volumeName") or not self._is_asked(claim):
             return
         found, volume = await asyncio.gather(
-            self._live(STORAGECLASSES, class_of(claim)), self._live(PERSISTENTVOLUMES, make.name_of(claim))
+            find(self._client, STORAGECLASSES, class_of(claim)), find(self._client, PERSISTENTVOLUMES, make.name_of(claim))
         )
         if found is None or found["provisioner"] != self._engine.name or volume is not None:
             return  # with a volume it only waits for the binder
@@ -171,13 +163,13 @@ class Provisioner:
     # Removing
 
     async def _sync_volume(self, name: str) -> None:
-        volume = await self._live(PERSISTENTVOLUMES, name)
+        volume = await find(self._client, PERSISTENTVOLUMES, name)
         if volume is None or not self._is_ours(volume):
             return
         if await self._guard(volume) or volume["spec"].get("persistentVolumeReclaimPolicy") != "Delete":
             return
         reference = volume["spec"].get("claimRef") or {}
-        claim = await self._live(PERSISTENTVOLUMECLAIMS, reference["name"], reference["namespace"]) if reference else None
+        claim = await find(self._client, PERSISTENTVOLUMECLAIMS, reference["name"], reference["namespace"]) if reference else None
         if claim is not None and meta.uid(claim) == reference.get("uid"):
             return
         phase = (volume.get("status") or {}).get("phase")
