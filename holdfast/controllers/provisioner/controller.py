@@ -32,6 +32,8 @@ from holdfast.volumes.api import BLOCK, FS_TYPE, Engine, Source, VolumeError
 
 AT_ONCE = 8
 """Volumes that are made, or removed, side by side."""
+FIRST_RETRY = 1.0
+"""Seconds, as upstream's external-provisioner: what an engine refuses it seldom grants a moment later, and each refusal is an event."""
 
 
 class Provisioner:
@@ -55,7 +57,7 @@ class Provisioner:
         self._own: list[Informer] = []
         self.claims, self.volumes = self._caches(informers)
         caches = (self.claims, self.volumes)
-        self._claims = Reconciler("provisioner", caches, self._sync_claim, workers=AT_ONCE, longest=SLOW)
+        self._claims = Reconciler("provisioner", caches, self._sync_claim, workers=AT_ONCE, longest=SLOW, first=FIRST_RETRY)
         self._volumes = Reconciler("remover", caches, self._sync_volume, workers=AT_ONCE, longest=SLOW)
         self._resizer = Resizer(client, engine, events, now, *caches, self._is_ours, self._source)
         self.reconcilers = (self._claims, self._volumes, self._resizer.reconciler)

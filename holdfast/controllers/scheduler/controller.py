@@ -124,6 +124,8 @@ class Scheduler:
         classes = self._classes.named()
         nodes = [n for n in self._nodes.list() if meta.condition_true(n, "Ready")]
         if why := volumes.refusal(pod, claims, classes):
+            if why == volumes.UNBOUND and key in self._waiting and volumes.are_given(claims.values()):
+                return  # no news: the binding that was asked for is nearly done, and then brings the pod back
             await self._cannot(pod, refused(nodes, why))
             return
         known = {n: claim for n, claim in claims.items() if claim is not None}

@@ -19,6 +19,7 @@ from holdfast.machinery import meta
 Disk = tuple[frozenset[str], str, str, bool]
 """A disk that a pod names itself: monitors, pool, image, whether it only reads."""
 
+UNBOUND = "pod has unbound immediate PersistentVolumeClaims"
 NO_MATCH = "node(s) didn't find available persistent volumes to bind"
 ELSEWHERE = "node(s) had volume node affinity conflict"
 GONE = "node(s) unavailable due to one or more pvc(s) bound to non-existent pv(s)"
@@ -67,8 +68,13 @@ def refusal(pod: Obj, claims: Mapping[str, Obj | None], classes: Mapping[str, Ob
         if name in own and (why := foreign(pod, claim)):
             return why
     if any(claim and not is_bound(claim) and not waits(claim, classes) for claim in claims.values()):
-        return "pod has unbound immediate PersistentVolumeClaims"
+        return UNBOUND
     return ""
+
+
+def are_given(claims: Iterable[Obj | None]) -> bool:
+    """Whether every claim has its volume, if only by name yet: what is missing then is the binder's last step."""
+    return all(claim is not None and claim["spec"].get("volumeName") for claim in claims)
 
 
 def waits(claim: Obj, classes: Mapping[str, Obj]) -> bool:

@@ -118,7 +118,8 @@ def _unscheduled(pod: Obj, around: Around) -> list[Wait]:
     found = [w for claim in claims_of(pod).values() for w in _claim_by_name(pod, claim, around) if w.reason != WAITS]
     scheduled = meta.condition(pod, "PodScheduled") or {}
     if scheduled.get("status") == "False":
-        text = f"{name} fits on no node: {scheduled.get('message') or 'the scheduler gives no reason'}"
+        said = str(scheduled.get("message") or "the scheduler gives no reason").rstrip(".")
+        text = f"{name} fits on no node: {said}"
         remedy = f"Free or add what it asks for, or ask for less; see: kubectl describe pod {name} -n {meta.namespace(pod)}"
         return [*found, Wait(subject, "Unschedulable", text, str(scheduled.get("lastTransitionTime") or created), remedy)]
     scheduler = pod["spec"].get("schedulerName") or "default-scheduler"
@@ -312,10 +313,10 @@ def _provisioning(claim: Obj, around: Around, created: str) -> Wait:
         defaults = [n for n, c in classes.items() if is_default(c)]
         why = "asks for no storage class" if defaults else "names no storage class, and there is no default one"
         text = f"claim {name} {why}: it waits for a volume made by hand that fits"
-        return Wait(subject, "NoClass", text, created, "Create a PersistentVolume that fits; or name a class in volumeClaimTemplates")
+        return Wait(subject, "NoClass", text, created, "Create a PersistentVolume that fits; or name a class in the claim (template)")
     if found is None:
         text = f'claim {name} asks for storage class "{wanted}", which does not exist'
-        return Wait(subject, "ClassMissing", text, created, f"Create StorageClass {wanted}, or correct volumeClaimTemplates")
+        return Wait(subject, "ClassMissing", text, created, f"Create StorageClass {wanted}, or correct the claim (template)")
     if found.get("volumeBindingMode") == WAITS and SELECTED_NODE not in annotations:
         user = next(iter(_users(claim, around)), "")
         text = f"claim {name} gets its volume once a pod that uses it has a node; {user or 'no pod'} uses it"
@@ -327,5 +328,8 @@ def _provisioning(claim: Obj, around: Around, created: str) -> Wait:
     said = around.last_event(claim)
     text = f"claim {name} waits for provisioner {found['provisioner']} to make its volume{_comma(said)}"
     asked = any(key in annotations for key in PROVISIONERS)
+    if said:
+        remedy = "Mend what it says: it tries again by itself; or delete the claim and ask for something else"
+        return Wait(subject, "ProvisioningFailed", text, created, remedy)
     remedy = f"See that provisioner {found['provisioner']} runs" if asked else "Wait for the volume controller to ask for it"
     return Wait(subject, "Provisioning", text, created, remedy)
