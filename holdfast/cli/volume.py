@@ -16,6 +16,7 @@ import orjson
 
 from holdfast.cli.errors import UserError
 from holdfast.cli.kube import Kube, Refused, Unreachable
+from holdfast.kinds.core.claims import BIND_COMPLETED, BOUND_BY_CONTROLLER
 from holdfast.lib import privileged
 from holdfast.lib.clock import rfc3339
 from holdfast.system.settings import Settings
@@ -25,7 +26,7 @@ from holdfast.volumes.builtin.pool import Pool
 from holdfast.volumes.trash import Removed, Trash
 
 _VOLUMES = "/api/v1/persistentvolumes"
-_OF_THE_BINDING = ("pv.kubernetes.io/bound-by-controller", "pv.kubernetes.io/bind-completed")
+_OF_THE_BINDING = (BOUND_BY_CONTROLLER, BIND_COMPLETED)
 
 
 class _Shelf:

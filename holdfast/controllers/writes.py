@@ -12,6 +12,8 @@ from holdfast.machinery import meta
 
 T = TypeVar("T")
 LARGEST_BATCH = 128
+LATE_SECONDS = 1.0
+"""Until it is looked again whether the picture shows our own writes: their events wake the key sooner."""
 MANY, MANY_SECONDS = 250, 0.015
 """Changes of members are gathered for so long for each so many members: looking at all takes a good part of that."""
 

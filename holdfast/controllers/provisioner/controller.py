@@ -19,10 +19,10 @@ from holdfast.client.events import EventRecorder
 from holdfast.client.informer import Informer, InformerSet
 from holdfast.client.reconciler import Reconciler
 from holdfast.controllers.provisioner import make
-from holdfast.controllers.provisioner.make import FINALIZER, PROVISIONED_BY
+from holdfast.controllers.provisioner.make import FINALIZER
 from holdfast.controllers.provisioner.resizer import SLOW, Resizer
 from holdfast.kinds import sources
-from holdfast.kinds.core.claims import class_of, pinned_to
+from holdfast.kinds.core.claims import PROVISIONED_BY, PROVISIONERS, SELECTED_NODE, class_of, pinned_to
 from holdfast.kinds.kind import Obj
 from holdfast.kinds.resources import PERSISTENTVOLUMECLAIMS, PERSISTENTVOLUMES, SECRETS, STORAGECLASSES
 from holdfast.lib.clock import rfc3339
@@ -30,8 +30,6 @@ from holdfast.machinery import meta, quantity
 from holdfast.machinery.errors import ApiError
 from holdfast.volumes.api import BLOCK, FS_TYPE, Engine, Source, VolumeError
 
-SELECTED_NODE = "volume.kubernetes.io/selected-node"
-ASKED = "volume.kubernetes.io/storage-provisioner"
 AT_ONCE = 8
 """Volumes that are made, or removed, side by side."""
 FIRST_RETRY = 1.0
@@ -86,7 +84,7 @@ class Provisioner:
     def _is_asked(self, claim: Obj) -> bool:
         """By the node that was chosen, which is known first; without nodes, by the binder's word."""
         annotations = meta.annotations_of(claim)
-        return annotations.get(SELECTED_NODE) == self._node if self._node else annotations.get(ASKED) == self._engine.name
+        return annotations.get(SELECTED_NODE) == self._node if self._node else annotations.get(PROVISIONERS[0]) == self._engine.name
 
     def _consider(self, volume: Obj | None) -> None:
         if volume is not None and self._is_ours(volume):

@@ -15,12 +15,12 @@ from holdfast.client.api import Client
 from holdfast.client.events import EventRecorder
 from holdfast.client.informer import InformerSet
 from holdfast.client.reconciler import Reconciler
+from holdfast.controllers.pods import has_ended
 from holdfast.controllers.scheduler import volumes
 from holdfast.controllers.scheduler.decide import Accounts, Choice, Cluster, decide, refused
 from holdfast.controllers.volumes.controller import BY_CLAIM, used_claims
-from holdfast.controllers.volumes.decide import BOUND_BY_CONTROLLER, SELECTED_NODE
 from holdfast.controllers.volumes.matching import INDEX, candidates, index, is_bound
-from holdfast.kinds.core.claims import claims_of, reference_to
+from holdfast.kinds.core.claims import BOUND_BY_CONTROLLER, SELECTED_NODE, claims_of, reference_to
 from holdfast.kinds.kind import Obj
 from holdfast.kinds.resources import NODES, PERSISTENTVOLUMECLAIMS, PERSISTENTVOLUMES, PODS, STORAGECLASSES
 from holdfast.lib.clock import rfc3339
@@ -71,8 +71,8 @@ class Scheduler:
         pod = new or old
         assert pod is not None
         self._waiting.discard(meta.key(pod))
-        self._place(pod, pod if new is not None and pod["spec"].get("nodeName") and not _finished(pod) else None)
-        if new is None or _finished(new):
+        self._place(pod, pod if new is not None and pod["spec"].get("nodeName") and not has_ended(pod) else None)
+        if new is None or has_ended(new):
             self._retry()
 
     def _place(self, pod: Obj, placed: Obj | None) -> None:
@@ -233,8 +233,4 @@ def _has(volume: Obj | None, claim: Obj) -> bool:
 
 def _unbound(pod: Obj) -> bool:
     spec = pod["spec"]
-    return not spec.get("nodeName") and spec.get("schedulerName", NAME) == NAME and not meta.is_terminating(pod) and not _finished(pod)
-
-
-def _finished(pod: Obj) -> bool:
-    return (pod.get("status") or {}).get("phase") in ("Succeeded", "Failed")
+    return not spec.get("nodeName") and spec.get("schedulerName", NAME) == NAME and not meta.is_terminating(pod) and not has_ended(pod)

@@ -9,10 +9,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 
-from holdfast.controllers.volumes.decide import IN_TREE, SELECTED_NODE, allows
-from holdfast.controllers.volumes.matching import WAITS, asked_by, choose, is_bound, reaches, refers
-from holdfast.kinds.core.claims import class_of, ephemeral, foreign
+from holdfast.controllers.volumes.decide import allows
+from holdfast.controllers.volumes.matching import asked_by, choose, is_bound, reaches, refers
+from holdfast.kinds.core.claims import SELECTED_NODE, class_of, ephemeral, foreign
 from holdfast.kinds.kind import Obj
+from holdfast.kinds.storage.storageclass import NO_PROVISIONER, WAITS
 from holdfast.machinery import meta
 
 Disk = tuple[frozenset[str], str, str, bool]
@@ -25,7 +26,6 @@ GONE = "node(s) unavailable due to one or more pvc(s) bound to non-existent pv(s
 ONE_POD = "node has pod using PersistentVolumeClaim with the same name and ReadWriteOncePod access mode"
 ONE_NODE = "node(s) can't use a ReadWriteOnce volume that is in use on another node"
 NO_DISK = "node(s) had no available disk"
-NO_PROVISIONER = f"{IN_TREE}no-provisioner"
 _SHARED = {"ReadOnlyMany", "ReadWriteMany"}
 
 

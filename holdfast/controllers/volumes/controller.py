@@ -16,9 +16,9 @@ from holdfast.client.events import EventRecorder
 from holdfast.client.informer import InformerSet
 from holdfast.client.reconciler import Reconciler
 from holdfast.controllers.volumes import decide
-from holdfast.controllers.volumes.decide import BIND_COMPLETED, BOUND_BY_CONTROLLER, PROVISIONERS, SELECTED_NODE, Said
+from holdfast.controllers.volumes.decide import Said
 from holdfast.controllers.volumes.matching import INDEX, candidates, index, is_bound
-from holdfast.kinds.core.claims import claims_of, reference_to
+from holdfast.kinds.core.claims import BIND_COMPLETED, BOUND_BY_CONTROLLER, PROVISIONERS, SELECTED_NODE, claims_of, reference_to
 from holdfast.kinds.kind import Obj
 from holdfast.kinds.resources import NODES, PERSISTENTVOLUMECLAIMS, PERSISTENTVOLUMES, PODS, STORAGECLASSES
 from holdfast.lib.clock import rfc3339
