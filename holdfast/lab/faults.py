@@ -21,6 +21,7 @@ class Fault(Enum):
     CRASH_BEFORE = "crash before"
     CRASH_NO_REPLY = "crash after commit, no reply"
     CRASH_AFTER = "crash after"
+    CRASH_SLOW = "crash after, then slow to list what was written"
     SERVER_CRASH_BEFORE = "server crash before"
     SERVER_CRASH_AFTER = "server crash after commit, no reply"
     CONFLICT = "409"
@@ -34,6 +35,7 @@ class Fault(Enum):
     DELAYED = "events delayed"
     REPEATED = "event repeated"
     CONFLATED = "events conflated"
+    HELD = "nobody hears of a resource for a while"
     BROKEN_STREAM = "stream cut"
     OLDER = "stream resumed at an older revision"
     LAGGING = "any state asked for, an old one told"
@@ -49,12 +51,18 @@ class Fault(Enum):
 
 
 CRASHES = (Fault.CRASH_BEFORE, Fault.CRASH_NO_REPLY, Fault.CRASH_AFTER)
+SKEWS = (Fault.CRASH_SLOW, Fault.HELD)
+"""Plans only: of one resource a process knows less than of others."""
 REFUSALS = (Fault.CONFLICT, Fault.BUSY, Fault.BROKEN, Fault.AWAY, Fault.LOST, Fault.NO_REPLY, Fault.LATE)
 SERVER = (Fault.SERVER_CRASH_BEFORE, Fault.SERVER_CRASH_AFTER)
 TRAVELS = (Fault.OLDER,)
 """Back in time: all streams of a process break off and go on from before."""
 FURTHEST = 20
 """Revisions."""
+HOLD = 15.0
+"""Seconds: longer than a controller waits until it looks again (UNTOLD), at least."""
+PACE = 0.7
+"""Seconds: a server that is behind takes time over each event that others have seen long ago."""
 WATCHES = (Fault.HIDDEN, Fault.DELAYED, Fault.REPEATED, Fault.CONFLATED, Fault.BROKEN_STREAM, Fault.OLDER)
 _CHORES = ("leases", "nodes", "nodes/status", "events")
 """What every process writes all the time, which no promise rests on."""
@@ -107,20 +115,37 @@ class OneFault(Faults):
     fault: Fault = Fault.CRASH_BEFORE
 
     victim: str = ""
-    behind: set[str] = field(default_factory=set)
-    """Whose streams have gone back in time."""
+    written: str = ""
+    """The resource that was written there."""
+    behind: dict[str, int] = field(default_factory=dict)
+    """Whose streams have gone back in time, and up to where they had been."""
+    until: float = 0.0
 
     def _choose(self, process: str, site: str, *, write: bool) -> Fault | None:
-        if not write or len(self.writes) != self.number + 1:
-            return None
-        self.victim = process
-        return self.fault
+        if write and not self.victim and len(self.writes) == self.number + 1:
+            self.victim, self.written = process, site.rpartition(" ")[2].partition("/")[0]
+            self.until = asyncio.get_running_loop().time() + HOLD
+            return self.fault
+        if self.fault is Fault.CRASH_SLOW and self.until and process == self.victim and site.endswith(f" list {self.written}"):
+            self.until = 0.0
+            return Fault.LATE
+        return None
 
     def resume(self, process: str, plural: str, revision: str) -> str:
         if self.fault not in TRAVELS or process != self.victim or plural in self.behind or not revision:
             return revision
-        self.behind.add(plural)
+        self.behind[plural] = int(revision)
         return str(max(int(revision) - FURTHEST, 1))
+
+    async def tell(self, process: str, plural: str, event: WatchEvent, later: deque[WatchEvent]) -> Sequence[WatchEvent]:
+        if event.type == "BOOKMARK" or self.calm:
+            return (event,)
+        if self.fault is Fault.HELD and plural == self.written:
+            await asyncio.sleep(self.until - asyncio.get_running_loop().time())
+            return (_conflated(event, later),)
+        if process == self.victim and meta.revision(event.object) <= self.behind.get(plural, 0):
+            await asyncio.sleep(PACE)
+        return (event,)
 
     def lags(self, process: str, plural: str) -> int:
         if process != self.victim:
@@ -139,7 +164,7 @@ class Storm(Faults):
     @classmethod
     def of(cls, seed: int) -> Storm:
         chance = random.Random(f"storm {seed}")
-        kinds = [fault for fault in Fault if chance.random() < 0.5] or [Fault.CRASH_NO_REPLY]
+        kinds = [fault for fault in Fault if fault not in SKEWS and chance.random() < 0.5] or [Fault.CRASH_NO_REPLY]
         often = {}
         for fault in kinds:
             rare = fault in CRASHES or fault in SERVER

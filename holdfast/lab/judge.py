@@ -215,6 +215,9 @@ class Judge:
         before = self._current.get(meta.uid(owner)) or current
         if current != before and (owner["spec"].get("updateStrategy") or {}).get("type") == "OnDelete":
             self.says("P-17", f"{meta.key(owner)}: currentRevision goes from {before} to {current}, and OnDelete never completes")
+        elif current != before and status.get("updatedReplicas", 0) != total:
+            updated = f"{status.get('updatedReplicas', 0)} of {total} updated"
+            self.says("P-17", f"{meta.key(owner)}: currentRevision goes from {before} to {current} with {updated}")
         self._current[meta.uid(owner)] = current
 
     # What components ask for

@@ -10,7 +10,7 @@ import asyncio
 from holdfast.controllers.statefulset import options
 from holdfast.kinds.kind import Obj
 from holdfast.kinds.resources import CONTROLLERREVISIONS
-from holdfast.lab.judge import POD, REVISION, SET
+from holdfast.lab.judge import MOMENT, POD, REVISION, SET
 from holdfast.lab.stories import NAMESPACE, Stage, Story, a_set, template
 from holdfast.lab.world import MISSING
 from holdfast.machinery import meta
@@ -70,12 +70,8 @@ async def ended(stage: Stage) -> None:
 async def sick(stage: Stage) -> None:
     """A member is not Ready for a while: nobody is led to it (R-49)."""
     await stage.begin(a_set(2, claims=False))
-
-    def is_well(config: InstanceConfig) -> bool:
-        return config.pod_name != "web-1"
-
     for machine in stage.world.machines.values():
-        machine.is_well = is_well
+        machine.is_well = _all_but_the_last
     pod = f"{POD}{NAMESPACE}/web-1"
     for _ in range(120):
         await stage.until(lambda: "" if not stage.judge.strict or _is_sick(stage, pod) else "it is not sick yet")
@@ -84,6 +80,25 @@ async def sick(stage: Stage) -> None:
     for machine in stage.world.machines.values():
         machine.is_well = lambda _config: True
     await stage.rest()
+
+
+async def sick_and_more(stage: Stage) -> None:
+    """A member is not Ready when its set is to grow: the next one waits for it (SCEN-18)."""
+    await stage.begin(a_set(2, claims=False))
+    for machine in stage.world.machines.values():
+        machine.is_well = _all_but_the_last
+    pod = f"{POD}{NAMESPACE}/web-1"
+    await stage.until(lambda: "" if stage.hasty or _is_sick(stage, pod) else "it is not sick yet")
+    await asyncio.sleep(MOMENT)
+    await stage.unsettled(lambda: stage.change(replicas=3))
+    await asyncio.sleep(5)
+    for machine in stage.world.machines.values():
+        machine.is_well = lambda _config: True
+    await stage.rest()
+
+
+def _all_but_the_last(config: InstanceConfig) -> bool:
+    return config.pod_name != "web-1"
 
 
 def _is_sick(stage: Stage, key: str) -> bool:
@@ -125,6 +140,7 @@ REGRESSIONS: dict[str, Story] = {
     "unstick": unstick,
     "ended": ended,
     "sick": sick,
+    "sick-and-more": sick_and_more,
     "upgrade": upgrade,
     "slowly": slowly,
 }

@@ -114,7 +114,7 @@ class LabClient:
         if fault in (Fault.NO_REPLY, Fault.SERVER_CRASH_AFTER) or not world.reaches(process.name, reply=True):
             raise UnknownOutcomeError("lab: no reply") if write else ConnectionResetError("lab: no reply")
         await asyncio.sleep(world.loop.delay(LATENCY))
-        if fault is Fault.CRASH_AFTER:
+        if fault in (Fault.CRASH_AFTER, Fault.CRASH_SLOW):
             process.crash_soon()
         if fault is Fault.OLDER:
             world.cut(process.name)

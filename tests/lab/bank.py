@@ -23,6 +23,8 @@ ROOT = Path(__file__).resolve().parents[2]
 BUGS = Path(__file__).parent / "bugs"
 WORLDS = 300
 """As many plans, and as many seeds, at most."""
+NEAR = 120
+"""Worlds most like the one on file, where that has moved."""
 _FOUND = re.compile(r"again: .*holdfast\.lab\.explore --story (?P<case>.+)\n  (?P<says>P-\d+ .*)")
 
 _BROKEN = re.compile(r"\b(?:Attribute|Name|Type|Import|Syntax)Error\b")
@@ -96,10 +98,10 @@ def explore(tree: Path, *arguments: str) -> Found | None:
     return None
 
 
-def notice(bug: Bug, worlds: int = WORLDS) -> Found | None:
-    """By the case on file, else by a search of the ordinary worlds."""
+def notice(bug: Bug, worlds: int = NEAR) -> Found | None:
+    """By the case on file, or by those most like it: what is a write or a seed today is another one tomorrow."""
     with planted(bug) as tree:
-        return (explore(tree, "--story", *bug.case.split()) if bug.case else None) or explore(tree, "--hunt", str(worlds))
+        return explore(tree, "--near", str(worlds), "--story", *bug.case.split())
 
 
 def main() -> int:
