@@ -4,7 +4,7 @@ PY ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: setup demo test lint bench soak fuzz lab api-docs clean
+.PHONY: setup demo test lint bench soak fuzz lab bugs api-docs clean
 
 setup: $(VENV)/.done
 	@scripts/system-packages
@@ -43,6 +43,11 @@ SEEDS ?= 10000
 FIRST ?= 1
 lab: setup
 	PYTHONHASHSEED=0 LAB_PLANS=1000000 LAB_SEEDS=$(SEEDS) LAB_FIRST=$(FIRST) $(BIN)/python -m pytest tests/lab/test_worlds.py --timeout=0 -s
+
+# The bug bank: which ordinary world notices each historic bug (WORLDS: plans, and as many seeds, at most).
+WORLDS ?= 300
+bugs: setup
+	$(BIN)/python -m tests.lab.bank --worlds $(WORLDS)
 
 # docs/api.md, from the results of the conformance tests.
 api-docs: setup

@@ -15,7 +15,8 @@ import click
 import orjson
 
 from holdfast.cli.errors import UserError
-from holdfast.cli.kube import Kube, Refused
+from holdfast.cli.kube import Kube, Refused, Unreachable
+from holdfast.kinds.core.claims import BIND_COMPLETED, BOUND_BY_CONTROLLER
 from holdfast.lib import privileged
 from holdfast.lib.clock import rfc3339
 from holdfast.system.settings import Settings
@@ -25,7 +26,7 @@ from holdfast.volumes.builtin.pool import Pool
 from holdfast.volumes.trash import Removed, Trash
 
 _VOLUMES = "/api/v1/persistentvolumes"
-_OF_THE_BINDING = ("pv.kubernetes.io/bound-by-controller", "pv.kubernetes.io/bind-completed")
+_OF_THE_BINDING = (BOUND_BY_CONTROLLER, BIND_COMPLETED)
 
 
 class _Shelf:
@@ -97,7 +98,7 @@ def _removed(shelves: list[_Shelf]) -> list[tuple[str, ...]]:
 
 def _present(settings: Settings, shelves: list[_Shelf]) -> list[tuple[str, ...]]:
     known: dict[str, dict[str, Any]] = {}
-    with contextlib.suppress(UserError, OSError):  # without the API, what the disk says
+    with contextlib.suppress(UserError):  # without the API, what the disk says
         for volume in _kube(settings).request("GET", _VOLUMES)["items"]:
             known[(volume["spec"].get("csi") or {}).get("volumeHandle", "")] = volume
     rows: list[tuple[str, ...]] = [("NAME", "CLAIM", "CAPACITY", "ON DISK", "STATUS")]
@@ -149,11 +150,17 @@ def restore(settings: Settings, name: str, claim: str) -> None:
             text = f"nobody knew the PersistentVolume of {item.handle} when it was removed"
             raise UserError(f"{text}: its data lies in {shelf.trash.kept(item.handle)}")
         volume = _anew(_record(item), claim)
-        _refuse_taken(kube, volume)
-        with trashes.lock(settings.data / "volumes"):
-            shelf.admit(item)
-            shelf.trash.take_back(item.handle)
-        kube.request("POST", _VOLUMES, volume)
+        try:
+            whole = _is_restored(kube, item, volume)
+            if not whole:
+                _refuse_taken(kube, volume)
+        except Unreachable as error:
+            raise UserError(f"{error.text}, and restoring needs it: holdfast up --data {settings.data}") from error
+        if not whole:
+            with trashes.lock(settings.data / "volumes"):
+                shelf.admit(item)
+                shelf.trash.take_back(item.handle)
+            kube.request("POST", _VOLUMES, volume)
         shelf.trash.forget(item.handle)
     click.echo(f"restored {item.handle}: the next claim {_claim_of(volume)} gets it")
 
@@ -166,6 +173,14 @@ def _anew(record: dict[str, Any], claim: str) -> dict[str, Any]:
     annotations = {key: value for key, value in (old.get("annotations") or {}).items() if key not in _OF_THE_BINDING}
     metadata = {"name": old["name"], "annotations": annotations, "labels": old.get("labels") or {}}
     return {"apiVersion": "v1", "kind": "PersistentVolume", "metadata": metadata, "spec": {**spec, "claimRef": reference}}
+
+
+def _is_restored(kube: Kube, item: Removed, volume: dict[str, Any]) -> bool:
+    """Whether all but the end was done when it was said before: data and PersistentVolume are there, and nobody is removing them."""
+    there = None if item.has_data else _get(kube, f"{_VOLUMES}/{volume['metadata']['name']}")
+    if there is None or there["metadata"].get("deletionTimestamp"):
+        return False
+    return (there.get("status") or {}).get("phase") not in ("Released", "Failed")
 
 
 def _refuse_taken(kube: Kube, volume: dict[str, Any]) -> None:

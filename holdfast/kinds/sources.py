@@ -6,6 +6,7 @@ drivers and one for each type of its own (``rbd``, ``nfs``, ``glusterfs``).
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -61,6 +62,11 @@ def _mounted(source: Obj) -> tuple[str, bool]:
 
 def _secret(reference: Obj | None, namespace: str) -> tuple[str, str] | None:
     return (reference.get("namespace") or namespace, reference["name"]) if reference and reference.get("name") else None
+
+
+def secret_data(secret: Obj) -> dict[str, str]:
+    """A Secret's data as an engine wants it. What is not text is not a key: whose it is refuses that by name."""
+    return {key: base64.b64decode(value).decode(errors="replace") for key, value in (secret.get("data") or {}).items()}
 
 
 def write(backend: Backend) -> Obj:

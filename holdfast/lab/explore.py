@@ -16,15 +16,22 @@ import sys
 import time
 import traceback
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 
 from holdfast.lab import jobs
-from holdfast.lab.faults import CRASHES, REFUSALS, SERVER, Fault, Faults, OneFault, Storm
-from holdfast.lab.judge import CLAIM, POD, VOLUME
-from holdfast.lab.stories import STORIES, Stage
+from holdfast.lab.faults import CRASHES, REFUSALS, SERVER, TRAVELS, Fault, Faults, OneFault, Storm
+from holdfast.lab.judge import CLAIM, POD, REVISION, VOLUME
+from holdfast.lab.regressions import REGRESSIONS
+from holdfast.lab.stories import STORIES as USUAL
+from holdfast.lab.stories import Stage, Story
 from holdfast.lab.trouble import Trouble
 from holdfast.lab.world import World, run_world
+
+PLANNED = (*CRASHES, *TRAVELS, *SERVER, *REFUSALS)
+SLICE = "/registry/endpointslices/"
+STORIES: dict[str, Story] = {**USUAL, **REGRESSIONS}
 
 
 @dataclass(frozen=True)
@@ -103,6 +110,7 @@ def _listening(result: Result) -> Iterator[None]:
 async def _tell(case: Case, result: Result, world: World) -> None:
     stormy = case.fault is None and case.seed > 0
     stage = Stage(world, hasty=stormy)
+    world.judge.strict = is_exact(case)
     trouble = asyncio.create_task(Trouble(stage, case.seed).run()) if stormy else None
     try:
         await STORIES[case.story](stage)
@@ -116,6 +124,13 @@ async def _tell(case: Case, result: Result, world: World) -> None:
     result.violations += world.judge.violations
     result.created, result.deleted = world.judge.created, world.judge.deleted
     result.virtual = world.loop.time()
+    if is_exact(case):
+        result.violations += [f"P-14 asked {count} times in vain: {what}" for what, count in world.judge.in_vain.items()]
+
+
+def is_exact(case: Case) -> bool:
+    """Whether in this world nobody sees or is heard late."""
+    return case.fault in CRASHES or (case.fault is None and not case.seed)
 
 
 @functools.cache
@@ -124,7 +139,7 @@ def calm(story: str) -> Result:
     return run(Case(story))
 
 
-def plans(stories: Iterable[str], kinds: Iterable[Fault] = (*CRASHES, *SERVER, *REFUSALS)) -> Iterator[Case]:
+def plans(stories: Iterable[str], kinds: Iterable[Fault] = PLANNED) -> Iterator[Case]:
     """Each write of each undisturbed story, with each kind of fault; every site once, in whichever story, before any twice."""
     kinds = tuple(kinds)
     turns: dict[int, list[Case]] = {}
@@ -138,13 +153,13 @@ def plans(stories: Iterable[str], kinds: Iterable[Fault] = (*CRASHES, *SERVER, *
 
 
 def _counts(counted: Counter[str]) -> dict[str, int]:
-    """Members and claims by name; volumes, and pods with generated names, whose names are never the same, together."""
+    """Members and claims by name; what may have another name each time, together."""
     found: Counter[str] = Counter()
     for key, count in counted.items():
         if key.startswith((POD, CLAIM)):
             found[jobs.stem(key)] += count
-        elif key.startswith(VOLUME):
-            found[VOLUME] += count
+        elif key.startswith((VOLUME, SLICE, REVISION)):
+            found[key[: key.rindex("/")]] += count
     return dict(found)
 
 
@@ -190,6 +205,15 @@ def explore(cases: Iterable[Case], jobs: int = 1) -> Iterator[Result]:
         yield from pool.imap_unordered(run, cases, chunksize=8)
 
 
+def ordinary(stories: Sequence[str], seeds: int) -> Iterator[Case]:
+    """The stories undisturbed, then plans and storms by turns."""
+    yield from (Case(story) for story in stories)
+    planned = plans(stories)
+    for seed in range(1, seeds + 1):
+        yield from islice(planned, 1)
+        yield Case(stories[seed % len(stories)], seed=seed)
+
+
 def show(result: Result) -> None:
     order = os.environ.get("PYTHONHASHSEED", "random")
     print(f"\n{len(result.violations)} violations; again: PYTHONHASHSEED={order} python -m holdfast.lab.explore --story {result.case}")
@@ -206,18 +230,23 @@ def main() -> None:
     parser.add_argument("--fault", choices=[fault.name for fault in Fault], help="one fault, at --write")
     parser.add_argument("--write", type=int, default=0)
     parser.add_argument("--plans", action="store_true", help="every write of every story with every fault")
+    parser.add_argument("--most", type=int, default=sys.maxsize, help="so many plans at most")
+    parser.add_argument("--hunt", type=int, default=0, help="all stories undisturbed, then so many plans and as many seeds by turns")
+    parser.add_argument("--stop", action="store_true", help="end with the first violation")
     parser.add_argument("--seeds", type=int, default=0, help="so many seeds")
     parser.add_argument("--first", type=int, default=1, help="the first of them")
     parser.add_argument("--jobs", type=int, default=2)
     given = parser.parse_args()
     stories = [given.story] if given.story else sorted(STORIES)
     cases: Iterable[Case]
-    if given.fault:
+    if given.hunt:
+        cases = ordinary(stories, given.hunt)
+    elif given.fault:
         cases = [Case(stories[0], fault=Fault[given.fault], number=given.write)]
     elif given.seed is not None:
         cases = [Case(story, seed=given.seed) for story in stories]
     elif given.plans:
-        cases = plans(stories)
+        cases = islice(plans(stories), given.most)
     else:
         cases = (Case(stories[n % len(stories)], seed=n) for n in range(given.first, given.first + given.seeds))
     single = given.fault or given.seed is not None
@@ -228,6 +257,8 @@ def main() -> None:
         slowest = max(slowest, result, key=lambda each: each.seconds)
         if result.violations or single:
             show(result)
+        if result.violations and given.stop:
+            break
     print(f"{summary.text()}; the slowest: {slowest.case}, {slowest.seconds:.1f} s for {slowest.virtual:.0f}")
     sys.exit(1 if summary.failed else 0)
 

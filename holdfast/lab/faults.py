@@ -36,6 +36,7 @@ class Fault(Enum):
     CONFLATED = "events conflated"
     BROKEN_STREAM = "stream cut"
     OLDER = "stream resumed at an older revision"
+    LAGGING = "any state asked for, an old one told"
     PARTITION = "network parted"
     POWER = "power lost"
     NODE_RESTART = "node process restarted"
@@ -50,6 +51,10 @@ class Fault(Enum):
 CRASHES = (Fault.CRASH_BEFORE, Fault.CRASH_NO_REPLY, Fault.CRASH_AFTER)
 REFUSALS = (Fault.CONFLICT, Fault.BUSY, Fault.BROKEN, Fault.AWAY, Fault.LOST, Fault.NO_REPLY, Fault.LATE)
 SERVER = (Fault.SERVER_CRASH_BEFORE, Fault.SERVER_CRASH_AFTER)
+TRAVELS = (Fault.OLDER,)
+"""Back in time: all streams of a process break off and go on from before."""
+FURTHEST = 20
+"""Revisions."""
 WATCHES = (Fault.HIDDEN, Fault.DELAYED, Fault.REPEATED, Fault.CONFLATED, Fault.BROKEN_STREAM, Fault.OLDER)
 _CHORES = ("leases", "nodes", "nodes/status", "events")
 """What every process writes all the time, which no promise rests on."""
@@ -85,6 +90,10 @@ class Faults:
         """From which revision a watch really goes on."""
         return revision
 
+    def lags(self, process: str, plural: str) -> int:
+        """How many revisions old a state is told to who asks for any."""
+        return 0
+
     async def tell(self, process: str, plural: str, event: WatchEvent, later: deque[WatchEvent]) -> Sequence[WatchEvent]:
         """What a watcher is told when ``event`` arrives; ``later`` is what stands in line behind it."""
         return (event,)
@@ -97,8 +106,27 @@ class OneFault(Faults):
     number: int = 0
     fault: Fault = Fault.CRASH_BEFORE
 
+    victim: str = ""
+    behind: set[str] = field(default_factory=set)
+    """Whose streams have gone back in time."""
+
     def _choose(self, process: str, site: str, *, write: bool) -> Fault | None:
-        return self.fault if write and len(self.writes) == self.number + 1 else None
+        if not write or len(self.writes) != self.number + 1:
+            return None
+        self.victim = process
+        return self.fault
+
+    def resume(self, process: str, plural: str, revision: str) -> str:
+        if self.fault not in TRAVELS or process != self.victim or plural in self.behind or not revision:
+            return revision
+        self.behind.add(plural)
+        return str(max(int(revision) - FURTHEST, 1))
+
+    def lags(self, process: str, plural: str) -> int:
+        if process != self.victim:
+            return 0
+        self.fired[f"{process}: list {plural}", Fault.LAGGING] += 1
+        return FURTHEST
 
 
 @dataclass
@@ -132,7 +160,13 @@ class Storm(Faults):
         if self.calm or not revision or Fault.OLDER not in self.often or self.chance.random() > 0.5:
             return revision
         self._fire(process, plural, Fault.OLDER)
-        return str(max(int(revision) - self.chance.randint(1, 20), 1))
+        return str(max(int(revision) - self.chance.randint(1, FURTHEST), 1))
+
+    def lags(self, process: str, plural: str) -> int:
+        if self.calm or Fault.LAGGING not in self.often or self.chance.random() > 0.5:
+            return 0
+        self._fire(process, plural, Fault.LAGGING)
+        return self.chance.randint(1, 3 * FURTHEST)
 
     def _fire(self, process: str, plural: str, fault: Fault) -> None:
         self.fired[f"{process}: watch {plural}", fault] += 1

@@ -8,8 +8,10 @@ hour costs nothing. No real thread, socket or entropy is within reach while ``se
 from __future__ import annotations
 
 import asyncio
+import collections
 import contextlib
 import gc
+import heapq
 import itertools
 import os
 import random
@@ -30,22 +32,6 @@ class SealedError(Exception):
     """Something reached for the outside world in a simulation."""
 
 
-class _NoFiles:
-    """The loop's selector: nothing to wait for but time."""
-
-    def __init__(self, loop: SeededLoop) -> None:
-        self._loop = loop
-
-    def select(self, timeout: float | None) -> list[Any]:
-        if timeout is None:
-            raise SealedError("nothing is ready and no timer runs: the simulation waits for ever")
-        self._loop.pass_time(timeout)
-        return []
-
-    def close(self) -> None:
-        return
-
-
 class SeededLoop(asyncio.BaseEventLoop):
     """Also a ``lib.clock.Clock``: ``now`` begins at ``EPOCH``."""
 
@@ -55,13 +41,32 @@ class SeededLoop(asyncio.BaseEventLoop):
         self.slowness = 1.0
         """How much longer work in threads takes than usual."""
         self._time = begin
-        self._selector = _NoFiles(self)
+        self._ready: collections.deque[asyncio.Handle]
+        self._scheduled: list[asyncio.TimerHandle]
 
     def time(self) -> float:
         return self._time
 
-    def pass_time(self, seconds: float) -> None:
-        self._time += max(seconds, 0.0)
+    def _run_once(self) -> None:
+        """As asyncio's own, which it is in place of for speed: there are no files to wait for, only time."""
+        ready, timers = self._ready, self._scheduled
+        while timers and timers[0]._cancelled:
+            heapq.heappop(timers)._scheduled = False  # type: ignore[attr-defined]
+        if not ready and not self._stopping:  # type: ignore[attr-defined]
+            if not timers:
+                raise SealedError("nothing is ready and no timer runs: the simulation waits for ever")
+            self._time = max(self._time, timers[0].when())
+        while timers and timers[0].when() <= self._time:
+            timer = heapq.heappop(timers)
+            timer._scheduled = False  # type: ignore[attr-defined]
+            ready.append(timer)
+        for _ in range(len(ready)):
+            handle = ready.popleft()
+            if not handle._cancelled:
+                handle._run()
+
+    def _timer_handle_cancelled(self, handle: asyncio.TimerHandle) -> None:
+        return
 
     def now(self) -> float:
         return EPOCH + self._time
@@ -90,9 +95,6 @@ class SeededLoop(asyncio.BaseEventLoop):
 
     def call_soon_threadsafe(self, callback: Callable[..., object], *args: Any, context: Any = None) -> asyncio.Handle:  # type: ignore[override]
         return self.call_soon(callback, *args, context=context)
-
-    def _process_events(self, event_list: list[Any]) -> None:
-        return
 
     def _write_to_self(self) -> None:
         return

@@ -14,13 +14,17 @@ from typing import Any, Protocol
 from holdfast.client.api import MERGE_PATCH, WatchEvent
 from holdfast.kinds.kind import Obj, Resource
 from holdfast.lab.faults import Fault, Faults
-from holdfast.lab.judge import Judge
+from holdfast.lab.judge import UNDER, Condition, Judge
 from holdfast.lab.loop import SeededLoop
+from holdfast.machinery import meta
 from holdfast.machinery.errors import ApiError, UnknownOutcomeError
 from holdfast.registry.local import LocalClient
 from holdfast.registry.registry import Registry
 from holdfast.registry.request import User
+from holdfast.store.memory import MemoryStore
 
+ANY = "0"
+"""The revision of a read that asks for any state at all: it may come from a server that lags behind."""
 LATENCY = 0.0005
 Work = Callable[[LocalClient], Awaitable[Obj]]
 _REFUSALS = {
@@ -51,10 +55,16 @@ class Wire(Protocol):
     judge: Judge
     registry: Registry
 
+    @property
+    def store(self) -> MemoryStore: ...
+
     def reaches(self, process: str, *, reply: bool = False) -> bool:
         """Whether requests of a process arrive now (or replies come back)."""
 
     def crash_server(self) -> None: ...
+
+    def cut(self, process: str) -> None:
+        """Its watches break off."""
 
     async def serve(self, work: Callable[[Registry], Awaitable[Obj]], *, write: bool) -> Obj:
         """A request in the server's process. Raises OSError or UnknownOutcomeError when that dies under it."""
@@ -70,16 +80,18 @@ class LabClient:
         self._process = process
         self._user = user
         self._agent = agent
+        self._behind: dict[str, float] = {}
+        """For how long the server that gave an old list says nothing newer."""
 
     async def _call(
         self, verb: str, resource: Resource, subresource: str, work: Work, name: tuple[str, str] = ("", ""), body: Any = None
     ) -> Obj:
-        """``name``: namespace and name; ``body``: what the judge is to see of a write."""
+        """``name``: namespace and name; ``body``: what the judge is to see of a write. Of a patch or update: its metadata."""
         world, process = self._world, self._process
         write = verb not in ("get", "list")
         what = f"{resource.plural}/{subresource}" if subresource else resource.plural
         who = self._user.name.rpartition(":")[2]
-        if body is not None and not subresource:
+        if verb in ("create", "delete") and not subresource:
             world.judge.asked(who, verb, resource.plural, *name, body)
         fault = world.faults.at(process.name, f"{who} {verb} {what}", write=write)
         await asyncio.sleep(world.loop.delay(LATENCY))
@@ -93,6 +105,7 @@ class LabClient:
             raise ApiError(*_REFUSALS[fault])
         if fault is Fault.LOST or not world.reaches(process.name):
             raise ConnectionRefusedError("lab: the server is not reached")
+        UNDER.set(_condition(who, verb, resource, name, body))
         answer = await world.serve(lambda registry: work(LocalClient(registry, self._user, self._agent)), write=write)
         if fault is Fault.CRASH_NO_REPLY:
             await process.crash()
@@ -103,6 +116,8 @@ class LabClient:
         await asyncio.sleep(world.loop.delay(LATENCY))
         if fault is Fault.CRASH_AFTER:
             process.crash_soon()
+        if fault is Fault.OLDER:
+            world.cut(process.name)
         return answer
 
     async def get(self, resource: Resource, name: str, namespace: str = "") -> Obj:
@@ -118,11 +133,22 @@ class LabClient:
         resource_version: str = "",
         metadata_only: bool = False,
     ) -> Obj:
+        lag = self._world.faults.lags(self._process.name, resource.plural) if resource_version == ANY else 0
+
         async def work(client: LocalClient) -> Obj:
+            exact = str(max(self._world.store.revision - lag, 1)) if lag else ""
             return await client.list(
-                resource, namespace, labels=labels, fields=fields, resource_version=resource_version, metadata_only=metadata_only
+                resource,
+                namespace,
+                labels=labels,
+                fields=fields,
+                resource_version=exact or resource_version,
+                match="Exact" if exact else "",
+                metadata_only=metadata_only,
             )
 
+        if lag:
+            self._behind[resource.plural] = self._world.loop.random.uniform(1, 20)
         return await self._call("list", resource, "", work)
 
     async def create(self, resource: Resource, obj: Obj, namespace: str = "", *, subresource: str = "", name: str = "") -> Obj:
@@ -132,7 +158,10 @@ class LabClient:
         return await self._call("create", resource, subresource, work, (namespace, name), obj)
 
     async def update(self, resource: Resource, obj: Obj, *, subresource: str = "") -> Obj:
-        return await self._call("update", resource, subresource, lambda client: client.update(resource, obj, subresource=subresource))
+        async def work(client: LocalClient) -> Obj:
+            return await client.update(resource, obj, subresource=subresource)
+
+        return await self._call("update", resource, subresource, work, (meta.namespace(obj), meta.name(obj)), obj["metadata"])
 
     async def patch(
         self, resource: Resource, name: str, namespace: str, patch: Any, *, content_type: str = MERGE_PATCH, subresource: str = ""
@@ -140,7 +169,8 @@ class LabClient:
         async def work(client: LocalClient) -> Obj:
             return await client.patch(resource, name, namespace, patch, content_type=content_type, subresource=subresource)
 
-        return await self._call("patch", resource, subresource, work)
+        body = (patch.get("metadata") or {}) if isinstance(patch, dict) else {}
+        return await self._call("patch", resource, subresource, work, (namespace, name), body)
 
     async def delete(
         self,
@@ -177,7 +207,7 @@ class LabClient:
         metadata_only: bool = False,
     ) -> AsyncIterator[WatchEvent]:
         world, process = self._world, self._process
-        await asyncio.sleep(world.loop.delay(LATENCY))
+        await asyncio.sleep(world.loop.delay(LATENCY) + self._behind.pop(resource.plural, 0.0))
         if not world.reaches(process.name):
             raise ConnectionRefusedError("lab: the server is not reached")
         revision = world.faults.resume(process.name, resource.plural, resource_version)
@@ -240,3 +270,10 @@ class Stream:
         self._on_close()
         self._pump.cancel()
         await asyncio.gather(self._pump, return_exceptions=True)
+
+
+def _condition(who: str, verb: str, resource: Resource, name: tuple[str, str], body: Any) -> Condition | None:
+    if verb not in ("update", "patch", "delete"):
+        return None
+    where = "/".join(part for part in name if part)
+    return Condition(who, f"/registry/{resource.plural}/{where}", str(body.get("uid") or ""), str(body.get("resourceVersion") or ""))

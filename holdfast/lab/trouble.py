@@ -98,6 +98,7 @@ class Trouble:
 
     async def _clock(self) -> None:
         jump = self._chance.choice((-3600.0, -5.0, 5.0, 3600.0, 86400.0))
+        self._stage.clocks_apart += abs(jump)
         self._world.clocks[self._chance.choice(sorted(self._world.clocks))].skew += jump
 
     async def _delete(self) -> None:

@@ -7,6 +7,7 @@ The code is the product's own; what is simulated is the machine below it and the
 from __future__ import annotations
 
 import asyncio
+import bisect
 import contextlib
 import gc
 import shutil
@@ -134,14 +135,18 @@ class TruthStore(MemoryStore):
     def __init__(self, base: MemoryStore) -> None:
         super().__init__()
         self.take(base)
-        self.told: Callable[[Change], None] = lambda _change: None
+        self.told: Callable[[Change, Record | None], None] = lambda _change, _previous: None
 
     def live(self) -> Mapping[str, Record]:
         return self._live
 
+    def below(self, prefix: str) -> list[Record]:
+        begin, end = bisect.bisect_left(self._keys, prefix), bisect.bisect_left(self._keys, prefix + "\uffff")
+        return [self._live[key] for key in self._keys[begin:end]]
+
     def _commit(self, change: Change, previous: Record | None) -> int:
         revision = super()._commit(change, previous)
-        self.told(change)
+        self.told(change, previous)
         return revision
 
 
@@ -227,7 +232,7 @@ class World:
         self.scratch = scratch
         self.store = TruthStore(base)
         self.machines: dict[str, WatchedMachine] = {}
-        self.judge = Judge(loop, self.store.live, self.machines)
+        self.judge = Judge(loop, self.store, self.machines)
         self.store.told = self.judge.committed
         self.registry: Registry
         self.disk = Disk(WatchedVolumes(self.judge))

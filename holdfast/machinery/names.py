@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import random
 import re
 from collections.abc import Callable
@@ -100,6 +101,7 @@ def fnv32a(data: bytes, start: int = 2166136261) -> int:
     return value
 
 
+@functools.lru_cache(512)
 def fnv32(data: bytes, start: int = 2166136261) -> int:
     """FNV-1 (multiply, then xor): what ControllerRevision hashes use."""
     value = start

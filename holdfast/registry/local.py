@@ -53,9 +53,10 @@ class LocalClient:
         labels: str = "",
         fields: str = "",
         resource_version: str = "",
+        match: str = "",
         metadata_only: bool = False,
     ) -> Obj:
-        options = _selection(labels, fields, resource_version)
+        options = _selection(labels, fields, resource_version) | ({"resourceVersionMatch": match} if match else {})
         found = await self._registry.execute(self._request("list", resource, options, namespace=namespace))
         assert isinstance(found, Listing)
         return {

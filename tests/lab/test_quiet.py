@@ -7,7 +7,7 @@ from collections import Counter
 
 from holdfast.kinds.resources import SERVICES, STATEFULSETS
 from holdfast.lab.world import World, run_world
-from holdfast.store.api import Change
+from holdfast.store.api import Change, Record
 
 SETS, MEMBERS, QUIET_SECONDS = 30, 3, 600
 SIGNS_OF_LIFE = {"leases", "nodes"}
@@ -58,9 +58,9 @@ async def _at_rest(world: World) -> Counter[str]:
     written: Counter[str] = Counter()
     judged = world.store.told
 
-    def told(change: Change) -> None:
+    def told(change: Change, previous: Record | None) -> None:
         written[change.record.key.removeprefix("/registry/")] += 1
-        judged(change)
+        judged(change, previous)
 
     world.store.told = told
     await asyncio.sleep(QUIET_SECONDS)

@@ -15,8 +15,9 @@ from itertools import islice
 import pytest
 
 from holdfast.controllers.statefulset import objects
+from holdfast.lab.explore import STORIES as TOLD
 from holdfast.lab.explore import Case, Result, Summary, calm, explore, plans, run, show
-from holdfast.lab.faults import CRASHES, REFUSALS, SERVER, Fault
+from holdfast.lab.faults import CRASHES, REFUSALS, SERVER, TRAVELS, Fault
 from holdfast.lab.stories import STORIES
 
 PLANS = int(os.environ.get("LAB_PLANS", "900"))
@@ -37,7 +38,7 @@ def _all_well(cases: Iterable[Case]) -> Summary:
     return summary
 
 
-@pytest.mark.parametrize("story", sorted(STORIES))
+@pytest.mark.parametrize("story", sorted(TOLD))
 def test_without_faults_every_story_ends_well(story: str) -> None:
     result = calm(story)
     assert result.violations == []
@@ -71,7 +72,7 @@ def test_another_process_tells_the_same_story() -> None:
 @pytest.mark.timeout(3600)
 def test_every_write_with_every_crash() -> None:
     """Before, after the commit without a reply, and after; each site before any of them a second time."""
-    summary = _all_well(islice(plans(sorted(STORIES), CRASHES), PLANS))
+    summary = _all_well(islice(plans(sorted(STORIES), CRASHES), PLANS * 8 // 10))
     reached: dict[str, set[Fault]] = {}
     for site, fault in summary.fired:
         reached.setdefault(site, set()).add(fault)
@@ -85,7 +86,14 @@ def test_every_write_with_every_crash() -> None:
 def test_every_site_with_every_refusal_and_server_crash() -> None:
     kinds = (*SERVER, *REFUSALS)
     chosen = [case for case in plans(["roll", "scale", "retention-Delete-Delete"], kinds) if case.number % 7 == 0]
-    _all_well(chosen[: PLANS // 8])
+    _all_well(chosen[: PLANS // 10])
+
+
+@pytest.mark.timeout(3600)
+def test_back_in_time_at_every_site() -> None:
+    """All streams of the process that wrote break off and go on from twenty revisions before (Sieve's time travel)."""
+    summary = _all_well(islice(plans(sorted(STORIES), TRAVELS), PLANS // 10))
+    assert sum(summary.fired.values()) == summary.cases
 
 
 @pytest.mark.timeout(3600)
@@ -96,18 +104,20 @@ def test_storms() -> None:
     for (_, fault), count in summary.fired.items():
         fired[fault] += count
     assert sum(fired.values()) >= 10 * summary.cases
-    assert set(fired) == set(Fault) - _ONLY_PLANNED, "every kind of fault has fired"
+    assert set(fired) == set(Fault) - _NOBODY_ASKS, "every kind of fault has fired"
 
 
-_ONLY_PLANNED: set[Fault] = set()
+_NOBODY_ASKS = {Fault.LAGGING}
+"""Old answers are given to who asks for any: that the product never does (SCEN-7 does, in the bug bank)."""
 
 
-def test_a_judge_that_sees_nothing_would_be_useless(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A positive control: with a controller that ignores order, the judge speaks up in an ordinary run."""
+@pytest.mark.parametrize("seed", range(12))
+def test_a_judge_that_sees_nothing_would_be_useless(monkeypatch: pytest.MonkeyPatch, seed: int) -> None:
+    """A positive control: with a controller that ignores order, the judge speaks up in an ordinary run, whatever else goes wrong."""
     from holdfast.controllers.statefulset import decide
 
     monkeypatch.setattr(decide._Members, "_create_and_repair", _careless)
-    result: Result = run(Case("create"))
+    result: Result = run(Case("create", seed=seed))
     assert any("P-7" in text for text in result.violations), result.violations
 
 

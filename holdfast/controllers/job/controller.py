@@ -14,20 +14,18 @@ from holdfast.client.api import STRATEGIC_PATCH, Client
 from holdfast.client.events import EventRecorder
 from holdfast.client.informer import InformerSet
 from holdfast.client.reconciler import Reconciler
+from holdfast.controllers import pods as state
 from holdfast.controllers.job import decide as plans
 from holdfast.controllers.job import objects
 from holdfast.controllers.job.backoff import Backoff
 from holdfast.controllers.job.decide import Plan, Seen, decide
 from holdfast.controllers.ownership import OWNER, Claims, controller_among, controller_index
-from holdfast.controllers.writes import Creations, OwnWrites, growing
+from holdfast.controllers.writes import LATE_SECONDS, Creations, OwnWrites, growing
 from holdfast.kinds.kind import Obj
 from holdfast.kinds.resources import JOBS, PODS
 from holdfast.lib.clock import Clock
 from holdfast.machinery import meta, selectors
 from holdfast.machinery.errors import ApiError, UnknownOutcomeError, is_namespace_terminating
-
-_NO_FINALIZER = {"$deleteFromPrimitiveList/finalizers": [objects.FINALIZER]}
-LATE_SECONDS = 1.0
 
 
 class JobController:
@@ -86,12 +84,11 @@ class JobController:
             self._forget(key)
             self._known[key] = meta.uid(job)
         if not await self._shown(key, job):
-            self.reconciler.queue.add_after(key, LATE_SECONDS)  # the event of our own write will wake it sooner
+            self.reconciler.queue.add_after(key, LATE_SECONDS)
             return
         pods = await self._members.take(job, selectors.from_object(job["spec"].get("selector")))
         await self._confirm_gone(key, job, pods)
-        taken = {meta.name(pod) for pod in self._pods.list(namespace)}
-        seen = Seen(job, pods, taken, self._backoffs.get(key, Backoff()), self._failures(key, pods))
+        seen = Seen(job, pods, self._pods.space(namespace), self._backoffs.get(key, Backoff()), self._failures(key, pods))
         plan = decide(seen, self._clock.now(), self._clock.monotonic())
         await asyncio.gather(*(self._confirm_tracked(pod) for pod in plan.counted))
         fresh = await self._write_status(key, job, plan.status)
@@ -111,7 +108,7 @@ class JobController:
     def _failures(self, key: str, pods: Iterable[Obj]) -> dict[str, float]:
         """When each pod that failed, or goes, was first seen to."""
         known, moment = self._failed_at.get(key, {}), self._clock.monotonic()
-        failed = [pod for pod in pods if objects.phase(pod) == "Failed" or objects.is_leaving(pod)]
+        failed = [pod for pod in pods if state.phase(pod) == "Failed" or objects.is_leaving(pod)]
         self._failed_at[key] = {meta.uid(pod): known.get(meta.uid(pod), moment) for pod in failed}
         return self._failed_at[key]
 
@@ -165,10 +162,14 @@ class JobController:
 
     async def _untrack(self, key: str, pod: Obj, revision: str = "") -> bool:
         """Whether the pod is still there. ``revision``: only if it still is of that."""
-        patch: Obj = {"metadata": {"uid": meta.uid(pod), **_NO_FINALIZER} | ({"resourceVersion": revision} if revision else {})}
+        metadata: Obj = {"uid": meta.uid(pod), **objects.WITHOUT_FINALIZER}
+        if revision:
+            metadata["resourceVersion"] = revision
         there = True
         try:
-            answer = await self._client.patch(PODS, meta.name(pod), meta.namespace(pod), patch, content_type=STRATEGIC_PATCH)
+            answer = await self._client.patch(
+                PODS, meta.name(pod), meta.namespace(pod), {"metadata": metadata}, content_type=STRATEGIC_PATCH
+            )
             self._writes.wrote(key, answer)
         except ApiError as error:
             if error.code != 404:

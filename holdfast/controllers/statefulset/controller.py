@@ -21,7 +21,7 @@ from holdfast.controllers.statefulset import decide as plans
 from holdfast.controllers.statefulset.decide import Plan, Seen, decide
 from holdfast.controllers.statefulset.roster import Roster
 from holdfast.controllers.statefulset.rosters import Rosters
-from holdfast.controllers.writes import OwnWrites, gathering, growing
+from holdfast.controllers.writes import LATE_SECONDS, OwnWrites, gathering, growing
 from holdfast.kinds.kind import Obj
 from holdfast.kinds.resources import CONTROLLERREVISIONS, PERSISTENTVOLUMECLAIMS, PODS, STATEFULSETS
 from holdfast.machinery import meta, selectors
@@ -44,7 +44,7 @@ class StatefulSetController:
         watched = (self._sets, self._pods, self._claims, self._revisions)
         self.reconciler = Reconciler("statefulset", watched, self._sync)
         self._rosters = Rosters(self._sets, self._pods)
-        self._writes = OwnWrites(self._pods)
+        self._writes, self._numbered = OwnWrites(self._pods), OwnWrites(self._revisions)
         self._members = Claims(client, STATEFULSETS, self._pods)
         self._records = Claims(client, STATEFULSETS, self._revisions)
         self._stated: dict[str, Obj] = {}
@@ -97,11 +97,12 @@ class StatefulSetController:
         owner = self._newest(key)
         if owner is None:
             self._writes.forget(key)
+            self._numbered.forget(key)
             self._stated.pop(key, None)
             self._told.pop(key, None)
             return
-        if not self._writes.shown(key):
-            self.reconciler.queue.add_after(key, 1.0)  # the event of our own write will wake it sooner
+        if not self._writes.shown(key) or not self._numbered.shown(key):
+            self.reconciler.queue.add_after(key, LATE_SECONDS)
             return
         roster = await self._claimed_pods(owner)
         history = await self._history(owner)
@@ -177,9 +178,9 @@ class StatefulSetController:
                 await self._create_pod(key, owner, pod)
             case plans.CreateClaims(pod, claims):
                 await self._create_claims(owner, pod, claims)
-            case plans.DeleteMember(pod, why, after):
+            case plans.DeleteMember(pod, why, after, as_seen):
                 await self._confirm(owner, after)
-                await self._delete_pod(key, owner, pod, why)
+                await self._delete_pod(key, owner, pod, why, pod["metadata"]["resourceVersion"] if as_seen else "")
             case plans.RepairMember(pod, patch):
                 answer = await self._client.patch(PODS, meta.name(pod), meta.namespace(pod), patch)
                 self._writes.wrote(key, answer)
@@ -231,11 +232,11 @@ class StatefulSetController:
             raise
         self._recorder.event(owner, "Normal", "SuccessfulCreate", f"{what} successful")
 
-    async def _delete_pod(self, key: str, owner: Obj, pod: Obj, why: str) -> None:
+    async def _delete_pod(self, key: str, owner: Obj, pod: Obj, why: str, revision: str) -> None:
         what = f"delete Pod {meta.name(pod)} in StatefulSet {meta.name(owner)}"
         log.info("%s: %s", what, why)
         try:
-            await self._client.delete(PODS, meta.name(pod), meta.namespace(pod), uid=meta.uid(pod))
+            await self._client.delete(PODS, meta.name(pod), meta.namespace(pod), uid=meta.uid(pod), resource_version=revision)
         except ApiError as error:
             if error.code in (404, 409):
                 return  # it is gone, or another one has its name: the event of that brings us back
@@ -301,31 +302,41 @@ class StatefulSetController:
                 found[meta.name(revision)] = revision
         return found
 
+    def _kept(self, owner: Obj, revision: Obj) -> Obj:
+        """Before the picture shows it, the next template would get the same number."""
+        self._numbered.wrote(meta.key(owner), revision)
+        return revision
+
     async def _update_revision(self, owner: Obj, history: dict[str, Obj]) -> tuple[Obj, int]:
         """The revision of the present template: found, renumbered (a rollback), or created."""
         collisions = int((owner.get("status") or {}).get("collisionCount") or 0)
         ordered = revisions.in_order([*history.values()])
         newest = ordered[-1]["revision"] if ordered else 0
-        if ordered and ordered[-1]["data"] == revisions.data_of(owner):
+        # A creation whose outcome stayed unknown may have left two of one number: the one in force gets the next.
+        first = sum(r["revision"] == newest for r in ordered) == 1
+        if first and ordered[-1]["data"] == revisions.data_of(owner):
             return ordered[-1], collisions  # nearly always, and without a hash
         while True:
             wanted = revisions.build(owner, newest + 1, collisions)
             same = revisions.find(ordered, wanted)
-            if same is not None and same is ordered[-1]:
+            if same is not None and same is ordered[-1] and first:
                 return same, collisions
             if meta.is_terminating(owner):
                 return same or wanted, collisions  # it makes nothing any more
             if same is not None:
                 patch = {"revision": newest + 1}
-                return await self._client.patch(CONTROLLERREVISIONS, meta.name(same), meta.namespace(owner), patch), collisions
+                renumbered = await self._client.patch(CONTROLLERREVISIONS, meta.name(same), meta.namespace(owner), patch)
+                return self._kept(owner, renumbered), collisions
             try:
-                return await self._client.create(CONTROLLERREVISIONS, wanted, meta.namespace(owner)), collisions
+                return self._kept(owner, await self._client.create(CONTROLLERREVISIONS, wanted, meta.namespace(owner))), collisions
             except ApiError as error:
                 if error.reason != "AlreadyExists":
                     raise
             taken = await self._client.get(CONTROLLERREVISIONS, meta.name(wanted), meta.namespace(owner))
             if revisions.equal(taken, wanted) and meta.is_controlled_by(taken, owner):
                 return taken, collisions
+            if revisions.equal(taken, wanted) and meta.controller_of(taken) is None:  # an orphan that the picture does not show yet
+                return await self._records.adopt(taken, owner), collisions
             collisions += 1
 
 

@@ -37,11 +37,12 @@ class CreateClaims:
 
 @dataclass(frozen=True)
 class DeleteMember:
-    """``after`` as in ``CreateMember``."""
+    """``after`` as in ``CreateMember``. ``as_seen``: only if nothing about the pod has changed since."""
 
     pod: Obj
     why: str
     after: Obj | None = None
+    as_seen: bool = False
 
 
 @dataclass(frozen=True)
@@ -248,7 +249,7 @@ class _Members:
         if not self.ordered or look.revision == wanted or self.kind == "OnDelete":
             return self._wait(waits.not_ready(pod))
         if self.options.unstick and (look.never or look.revision == self.options.rolled_back_from):
-            self.plan.intents.append(DeleteMember(pod, "it is of an older revision and never became Ready"))
+            self.plan.intents.append(DeleteMember(pod, "it is of an older revision and never became Ready", as_seen=True))
             return self._wait(waits.replacing(pod, wanted))
         return self._wait(waits.stuck(pod) if look.never and look.trouble else waits.not_ready(pod))
 
@@ -349,7 +350,6 @@ class _Members:
         if self.kind == "OnDelete":
             old = [n for look, numbers in self.roster.groups() if look.revision != self.seen.update for n in numbers]
             self.plan.waits += [waits.on_delete(self.pods[number]) for number in sorted(old) if number in self.range]
-            return
             return
         rolling = self.strategy.get("rollingUpdate") or {}
         partition = int(rolling.get("partition") or 0)

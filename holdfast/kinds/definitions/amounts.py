@@ -6,6 +6,7 @@ The format (binary, decimal, exponent) is the author's; the suffix is the larges
 
 from __future__ import annotations
 
+import functools
 import math
 from typing import Any
 
@@ -36,6 +37,11 @@ SINGLE = {
 
 def canonical(text: Any) -> Any:
     """The canonical form; the value itself when it is no quantity (validation reports it)."""
+    return _canonical(text) if isinstance(text, str | int | float) else text
+
+
+@functools.lru_cache(4096, typed=True)
+def _canonical(text: Any) -> Any:
     try:
         number = quantity.parse(text)
     except (ValueError, TypeError):

@@ -120,6 +120,8 @@ def test_the_hash_follows_from_the_data_alone(one: Any, other: Any) -> None:
 def test_equal_is_of_meaning_not_of_order() -> None:
     assert revisions.equal({"data": {"a": 1, "b": 2}}, {"data": {"b": 2, "a": 1}})
     assert not revisions.equal({"data": {"a": 1}}, {"data": {"a": 2}})
+    assert revisions.equal({"data": {"a": [{"b": 1}]}}, {"data": {"a": [{"b": 1, "creationTimestamp": None}]}})
+    assert not revisions.equal({"data": {"a": [None, 1]}}, {"data": {"a": [1]}})
 
 
 def test_order_is_by_number_then_age_then_name() -> None:
