@@ -146,6 +146,7 @@ class Stage:
         await self.world.processes[name].halt()
         self.world.cut(name)
         self.world.machines[name].power_off()
+        self.world.ledger.away.add(name)
         self.judge.vouched |= {meta.uid(p) for p in self.judge.objects(POD) if p["spec"].get("nodeName") == name}
         await self.do(lambda: self.world.user.delete(NODES, name))
         await self.rest()
@@ -209,6 +210,8 @@ class Stage:
         else:
             self.judge.says("P-14", "it does not become quiet")
         if why := unlike(self.world):
+            self.judge.says("P-14", f"at the end: {why}")
+        if why := self.world.ledger.unlike():
             self.judge.says("P-14", f"at the end: {why}")
         for failure in self.world.failures:
             self.judge.says("P-14", failure)

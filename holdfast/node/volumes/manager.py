@@ -263,7 +263,7 @@ class NodeVolumes:
             raise NotReady("FailedUnmount", str(error)) from error
         if has_directory:
             await asyncio.to_thread(privileged.remove_tree, mine)
-        (self._directory / f"{uid}.json").unlink(missing_ok=True)
+        self._drop(uid)
         self._held.pop(uid, None)
         for key in [key for key in self._tokens if key[0] == uid]:
             del self._tokens[key]
@@ -284,6 +284,10 @@ class NodeVolumes:
             if self._held[uid]:
                 os.fsync(handle.fileno())  # what a pod held must be known after a loss of power
         os.replace(temporary, file)
+
+    def _drop(self, uid: str) -> None:
+        """The record of what a pod held: nothing is held any more."""
+        (self._directory / f"{uid}.json").unlink(missing_ok=True)
 
 
 def _group(pod: Obj) -> int | None:
