@@ -115,7 +115,7 @@ class WatchedEngine(SimulatedEngine):
         usual = super().create
 
         async def make() -> Volume:
-            self._acts.ledger.made(self._machine, handle)
+            self._acts.ledger.made(self._machine, handle, capacity)
             return await usual(handle, capacity, parameters, secrets)
 
         return await self._acts.do("create volume", make)
@@ -130,7 +130,13 @@ class WatchedEngine(SimulatedEngine):
         return await self._acts.do("mount volume", partial(super().stage, source, staging))
 
     async def grow(self, handle: str, target: str) -> None:
-        await self._acts.do("grow filesystem", partial(super().grow, handle, target))
+        usual = super().grow
+
+        async def take_up() -> None:
+            await usual(handle, target)
+            self._acts.ledger.grown(handle)
+
+        await self._acts.do("grow filesystem", take_up)
 
     async def unstage(self, handle: str, target: str) -> None:
         await self._acts.do("unmount volume", partial(super().unstage, handle, target))

@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
+import contextvars
 import functools
 import logging
 import multiprocessing
@@ -32,7 +33,7 @@ from holdfast.lab.world import World, run_world
 PLANNED = (*CRASHES, *TRAVELS, *SERVER, *REFUSALS)
 SLICE = "/registry/endpointslices/"
 STORIES: dict[str, Story] = {**USUAL, **REGRESSIONS}
-TIED = {"volumes"}
+TIED = {"volumes", "grows"}
 """Stories of claims that nobody makes again: when their machine is lost, so is what they tell of."""
 
 
@@ -116,7 +117,12 @@ async def _tell(case: Case, result: Result, world: World) -> None:
     stage = Stage(world, hasty=stormy)
     world.judge.strict = is_exact(case)
     lost: list[asyncio.Task[None]] = []
-    world.on_loss = lambda name, fault: lost.append(asyncio.create_task(bury(stage, name, fault)))
+
+    def on_loss(name: str, fault: Fault) -> None:
+        # in a context of its own: what the user asks is not what the lost process was asking
+        lost.append(asyncio.create_task(bury(stage, name, fault), context=contextvars.Context()))
+
+    world.on_loss = on_loss
     trouble = asyncio.create_task(Trouble(stage, case.seed).run()) if stormy else None
     try:
         await STORIES[case.story](stage)

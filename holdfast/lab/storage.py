@@ -33,15 +33,23 @@ class Ledger:
         self.lies_on: dict[str, str] = {}
         """Handle: the machine on whose disk it was made."""
         self._erased: set[str] = set()
+        self._grown: dict[str, int] = {}
+        """Handle: the bytes that what is on it takes up."""
         self.away: set[str] = set()
         """Machines that nobody will see again: what lies there lies there."""
 
-    def made(self, machine: Machine, handle: str) -> None:
+    def made(self, machine: Machine, handle: str, capacity: int) -> None:
         """One volume a claim, and never an empty one in the place of data that is gone."""
         if handle in self._erased:
             self._judge.says("P-5", f"volume {handle} was erased, and is made again, empty")
+        if self.lies_on.get(handle) in self.away:
+            del self.lies_on[handle]
         if self.lies_on.setdefault(handle, machine.name) != machine.name:
             self._judge.says("P-3", f"volume {handle} is made on {machine.name}, and lies on {self.lies_on[handle]} already")
+        self._grown.setdefault(handle, capacity)
+
+    def grown(self, handle: str) -> None:
+        self._grown[handle] = self._disk.sizes[handle]
 
     def erased(self, handle: str) -> None:
         self._erased.add(handle)
@@ -68,10 +76,13 @@ class Ledger:
     def _handles(self, pod: Obj) -> Iterator[str]:
         for name in claims_of(pod).values():
             claim = self._judge.object(f"{CLAIM}{meta.namespace(pod)}/{name}")
-            volume = self._judge.object(f"{VOLUME}{claim['spec'].get('volumeName')}") if claim is not None else None
-            found = sources.read(volume["spec"], "") if volume is not None else None
-            if found is not None:
-                yield found.handle
+            if claim is not None and (handle := self._bound_to(claim)):
+                yield handle
+
+    def _bound_to(self, claim: Obj) -> str:
+        """The handle of a claim's volume; "" for none."""
+        volume = self._judge.object(f"{VOLUME}{claim['spec'].get('volumeName')}")
+        return _handle(volume) if volume is not None else ""
 
     # The store
 
@@ -83,8 +94,14 @@ class Ledger:
         before, now = self._judge.decoded(previous), self._judge.decoded(change.record)
         part = "status" if key.startswith(CLAIM) else "spec"
         was, has = (_capacity(obj.get(part)) for obj in (before, now))
-        if meta.uid(before) == meta.uid(now) and was and (not has or quantity.parse(has) < quantity.parse(was)):
+        if meta.uid(before) != meta.uid(now):
+            return
+        if was and (not has or quantity.parse(has) < quantity.parse(was)):
             self._judge.says("P-3", f"the capacity of {key} goes from {was} to {has or 'nothing'}")
+        handle = _handle(now) if part == "spec" else self._bound_to(now)
+        there = (self._disk.sizes if part == "spec" else self._grown).get(handle)
+        if has and there is not None and quantity.parse(has) > there:
+            self._judge.says("P-3", f"{key} is said to have {has}, and there are {there} bytes")
 
     # Rest
 
@@ -95,14 +112,23 @@ class Ledger:
                 return why
         volumes = self._judge.objects(VOLUME)
         claims = {meta.uid(claim) for claim in self._judge.objects(CLAIM)}
-        known = {found.handle for volume in volumes if (found := sources.read(volume["spec"], "")) is not None}
+        known = {_handle(volume) for volume in volumes}
         for handle in self._disk.volumes:
             if handle not in known and self.lies_on.get(handle) not in self.away:
                 return f"volume {handle} is left on {self.lies_on.get(handle)}, and no PersistentVolume tells of it"
         for volume in volumes:
             owner, policy = (volume["spec"].get("claimRef") or {}).get("uid"), volume["spec"].get("persistentVolumeReclaimPolicy")
-            if owner and owner not in claims and policy == "Delete" and sources.read(volume["spec"], "") is not None:
+            if owner and owner not in claims and policy == "Delete" and _handle(volume):
                 return f"volume {meta.name(volume)} is still there, and its claim is gone"
+        return self._unlike_sizes()
+
+    def _unlike_sizes(self) -> str:
+        """Who uses a volume has of it what there is."""
+        used = {handle for machine in self._machines.values() for handle in machine.staged.values()}
+        for claim in self._judge.objects(CLAIM):
+            handle, has = self._bound_to(claim), _capacity(claim.get("status"))
+            if handle in used and has and quantity.parse(has) < self._disk.sizes[handle]:
+                return f"claim {meta.name(claim)} has {has} of {self._disk.sizes[handle]} bytes"
         return ""
 
     def _unlike_machine(self, machine: Machine) -> str:
@@ -115,6 +141,11 @@ class Ledger:
             if record.stem not in pods:
                 return f"{machine.name} has a record of what pod {record.stem} holds, which is gone"
         return ""
+
+
+def _handle(volume: Obj) -> str:
+    found = sources.read(volume["spec"], "")
+    return found.handle if found is not None else ""
 
 
 def _capacity(part: Obj | None) -> str:
