@@ -1,7 +1,12 @@
-"""Claim and pod created to volume mounted, beside the bare tools on the same disk; many claims at once; growth. Bar: ratio 1.5."""
+"""Claim and pod created to volume mounted, beside the bare tools on the same disk; the engine alone; many claims at once; growth.
+
+Bar: ratio 1.5. Between claim and mount lie ten writes of the API, each on the disk before the next one begins; the bare
+tools wait for none.
+"""
 
 from __future__ import annotations
 
+import asyncio
 import statistics
 import subprocess
 import time
@@ -12,6 +17,8 @@ from typing import Any
 from bench.common import system
 from holdfast.cli.kube import Kube
 from holdfast.lib import privileged
+from holdfast.volumes.api import Source, Staging
+from holdfast.volumes.builtin import BuiltinEngine
 from holdfast.volumes.filesystems import KINDS, MIB
 from tests.system import System
 
@@ -84,6 +91,22 @@ def ours(running: System, kube: Kube, name: str) -> float:
     return timed(make)
 
 
+def alone(engine: BuiltinEngine, directory: Path, handle: str) -> float:
+    """Seconds of the engine without an API: created and mounted."""
+
+    async def make() -> None:
+        await engine.create(handle, 300 * MIB, {}, {})
+        await engine.stage(Source(handle), Staging(str(directory / "alone")))
+
+    async def remove() -> None:
+        await engine.unstage(handle, str(directory / "alone"))
+        await engine.delete(Source(handle))
+
+    took = timed(lambda: asyncio.run(make()))
+    asyncio.run(remove())
+    return took
+
+
 def growth(running: System, kube: Kube, name: str) -> float:
     patch = {"spec": {"resources": {"requests": {"storage": GROWN}}}}
 
@@ -120,6 +143,9 @@ def main() -> None:
         kube, bare = running.api, Bare(running.data / "volumes")
         made: list[tuple[float, float]] = []
         grown: list[tuple[float, float]] = []
+        lone: list[tuple[float, float]] = []
+        engine = BuiltinEngine(running.data / "bench", trash_hours=0)
+        alone(engine, running.data, "first")  # makes the pool
         for number in range(ROUNDS):
             name = f"v{number}"
             took, grew = ours(running, kube, name), 0.0
@@ -127,14 +153,16 @@ def main() -> None:
             running.wait_ready(name)
             grew = growth(running, kube, name)
             grown.append((grew, timed(bare.grow)))
+            lone.append((alone(engine, running.data, name), made[-1][1]))
             bare.remove()
             running.kubectl("delete", "pod", name)
             running.kubectl("delete", "pvc", name)
             running.until(lambda: not (running.get("pv") or {}).get("items"), "the volume is gone", 30)
-        for what, pairs in (("made and mounted", made), ("grown by 100 MiB", grown)):
+        for what, pairs in (("made and mounted", made), ("by the engine alone", lone), ("grown by 100 MiB", grown)):
             one, other = (statistics.median(pair[side] for pair in pairs) * 1e3 for side in (0, 1))
             ratio = statistics.median(a / b for a, b in pairs)
-            print(f"{what}: claim {one:.0f} ms, bare tools {other:.0f} ms; ratio {ratio:.2f}" + (", bar 1.5" if pairs is made else ""))
+            print(f"{what}: {one:.0f} ms, bare tools {other:.0f} ms; ratio {ratio:.2f}" + (", bar 1.5" if pairs is made else ""))
+        asyncio.run(engine.close())
         many(running, kube)
 
 

@@ -6,6 +6,7 @@ they are named first. What comes out are plain objects; ``cli.up`` sends them to
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -37,9 +38,17 @@ def _line(mark: Any) -> int:
 
 
 def load(path: Path) -> list[dict[str, Any]]:
-    """All objects of a file, Lists unfolded. Raises UserError naming file, line and remedy."""
+    """All objects of a file, of ``-`` (stdin) or of a directory's files as kubectl takes them, Lists unfolded.
+
+    Raises UserError naming file, line and remedy.
+    """
+    if path.is_dir():
+        files = sorted(file for file in path.iterdir() if file.suffix in (".yaml", ".yml", ".json"))
+        if not files:
+            raise UserError(f"{path}: no .yaml, .yml or .json file in this directory")
+        return [obj for file in files for obj in load(file)]
     try:
-        text = path.read_text(encoding="utf-8")
+        text = sys.stdin.buffer.read().decode() if str(path) == "-" else path.read_text(encoding="utf-8")
     except OSError as error:
         raise UserError(f"{path}: {error.strerror}") from error
     except UnicodeDecodeError as error:

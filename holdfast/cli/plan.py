@@ -29,6 +29,8 @@ from holdfast.machinery.threeway import three_way
 
 LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
 _MANAGER = "kubectl"
+_DRY = {"dryRun": "All", "fieldValidation": "Strict"}
+"""As kubectl validates: a field that is no field is a mistake."""
 _SAYS = {
     plan.CREATE: "create {} at revision {}",
     plan.DELETE: "delete {}: {}",
@@ -49,6 +51,8 @@ def run(access: Access, paths: list[Path], namespace: str) -> None:
         if (manifest.get("kind"), manifest.get("apiVersion")) != ("StatefulSet", STATEFULSETS.api_version):
             click.echo(f"{manifest.get('kind')} {meta.name(manifest)}: not a StatefulSet, nothing is planned")
             continue
+        if not (manifest.get("metadata") or {}).get("name"):
+            raise UserError("a StatefulSet without metadata.name: what kubectl apply takes needs one")
         live = Live(kube, (manifest.get("metadata") or {}).get("namespace") or namespace or access.namespace)
         for line in explain(live, kube, manifest, time.time()):
             click.echo(line)
@@ -113,11 +117,11 @@ def becomes(live: Live, kube: Kube, manifest: Obj, before: Obj | None) -> Obj:
     manifest.pop("status", None)
     path = live.path(STATEFULSETS, meta.name(manifest))
     if before is None:
-        answer = kube.request("POST", live.path(STATEFULSETS) + "?" + urlencode({"dryRun": "All"}), manifest)
+        answer = kube.request("POST", live.path(STATEFULSETS) + "?" + urlencode(_DRY), manifest)
         return _sure(answer, manifest)
     applied = meta.annotations_of(before).get(LAST_APPLIED)
     if applied is None:
-        query = urlencode({"dryRun": "All", "fieldManager": _MANAGER, "force": "true"})
+        query = urlencode({**_DRY, "fieldManager": _MANAGER, "force": "true"})
         return _sure(kube.request("PATCH", f"{path}?{query}", manifest, content=APPLY_PATCH), before)
     try:
         former = json.loads(applied)
@@ -127,7 +131,7 @@ def becomes(live: Live, kube: Kube, manifest: Obj, before: Obj | None) -> Obj:
     shared: Obj = {"labels": {}, "annotations": {}}
     wanted = {**manifest, "metadata": {**shared, **manifest["metadata"]}}
     patch = three_way(schemas.of_kind(STATEFULSETS.group, STATEFULSETS.version, STATEFULSETS.kind), former, wanted)
-    return _sure(kube.request("PATCH", f"{path}?{urlencode({'dryRun': 'All'})}", patch, content=STRATEGIC_PATCH), before)
+    return _sure(kube.request("PATCH", f"{path}?{urlencode(_DRY)}", patch, content=STRATEGIC_PATCH), before)
 
 
 def _sure(answer: Obj, before: Obj) -> Obj:

@@ -97,10 +97,12 @@ def _pod(live: Live, name: str, now: float) -> list[str]:
         return [f"pod/{name} waits:", *_all(found, now)]
     assert owner is not None
     ours = [w for w in plan.waits if w.subject == f"pod/{name}"]
-    first = ours or plan.waits[:1]
+    start = objects.first_ordinal(owner)
+    wanted = objects.ordinal({"metadata": {"name": name}}) in range(start, start + objects.replicas(owner))
+    first = ours or (plan.waits[:1] if wanted else [])
     if not first:
-        wanted = objects.replicas(owner)
-        return [f"pod/{name} does not exist, and sts/{meta.name(owner)}, which has {wanted} replicas, does not want it."]
+        count = objects.replicas(owner)
+        return [f"pod/{name} does not exist, and sts/{meta.name(owner)}, which has {count} replicas, does not want it."]
     lines = [f"pod/{name} does not exist; sts/{meta.name(owner)} waits:"]
     for wait in first:
         lines += _told(wait, _behind(wait, owner, live.around()), now)

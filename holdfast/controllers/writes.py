@@ -13,7 +13,7 @@ from holdfast.machinery.errors import ApiError
 
 T = TypeVar("T")
 LARGEST_BATCH = 128
-MANY, MANY_SECONDS = 250, 0.005
+MANY, MANY_SECONDS = 250, 0.015
 """Changes of members are gathered for so long for each so many members: looking at all takes a good part of that."""
 
 

@@ -1,7 +1,7 @@
 """The source of a volume that a storage engine serves, in a pod's volume or in a PersistentVolume, and the other way round.
 
 API objects and engines meet here: an engine knows a name, a handle and attributes, all strings; the API has one shape for CSI
-drivers and one for each type of its own (``rbd``).
+drivers and one for each type of its own (``rbd``, ``nfs``).
 """
 
 from __future__ import annotations
@@ -11,7 +11,9 @@ from dataclasses import dataclass, field
 
 from holdfast.kinds.kind import Obj
 
-RBD = "kubernetes.io/rbd"
+RBD, NFS = "kubernetes.io/rbd", "kubernetes.io/nfs"
+SHARED = {NFS}
+"""Whose files have the owners that others gave them: no pod's fsGroup is put on them."""
 _RBD_FIELDS = ("pool", "image", "user", "keyring")
 
 
@@ -42,6 +44,10 @@ def read(source: Obj, namespace: str) -> Backend | None:
         attributes["monitors"] = ",".join(rbd.get("monitors") or [])
         handle = f"{rbd.get('pool') or 'rbd'}/{rbd.get('image')}"
         return Backend(RBD, handle, attributes, _secret(rbd.get("secretRef"), namespace), *_mounted(rbd))
+    if source.get("nfs"):
+        nfs = source["nfs"]
+        place = {"server": nfs["server"], "path": nfs["path"]}
+        return Backend(NFS, f"{nfs['server']}:{nfs['path']}", place, read_only=bool(nfs.get("readOnly")))
     return None
 
 
@@ -54,7 +60,7 @@ def _secret(reference: Obj | None, namespace: str) -> tuple[str, str] | None:
 
 
 def write(backend: Backend) -> Obj:
-    """What ``read`` reads: the part of a PersistentVolume's spec that says where its data is."""
+    """What ``read`` reads: the part of a PersistentVolume's spec that says where its data is. For engines that make volumes."""
     secret = {"namespace": backend.secret[0], "name": backend.secret[1]} if backend.secret else None
     mounted: Obj = {}
     if backend.fs_type:

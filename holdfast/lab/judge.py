@@ -268,6 +268,7 @@ class Judge:
             if reference.get("uid") not in self._gone:
                 self.says("P-7", f"pod {meta.name(pod)} is created for a set that is not there")
             return
+        self._alone(owner, pod)
         number, first = objects.ordinal(pod), objects.first_ordinal(owner)
         there = self.object(f"{POD}{meta.namespace(pod)}/{meta.name(pod)}")
         if there is not None and meta.is_controlled_by(there, owner):
@@ -276,6 +277,14 @@ class Judge:
             return
         if not self._is_well(owner, number - 1, MOMENT):
             self.says("P-7", f"{meta.name(pod)} is created while {objects.pod_name(owner, number - 1)} is not Ready")
+
+    def _alone(self, owner: Obj, pod: Obj) -> None:
+        """P-7: under Recreate a member begins when none of another revision is there."""
+        if not _recreates(owner):
+            return
+        for other in self.objects(f"{POD}{meta.namespace(owner)}/"):
+            if meta.is_controlled_by(other, owner) and objects.revision_of(other) != objects.revision_of(pod):
+                self.says("P-7", f"{meta.name(pod)} is created beside {meta.name(other)} of another revision")
 
     def _deletes(self, namespace: str, name: str, body: Any) -> None:
         pod = self.object(f"{POD}{namespace}/{name}")
@@ -287,6 +296,8 @@ class Judge:
         owner = self._set_of(pod)
         if owner is None or not objects.is_ready(pod):
             return
+        if _recreates(owner):
+            return  # all at once, if not for scaling down
         first, count = objects.first_ordinal(owner), objects.replicas(owner)
         number = objects.ordinal(pod)
         if number in range(first, first + count):
@@ -374,3 +385,7 @@ class Judge:
             for config in machine.living():
                 if handle in self._handles(machine, config):
                     self.says("P-4", f"the data of {handle} is removed under {config.pod_name}")
+
+
+def _recreates(owner: Obj) -> bool:
+    return bool((owner["spec"].get("updateStrategy") or {}).get("type") == "Recreate")

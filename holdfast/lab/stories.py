@@ -346,6 +346,12 @@ async def on_delete(stage: Stage) -> None:
         await stage.delete_pod(number)
 
 
+async def recreate(stage: Stage) -> None:
+    await stage.begin(a_set(updateStrategy={"type": "Recreate"}))
+    await stage.update("two")
+    await stage.change(replicas=2, template=template(image="three"))
+
+
 async def parallel(stage: Stage) -> None:
     strategy = {"type": "RollingUpdate", "rollingUpdate": {"maxUnavailable": 2}}
     await stage.begin(a_set(4, podManagementPolicy="Parallel", updateStrategy=strategy))
@@ -415,6 +421,7 @@ STORIES: dict[str, Story] = {
     "roll": roll,
     "roll-partly": roll_partly,
     "on-delete": on_delete,
+    "recreate": recreate,
     "parallel": parallel,
     "broken-image": broken_image,
     "replace": replace,

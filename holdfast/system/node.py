@@ -41,6 +41,7 @@ from holdfast.system.settings import Settings
 from holdfast.volumes.api import Engine
 from holdfast.volumes.builtin import BuiltinEngine
 from holdfast.volumes.directory import DirectoryEngine
+from holdfast.volumes.nfs import NfsEngine
 from holdfast.volumes.rbd import RbdEngine
 
 log = logging.getLogger("holdfast.node")
@@ -89,7 +90,8 @@ class _Node:
             self._api_address,
         )
         self._engine = _engine(settings)
-        self._engines: dict[str, Engine] = {e.name: e for e in (self._engine, RbdEngine(settings.data / "volumes"))}
+        engines = (self._engine, RbdEngine(settings.data / "volumes"), NfsEngine())
+        self._engines: dict[str, Engine] = {engine.name: engine for engine in engines}
 
     def _api_address(self) -> tuple[str, int]:
         """Where the API answers now: a server that was started anew may have another port."""

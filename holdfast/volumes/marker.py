@@ -52,30 +52,32 @@ def write_durably(path: Path, text: str) -> None:
 
 
 def mark(root: Path, handle: str) -> None:
-    """Makes a fresh volume the volume ``handle``; again after a crash half way. Raises VolumeError unless it is fresh."""
-    if (root / MARKER).exists():
+    """Makes a fresh volume the volume ``handle``, durably; again after a crash half way. Raises VolumeError unless it is fresh."""
+    if _read(root) is not None:
         return verify(root, handle)
-    found = sorted(set(os.listdir(root)) - _OF_THE_FILE_SYSTEM - {DATA, f"{MARKER}.new"})
+    found = sorted(set(os.listdir(root)) - _OF_THE_FILE_SYSTEM - {DATA, MARKER})
     data = root / DATA
     if found or (data.exists() and os.listdir(data)):
         what = found[0] if found else f"{DATA}/{os.listdir(data)[0]}"
         raise VolumeError(f"{root} should be the new volume {handle} and is not empty ({what}); nothing starts on it")
     data.mkdir(exist_ok=True)
     data.chmod(0o777)
-    fresh = root / f"{MARKER}.new"
-    fresh.write_text(json.dumps({"volume": handle, "id": str(uuid.uuid4())}) + "\n")
-    fresh.chmod(0o600)
-    sync_all(root)
-    os.replace(fresh, root / MARKER)
-    return sync(root)
+    (root / MARKER).write_text(json.dumps({"volume": handle, "id": str(uuid.uuid4())}) + "\n")
+    (root / MARKER).chmod(0o600)
+    return sync_all(root)
+
+
+def _read(root: Path) -> str | None:
+    """Whose volume the marker says it is; None when it is missing or was cut off."""
+    try:
+        return str(json.loads((root / MARKER).read_bytes())["volume"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
 
 
 def verify(root: Path, handle: str) -> None:
     """Raises VolumeError when this is not the volume ``handle`` (P-5)."""
-    try:
-        found = json.loads((root / MARKER).read_bytes())["volume"]
-    except (OSError, ValueError, KeyError, TypeError):
-        found = None
+    found = _read(root)
     if found != handle:
         what = f"it says it is {found}" if found else f"its marker {MARKER} is missing"
         raise VolumeError(f"{root} is not volume {handle}: {what}; nothing starts on it")

@@ -14,6 +14,7 @@ from holdfast.lib import privileged
 from holdfast.volumes import filesystems
 from holdfast.volumes.api import BLOCK, FS_TYPE, NeedsRemount, Source, Staging, VolumeError
 from holdfast.volumes.builtin import BuiltinEngine
+from holdfast.volumes.builtin import label as labels
 from holdfast.volumes.filesystems import MIB
 from tests.integration.test_builtin_engine import fill
 
@@ -149,6 +150,21 @@ async def test_an_emptied_volume_starts_nothing(engine: BuiltinEngine, tmp_path:
     privileged.unmount(scratch)
     with pytest.raises(VolumeError, match=r"should be the new volume w and is not empty \(file\); nothing starts on it"):
         await engine.stage(Source("w"), staging(tmp_path, "w"))
+
+
+async def test_a_first_mount_that_lost_power_is_done_again(engine: BuiltinEngine, tmp_path: Path) -> None:
+    await engine.create("v", 20 * MIB, EXT4, {})
+    label = labels.read(image(tmp_path), "v")
+    path = Path(await engine.stage(Source("v"), staging(tmp_path)))
+    for cut in ("", '{"volume": "v"'):
+        (path.parent / "holdfast.json").write_text(cut)
+        labels.write(image(tmp_path), label)
+        assert await engine.stage(Source("v"), staging(tmp_path)) == str(path)
+    (path / "f").write_text("a member's")
+    (path.parent / "holdfast.json").write_text("")
+    labels.write(image(tmp_path), label)
+    with pytest.raises(VolumeError, match=r"should be the new volume v and is not empty \(data/f\); nothing starts on it"):
+        await engine.stage(Source("v"), staging(tmp_path))
 
 
 async def test_xfs_grows_in_use_and_again_after_a_crash(engine: BuiltinEngine, tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from holdfast.controllers.deployment import objects
 from tests.kubectl import Kubectl
 from tests.system import System
 
@@ -271,6 +272,38 @@ def test_a_set_that_may_not_make_pods_says_why(k: Kubectl) -> None:
     k("create", "serviceaccount", "nobody")
     rolled_out(k, "barred")
     assert _reason(k, "barred", "ReplicaFailure") == ""
+
+
+def test_a_name_that_somebody_else_has_is_gone_round(k: Kubectl) -> None:
+    create(k, deployment("clash", 1, paused=True))
+    taken = objects.build(k.json("get", "deploy", "clash"))["metadata"]["name"]
+    other = deployment("stranger", 0)
+    create(k, other | {"kind": "ReplicaSet", "metadata": {"name": taken}})
+    k("rollout", "resume", "deploy/clash")
+    rolled_out(k, "clash")
+    assert k.field("deploy", "clash", path=".status.collisionCount") == "1"
+    (made,) = _sets(k, "clash")
+    assert made["metadata"]["name"] != taken
+    assert "ownerReferences" not in k.json("get", "rs", taken)["metadata"]
+
+
+def test_a_deployment_that_may_not_make_a_set_says_why(k: Kubectl) -> None:
+    role = "system:controller:deployment-controller"
+    rules = k.json("get", "clusterrole", role)["rules"]
+    barred = [
+        {**rule, "verbs": [v for v in rule["verbs"] if v != "create"]} if "replicasets" in rule["resources"] else rule for rule in rules
+    ]
+    k("patch", "clusterrole", role, "--type=merge", "-p", json.dumps({"rules": barred}))
+    try:
+        create(k, deployment("without", 1))
+        k.system.until(lambda: _reason(k, "without") == "ReplicaSetCreateError", "the failure is told")
+        k.system.until(lambda: any(e[0] == "ReplicaSetCreateError" for e in events(k, "without")), "and an event")
+    finally:
+        k("patch", "clusterrole", role, "--type=merge", "-p", json.dumps({"rules": rules}))
+    (text,) = {e[1] for e in events(k, "without") if e[0] == "ReplicaSetCreateError"}
+    assert text.startswith('Failed to create new replica set "without-')
+    assert "cannot create resource" in text
+    rolled_out(k, "without")
 
 
 @pytest.mark.parametrize("kind", ["ReplicaSet", "ReplicationController"])

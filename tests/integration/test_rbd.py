@@ -160,7 +160,13 @@ def test_failures_are_told_on_the_pod(system: System, cluster: Ceph) -> None:
     system.until(lambda: "there is no image none in pool kube" in events(system, "nowhere"), "the missing image is told", 20)
     system.create(rbd_pod(cluster, "secretless", "true", "foo", secretRef={"name": "none"}))
     system.until(lambda: 'secret "default/none" not found' in events(system, "secretless"), "the missing secret is told", 20)
-    system.kubectl("delete", "pod", "nowhere", "secretless")
+    files = rbd_pod(cluster, "files", "true", "none")
+    files["spec"]["volumes"] = [{"name": "v", "nfs": {"server": "127.0.0.1", "path": "/nothing"}}]
+    system.create(files)
+    # By a kernel without a client, from a server that is not there, or without the package nfs-common.
+    told = ("127.0.0.1:/nothing cannot be mounted", "mount.nfs")
+    system.until(lambda: any(text in events(system, "files") for text in told), "what NFS lacks is told", 60)
+    system.kubectl("delete", "pod", "nowhere", "secretless", "files")
 
 
 def test_an_image_in_use_elsewhere_is_not_mounted(system: System, cluster: Ceph, tmp_path: Path) -> None:

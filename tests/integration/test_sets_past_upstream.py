@@ -67,6 +67,7 @@ def test_f6_kubectl_waits_for_a_set_and_the_plan_names_what_is_lost(simulated: S
     why = simulated.holdfast("why", "sts/db", *kubeconfig).stdout
     assert "pod/db-1 (NotReady): db-1 is not Ready" in why
     assert "because db-1 fits on no node: 0/1 nodes are available" in why
+    simulated.kubectl("uncordon", simulated.get("nodes")["items"][0]["metadata"]["name"])
 
 
 def test_the_plan_names_the_revision_that_kubectl_apply_makes(simulated: System) -> None:
@@ -100,6 +101,28 @@ def test_the_plan_names_the_revision_that_kubectl_apply_makes(simulated: System)
         again = simulated.holdfast("plan", "-f", str(file), *kubeconfig).stdout
         assert "sts/applied in namespace default stays as it is" in again
     simulated.kubectl("delete", "sts", "applied")
+
+
+def test_the_plan_refuses_what_kubectl_would_and_why_knows_who_is_wanted(simulated: System) -> None:
+    kubeconfig = ("--kubeconfig", str(simulated.data / "kubeconfig"))
+    file = simulated.data.parent / "wrong.json"
+    wrong = make_set(replicaz=3)
+    file.write_text(json.dumps(wrong))
+    refused = simulated.holdfast("plan", "-f", str(file), *kubeconfig, check=False)
+    assert (refused.returncode, "unknown field" in refused.stderr, "spec.replicaz" in refused.stderr) == (1, True, True)
+    wrong["metadata"] = {"generateName": "db-"}
+    file.write_text(json.dumps(wrong))
+    assert "without metadata.name" in simulated.holdfast("plan", "-f", str(file), *kubeconfig, check=False).stderr
+    simulated.create(make_set(replicas=1) | {"metadata": {"name": "held"}})
+    simulated.kubectl("wait", "--for=condition=Available", "sts/held", "--timeout=60s")
+    simulated.kubectl("patch", "pod", "held-0", "-p", '{"metadata": {"finalizers": ["test/hold"]}}')
+    simulated.kubectl("delete", "pod", "held-0", "--wait=false")
+    said = simulated.holdfast("why", "pod/held-1", *kubeconfig).stdout
+    assert said == "pod/held-1 does not exist, and sts/held, which has 1 replicas, does not want it.\n"
+    simulated.until(lambda: simulated.get("pod", "held-0")["status"]["phase"] == "Failed", "its program has ended")
+    assert "pod/held-0 (Terminating)" in simulated.holdfast("why", "sts/held", *kubeconfig).stdout
+    simulated.kubectl("patch", "pod", "held-0", "--type=merge", "-p", '{"metadata": {"finalizers": null}}')
+    simulated.kubectl("delete", "sts", "held")
 
 
 def test_why_takes_two_words_tells_of_mistakes_and_minds_no_closed_pipe(simulated: System) -> None:

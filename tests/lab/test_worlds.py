@@ -14,11 +14,14 @@ from itertools import islice
 
 import pytest
 
-from holdfast.lab.explore import STORIES, Case, Result, Summary, calm, explore, plans, run, show
+from holdfast.controllers.statefulset import objects
+from holdfast.lab.explore import STORIES as TOLD
+from holdfast.lab.explore import Case, Result, Summary, calm, explore, plans, run, show
 from holdfast.lab.faults import CRASHES, REFUSALS, SERVER, TRAVELS, Fault
+from holdfast.lab.stories import STORIES
 
-PLANS = int(os.environ.get("LAB_PLANS", "2000"))
-SEEDS = int(os.environ.get("LAB_SEEDS", "2000"))
+PLANS = int(os.environ.get("LAB_PLANS", "900"))
+SEEDS = int(os.environ.get("LAB_SEEDS", "500"))
 FIRST = int(os.environ.get("LAB_FIRST", "1"))
 JOBS = int(os.environ.get("LAB_JOBS", "2"))
 CONTROLLER = "controllers: statefulset-controller"
@@ -35,7 +38,7 @@ def _all_well(cases: Iterable[Case]) -> Summary:
     return summary
 
 
-@pytest.mark.parametrize("story", sorted(STORIES))
+@pytest.mark.parametrize("story", sorted(TOLD))
 def test_without_faults_every_story_ends_well(story: str) -> None:
     result = calm(story)
     assert result.violations == []
@@ -116,6 +119,24 @@ def test_a_judge_that_sees_nothing_would_be_useless(monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(decide._Members, "_create_and_repair", _careless)
     result: Result = run(Case("create", seed=seed))
     assert any("P-7" in text for text in result.violations), result.violations
+
+
+def test_the_judge_sees_members_of_two_revisions_under_recreate(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With a controller that replaces one after another and does not ask what is there."""
+    from holdfast.controllers.statefulset import controller, decide
+
+    async def careless(*_: object) -> None:
+        return
+
+    def first(self: decide._Members) -> None:
+        old = [pod for pod in self.pods.values() if objects.revision_of(pod) != self.seen.update]
+        self.plan.intents += [decide.DeleteMember(pod, "one by one") for pod in old[:1]]
+
+    monkeypatch.setattr(decide._Members, "_clear", lambda _self: False)
+    monkeypatch.setattr(decide._Members, "_update", first)
+    monkeypatch.setattr(controller.StatefulSetController, "_confirm_alone", careless)
+    result = run(Case("recreate"))
+    assert any("of another revision" in text for text in result.violations), result.violations
 
 
 def _careless(self: object) -> bool:

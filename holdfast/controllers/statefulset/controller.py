@@ -28,6 +28,8 @@ from holdfast.machinery import meta, selectors
 from holdfast.machinery.errors import ApiError
 
 log = logging.getLogger("holdfast.controllers")
+UNTOLD = 10.0
+"""Seconds until a set is looked at again after something was done: what is made and removed in between no event need tell of."""
 
 
 class StatefulSetController:
@@ -117,6 +119,8 @@ class StatefulSetController:
         limit = int(owner["spec"].get("revisionHistoryLimit", 10))
         for old in revisions.surplus([*history.values()], live, limit) if not meta.is_terminating(owner) else ():
             await self._client.delete(CONTROLLERREVISIONS, meta.name(old), namespace, uid=meta.uid(old))
+        if plan.intents:
+            self.reconciler.queue.add_after(key, UNTOLD)
         if plan.again_after:
             self.reconciler.queue.add_after(key, plan.again_after)
         if refused is not None and not plan.intents:  # what was done brings us back, and there is no need to wait ever longer

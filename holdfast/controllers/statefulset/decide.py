@@ -226,12 +226,11 @@ class _Members:
         if pod is None:
             return self._create(number, objects.pod_name(self.owner, number))
         look = self.roster.looks[number]
-        if look.ended:
-            if not look.terminating:
-                self.plan.intents.append(DeleteMember(pod, f"it has {look.phase.lower()}"))
-            return self._wait(waits.ended(pod))
         if look.terminating:
             return self._wait(waits.terminating(pod))
+        if look.ended:
+            self.plan.intents.append(DeleteMember(pod, f"it has {look.phase.lower()}"))
+            return self._wait(waits.ended(pod))
         if look.phase == "Pending" and (missing := self._missing_claims(number)):
             self.plan.intents.append(CreateClaims(pod, missing))
         patch = None if look.labelled else objects.repaired(pod)

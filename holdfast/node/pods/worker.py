@@ -36,7 +36,7 @@ from holdfast.node.runtimes.api import InstanceState
 log = logging.getLogger("holdfast.node.pods")
 
 RETRY_SECONDS = 1.0
-PATIENCE_SECONDS = 0.1
+PATIENCE_SECONDS = 0.5
 """A step of the start or the end that takes less is not worth a report: the next one says more."""
 LOST_GRACE = 2
 """Seconds for a container whose volume no longer works: there is nothing left that it could save."""
@@ -62,6 +62,8 @@ class PodWorker(PodState):
         self._announced: set[tuple[str, int]] = set()
         self._wanted_status: Obj = {}
         self._refused_status: Obj | None = None
+        self._asked: tuple[Obj, Obj, Obj | None, bool] = ({}, {}, None, False)
+        """Whether which status of which form of the pod is reported, as ``_is_reported`` said last."""
         self._waiting_since: dict[str, float] = {}
         self._killer = Killer(self)
         self._starter = Starter(self)
@@ -378,8 +380,11 @@ class PodWorker(PodState):
             privileged.remove_tree(directory)
 
     def _is_reported(self) -> bool:
-        wanted = self._wanted_status
-        return bool(wanted) and (wanted == self._refused_status or not differs(wanted, self.pod.get("status") or {}))
+        wanted, asked = self._wanted_status, self._asked
+        if wanted is not asked[0] or self.pod is not asked[1] or self._refused_status is not asked[2]:
+            told = bool(wanted) and (wanted == self._refused_status or not differs(wanted, self.pod.get("status") or {}))
+            asked = self._asked = (wanted, self.pod, self._refused_status, told)
+        return asked[3]
 
     async def _report(self) -> None:
         status = self._wanted_status

@@ -17,6 +17,7 @@ from typing import Any
 import orjson
 
 from holdfast.client.api import Client
+from holdfast.kinds import sources
 from holdfast.kinds.core.claims import claims_of
 from holdfast.kinds.kind import Obj
 from holdfast.kinds.resources import CONFIGMAPS, SECRETS, SERVICEACCOUNTS
@@ -172,7 +173,7 @@ class NodeVolumes:
         self.on_mounted(f"{meta.namespace(pod)}/{source['claimName']}")
         if is_block(volume):
             return path
-        if held.driver and not is_read_only(volume):
+        if held.driver and held.driver not in sources.SHARED and not is_read_only(volume):
             await self._give_to_group(pod, path)
         if not source.get("readOnly"):
             return path
@@ -184,7 +185,7 @@ class NodeVolumes:
         self._held[uid][volume["name"]] = held
         self._record(uid)
         path, read_only = await self._claims.mount_inline(pod, volume, held)
-        if not read_only:
+        if not read_only and held.driver not in sources.SHARED:
             await self._give_to_group(pod, path)
         return path
 

@@ -193,7 +193,8 @@ class BuiltinEngine(Plain):
         mounting.attach(image, target, kind=found.fs, options=staging.options, read_only=read_only, direct=True)
         if found.fresh:
             marker.mark(target, handle)
-            labels.write(image, replace(found, fresh=False))
+            # Should this be lost, the marker is found when it is next mounted.
+            labels.write(image, replace(found, fresh=False), durable=False)
             if staging.read_only:
                 privileged.remount_read_only(target)
         marker.verify(target, handle)

@@ -28,12 +28,13 @@ class Label:
     trash_hours: float = 0.0
 
 
-def write(image: Path, label: Label) -> None:
-    """Durable when the file's directory is: follow with fsync of the file."""
+def write(image: Path, label: Label, *, durable: bool = True) -> None:
+    """With the file itself, unless that is left to some later write."""
     handle = os.open(image, os.O_RDONLY | os.O_CLOEXEC)
     try:
         os.setxattr(handle, _NAME, json.dumps(asdict(label)).encode())
-        os.fsync(handle)
+        if durable:
+            os.fsync(handle)
     finally:
         os.close(handle)
 
