@@ -25,8 +25,10 @@ from holdfast.lab import jobs
 from holdfast.lab.faults import CRASHES, LOSSES, REFUSALS, SERVER, TRAVELS, Fault, Faults, OneFault, Storm
 from holdfast.lab.judge import CLAIM, POD, REVISION, VOLUME
 from holdfast.lab.regressions import REGRESSIONS
+from holdfast.lab.rest import unlike
+from holdfast.lab.stage import Stage
 from holdfast.lab.stories import STORIES as USUAL
-from holdfast.lab.stories import Stage, Story
+from holdfast.lab.stories import Story
 from holdfast.lab.trouble import Trouble, bury
 from holdfast.lab.world import World, run_world
 
@@ -114,7 +116,7 @@ def _listening(result: Result) -> Iterator[None]:
 
 async def _tell(case: Case, result: Result, world: World) -> None:
     stormy = case.fault is None and case.seed > 0
-    stage = Stage(world, hasty=stormy)
+    stage = Stage(world, unlike, hasty=stormy)
     world.judge.strict = is_exact(case)
     lost: list[asyncio.Task[None]] = []
 
@@ -166,7 +168,7 @@ def plans(stories: Iterable[str], kinds: Iterable[Fault] = PLANNED, *, acts: boo
 
 
 def act_plans(stories: Iterable[str], kinds: Iterable[Fault] = (*CRASHES, *LOSSES)) -> Iterator[Case]:
-    """Each act of a node with each crash, each act and each write with each loss of a machine; a loss for good only where sets live on."""
+    """Each act of a node with each crash, each act and each write with each loss of a machine; for good only where sets live on."""
     stories, kinds = [*stories], [*kinds]
     losses = [kind for kind in kinds if kind in LOSSES]
     for case in (*plans(stories, kinds, acts=True), *plans(stories, losses)):
@@ -253,7 +255,7 @@ def main() -> None:
     parser.add_argument("--write", type=int, default=0)
     parser.add_argument("--act", type=int, default=-1, help="one fault, at this act of a node instead")
     parser.add_argument("--plans", action="store_true", help="every write of every story with every fault")
-    parser.add_argument("--acts", action="store_true", help="every act of a node with every crash, and every act and write with every loss")
+    parser.add_argument("--acts", action="store_true", help="every act of a node with every crash, every act and write with every loss")
     parser.add_argument("--most", type=int, default=sys.maxsize, help="so many plans at most")
     parser.add_argument("--hunt", type=int, default=0, help="all stories undisturbed, then so many plans and as many seeds by turns")
     parser.add_argument("--stop", action="store_true", help="end with the first violation")

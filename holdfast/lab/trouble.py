@@ -9,7 +9,6 @@ import asyncio
 import random
 from collections.abc import Awaitable, Callable
 from functools import partial
-from typing import TYPE_CHECKING
 
 from holdfast.controllers.nodes.decide import OUT_OF_SERVICE
 from holdfast.kinds.core.claims import pinned_to
@@ -17,11 +16,9 @@ from holdfast.kinds.kind import Obj
 from holdfast.kinds.resources import NODES, PERSISTENTVOLUMECLAIMS, PERSISTENTVOLUMES
 from holdfast.lab.faults import Fault
 from holdfast.lab.judge import CLAIM, NODE, POD, VOLUME
+from holdfast.lab.stage import Stage
 from holdfast.machinery import meta
 from holdfast.node.runtimes.api import InstanceConfig
-
-if TYPE_CHECKING:
-    from holdfast.lab.stories import Stage
 
 SEEN = 60.0
 """Seconds until a user acts on a machine that is gone."""

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from holdfast.kinds.core import growth
 from holdfast.kinds.kind import Obj, Resource
 from holdfast.kinds.resources import PERSISTENTVOLUMECLAIMS, PERSISTENTVOLUMES, STORAGECLASSES
 from holdfast.lab.judge import CLAIM, VOLUME, Judge
+from holdfast.lab.stage import Stage, a_set
+from holdfast.lab.world import World
 from holdfast.machinery import meta
 from holdfast.volumes.builtin import BuiltinEngine
-
-if TYPE_CHECKING:
-    from holdfast.lab.stories import Stage
-    from holdfast.lab.world import World
 
 NAMESPACE = "default"
 GIB = 2**30
