@@ -94,7 +94,7 @@ def _names(hands: Hands) -> None:
     for member in MEMBERS:
         address = hands.pod(member)["status"]["podIP"]
         other = MEMBERS[1 - MEMBERS.index(member)]
-        _until_quiet(lambda a=address, m=member, o=other: a in hands.exec(o, f"nslookup {FQDN.format(m)}", show=False), member)  # type: ignore[misc]
+        _until_quiet(lambda a=address, m=member, o=other: a in hands.exec(o, f"nslookup {FQDN.format(m)}", show=False))  # type: ignore[misc]
         _expect(address in hands.exec(other, f"nslookup {FQDN.format(member)}"), f"{FQDN.format(member)} is {address}")
 
 
@@ -141,7 +141,7 @@ def _until(condition: Callable[[], bool], what: str) -> None:
     click.echo(f"  ✓ {what}")
 
 
-def _until_quiet(condition: Callable[[], bool], member: str) -> None:
+def _until_quiet(condition: Callable[[], bool]) -> None:
     deadline = time.monotonic() + 10
     while not condition() and time.monotonic() < deadline:
         time.sleep(0.1)

@@ -149,11 +149,18 @@ def restore(settings: Settings, name: str, claim: str) -> None:
             text = f"nobody knew the PersistentVolume of {item.handle} when it was removed"
             raise UserError(f"{text}: its data lies in {shelf.trash.kept(item.handle)}")
         volume = _anew(_record(item), claim)
-        _refuse_taken(kube, volume)
-        with trashes.lock(settings.data / "volumes"):
-            shelf.admit(item)
-            shelf.trash.take_back(item.handle)
-        kube.request("POST", _VOLUMES, volume)
+        try:
+            whole = _is_restored(kube, item, volume)
+            if not whole:
+                _refuse_taken(kube, volume)
+        except OSError as error:
+            text = f"the API at {kube.server} does not answer ({error.strerror or error}), and restoring needs it"
+            raise UserError(f"{text}: holdfast up --data {settings.data}") from error
+        if not whole:
+            with trashes.lock(settings.data / "volumes"):
+                shelf.admit(item)
+                shelf.trash.take_back(item.handle)
+            kube.request("POST", _VOLUMES, volume)
         shelf.trash.forget(item.handle)
     click.echo(f"restored {item.handle}: the next claim {_claim_of(volume)} gets it")
 
@@ -166,6 +173,14 @@ def _anew(record: dict[str, Any], claim: str) -> dict[str, Any]:
     annotations = {key: value for key, value in (old.get("annotations") or {}).items() if key not in _OF_THE_BINDING}
     metadata = {"name": old["name"], "annotations": annotations, "labels": old.get("labels") or {}}
     return {"apiVersion": "v1", "kind": "PersistentVolume", "metadata": metadata, "spec": {**spec, "claimRef": reference}}
+
+
+def _is_restored(kube: Kube, item: Removed, volume: dict[str, Any]) -> bool:
+    """Whether all but the end was done when it was said before: data and PersistentVolume are there, and nobody is removing them."""
+    there = None if item.has_data else _get(kube, f"{_VOLUMES}/{volume['metadata']['name']}")
+    if there is None or there["metadata"].get("deletionTimestamp"):
+        return False
+    return (there.get("status") or {}).get("phase") not in ("Released", "Failed")
 
 
 def _refuse_taken(kube: Kube, volume: dict[str, Any]) -> None:

@@ -10,7 +10,9 @@ FIRST_DELAY, LAST_DELAY = 0.005, 1000.0
 
 
 class WorkQueue:
-    def __init__(self) -> None:
+    def __init__(self, longest: float = LAST_DELAY) -> None:
+        """``longest``: seconds, between two tries of what fails again and again."""
+        self._longest = longest
         self._ready: deque[str] = deque()
         self._dirty: set[str] = set()
         self._working: set[str] = set()
@@ -48,7 +50,7 @@ class WorkQueue:
         """Adds the key after a delay that doubles with each failure in a row."""
         failures = self._failures.get(key, 0)
         self._failures[key] = failures + 1
-        self.add_after(key, min(FIRST_DELAY * 2**failures, LAST_DELAY))
+        self.add_after(key, min(FIRST_DELAY * 2**failures, self._longest))
 
     def forget(self, key: str) -> None:
         self._failures.pop(key, None)

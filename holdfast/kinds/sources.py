@@ -1,18 +1,19 @@
 """The source of a volume that a storage engine serves, in a pod's volume or in a PersistentVolume, and the other way round.
 
 API objects and engines meet here: an engine knows a name, a handle and attributes, all strings; the API has one shape for CSI
-drivers and one for each type of its own (``rbd``, ``nfs``).
+drivers and one for each type of its own (``rbd``, ``nfs``, ``glusterfs``).
 """
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from holdfast.kinds.kind import Obj
 
-RBD, NFS = "kubernetes.io/rbd", "kubernetes.io/nfs"
-SHARED = {NFS}
+RBD, NFS, GLUSTERFS = "kubernetes.io/rbd", "kubernetes.io/nfs", "kubernetes.io/glusterfs"
+SHARED = {NFS, GLUSTERFS}
 """Whose files have the owners that others gave them: no pod's fsGroup is put on them."""
 _RBD_FIELDS = ("pool", "image", "user", "keyring")
 
@@ -48,6 +49,10 @@ def read(source: Obj, namespace: str) -> Backend | None:
         nfs = source["nfs"]
         place = {"server": nfs["server"], "path": nfs["path"]}
         return Backend(NFS, f"{nfs['server']}:{nfs['path']}", place, read_only=bool(nfs.get("readOnly")))
+    if source.get("glusterfs"):
+        volume = source["glusterfs"]
+        where = {"endpoints": volume["endpoints"], "namespace": volume.get("endpointsNamespace") or namespace, "path": volume["path"]}
+        return Backend(GLUSTERFS, volume["path"], where, read_only=bool(volume.get("readOnly")))
     return None
 
 
@@ -57,6 +62,11 @@ def _mounted(source: Obj) -> tuple[str, bool]:
 
 def _secret(reference: Obj | None, namespace: str) -> tuple[str, str] | None:
     return (reference.get("namespace") or namespace, reference["name"]) if reference and reference.get("name") else None
+
+
+def secret_data(secret: Obj) -> dict[str, str]:
+    """A Secret's data as an engine wants it. What is not text is not a key: whose it is refuses that by name."""
+    return {key: base64.b64decode(value).decode(errors="replace") for key, value in (secret.get("data") or {}).items()}
 
 
 def write(backend: Backend) -> Obj:

@@ -68,8 +68,8 @@ class Volumes(Protocol):
     async def prepare(self, pod: Obj) -> Mapping[str, str]:
         """Volume name -> host path, all mounted and fenced. Idempotent. Raises NotReady (FailedMount ...)."""
 
-    def on_lost(self, told: Callable[[str], None]) -> None:
-        """``told(uid)`` is called when a volume of that pod has stopped to work: ``prepare`` then says what to do."""
+    def on_lost(self, told: Callable[[str, str], None]) -> None:
+        """``told(uid, why)`` is called when a volume of that pod has stopped to work: its containers end, then it is prepared anew."""
 
     async def refresh(self, pod: Obj) -> None:
         """Brings configMap, secret, projected and downwardAPI files up to date."""

@@ -41,6 +41,7 @@ from holdfast.system.settings import Settings
 from holdfast.volumes.api import Engine
 from holdfast.volumes.builtin import BuiltinEngine
 from holdfast.volumes.directory import DirectoryEngine
+from holdfast.volumes.gluster import GlusterEngine
 from holdfast.volumes.nfs import NfsEngine
 from holdfast.volumes.rbd import RbdEngine
 
@@ -90,8 +91,9 @@ class _Node:
             self._api_address,
         )
         self._engine = _engine(settings)
-        engines = (self._engine, RbdEngine(settings.data / "volumes"), NfsEngine())
-        self._engines: dict[str, Engine] = {engine.name: engine for engine in engines}
+        root = settings.data / "volumes"
+        engines: tuple[Engine, ...] = (self._engine, RbdEngine(root), GlusterEngine(root), NfsEngine())
+        self._engines = {engine.name: engine for engine in engines}
 
     def _api_address(self) -> tuple[str, int]:
         """Where the API answers now: a server that was started anew may have another port."""

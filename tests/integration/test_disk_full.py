@@ -162,3 +162,35 @@ def test_a_full_node_tells_and_recovers(tmp_path: Path) -> None:
             free(disk)
             running.down()
             running.reset()
+
+
+def test_a_node_without_room_for_its_own_files_says_so_and_goes_on(tmp_path: Path) -> None:
+    data = tmp_path / "d"
+    (data / "node").mkdir(parents=True)
+    with small_disk(tmp_path, 64 * MIB) as disk:
+        privileged.bind(disk, data / "node")
+        running = System(data)
+        try:
+            running.up("--listen", "127.0.0.1:0")
+            running.create(pod("member", "sleep 3600", [], [], restartPolicy="Always"))
+            running.wait_ready("member")
+            node, uid = running.pid("node"), running.get("pod", "member")["metadata"]["uid"]
+            occupy(disk)
+            subprocess.run(["dd", "if=/dev/zero", f"of={disk}/rest", "bs=4096"], capture_output=True, check=False)
+            for name in ("late", "later"):
+                running.create(pod(name, "true", [{"name": "v", "emptyDir": {}}], MOUNT))
+            told = "No space left on device"
+            running.until(lambda: told in running.kubectl("describe", "pod", "late"), "the first is told", 30)
+            running.until(lambda: told in running.kubectl("describe", "pod", "later"), "the second is told", 30)
+            assert running.kubectl("exec", "member", "--", "echo", "lives") == "lives\n"
+            free(disk)
+            for name in ("late", "later"):
+                ended = "--for=jsonpath={.status.phase}=Succeeded"
+                running.kubectl("wait", ended, f"pod/{name}", "--timeout=40s")
+            assert running.get("pod", "member")["metadata"]["uid"] == uid
+            assert running.pid("node") == node
+        finally:
+            free(disk)
+            running.down()
+            privileged.unmount_below(data / "node")
+            running.reset()

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from holdfast.lib import privileged
 from tests.integration.test_pod_volumes import MOUNT, claim, pod, said, uses
 from tests.system import System
 
@@ -57,7 +58,12 @@ def test_a_stateful_set_deleted_with_its_claims_comes_back_with_its_data(system:
     told = volume(system, "list", "--trash")
     assert "default/www-kept-0" in told
     assert "300Mi" in told
+    entry = system.data / "volumes" / "pool" / ".trash" / f"{names[0]}.json"
+    kept = entry.read_text()
     assert f"restored {names[0]}: the next claim default/www-kept-0 gets it" in volume(system, "restore", names[0])
+    entry.write_text(kept)  # as if it had been cut off before its last act
+    assert "half restored" in volume(system, "list", "--trash")
+    assert f"restored {names[0]}" in volume(system, "restore", names[0])
     assert f"restored {names[1]}" in volume(system, "restore", "default/www-kept-1")
     assert "default/www-kept" not in volume(system, "list", "--trash")
     system.create(stateful("cat /v/f; sleep 3600"))
@@ -157,3 +163,26 @@ def test_a_removed_directory_can_be_had_back(plain: System) -> None:
     gone(plain, name)
     assert f"erased {name}" in volume(plain, "purge", "--all")
     assert [path.name for path in Path(plain.data / "volumes" / "directories").iterdir()] == [".trash"]
+
+
+def test_the_trash_of_a_system_that_is_stopped(tmp_path: Path) -> None:
+    """Seen and emptied without it, and without leaving anything mounted; what needs its API says so."""
+    running = System(tmp_path / "d")
+    assert volume(running, "list", "--trash") == "none\n"
+    running.up("--listen", "127.0.0.1:0")
+    try:
+        running.create(claim("c"))
+        said(running, pod("p", "true", [uses("c")], MOUNT))
+        name = running.get("pvc", "c")["spec"]["volumeName"]
+        running.kubectl("delete", "pvc", "c")
+        gone(running, name)
+    finally:
+        running.down()
+    assert name in volume(running, "list", "--trash")
+    assert volume(running, "list") == "none\n"
+    assert "does not answer (Connection refused), and restoring needs it: holdfast up" in volume(running, "restore", name)
+    assert name in volume(running, "list", "--trash"), "nothing of a restore that could not be done"
+    assert not privileged.mounts_below(running.data)
+    assert volume(running, "purge", name) == f"erased {name}\n"
+    assert not privileged.mounts_below(running.data)
+    running.reset()

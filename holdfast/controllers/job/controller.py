@@ -26,7 +26,6 @@ from holdfast.lib.clock import Clock
 from holdfast.machinery import meta, selectors
 from holdfast.machinery.errors import ApiError, UnknownOutcomeError, is_namespace_terminating
 
-_NO_FINALIZER = {"$deleteFromPrimitiveList/finalizers": [objects.FINALIZER]}
 LATE_SECONDS = 1.0
 
 
@@ -90,8 +89,7 @@ class JobController:
             return
         pods = await self._members.take(job, selectors.from_object(job["spec"].get("selector")))
         await self._confirm_gone(key, job, pods)
-        taken = {meta.name(pod) for pod in self._pods.list(namespace)}
-        seen = Seen(job, pods, taken, self._backoffs.get(key, Backoff()), self._failures(key, pods))
+        seen = Seen(job, pods, self._pods.space(namespace), self._backoffs.get(key, Backoff()), self._failures(key, pods))
         plan = decide(seen, self._clock.now(), self._clock.monotonic())
         await asyncio.gather(*(self._confirm_tracked(pod) for pod in plan.counted))
         fresh = await self._write_status(key, job, plan.status)
@@ -165,10 +163,14 @@ class JobController:
 
     async def _untrack(self, key: str, pod: Obj, revision: str = "") -> bool:
         """Whether the pod is still there. ``revision``: only if it still is of that."""
-        patch: Obj = {"metadata": {"uid": meta.uid(pod), **_NO_FINALIZER} | ({"resourceVersion": revision} if revision else {})}
+        metadata: Obj = {"uid": meta.uid(pod), **objects.WITHOUT_FINALIZER}
+        if revision:
+            metadata["resourceVersion"] = revision
         there = True
         try:
-            answer = await self._client.patch(PODS, meta.name(pod), meta.namespace(pod), patch, content_type=STRATEGIC_PATCH)
+            answer = await self._client.patch(
+                PODS, meta.name(pod), meta.namespace(pod), {"metadata": metadata}, content_type=STRATEGIC_PATCH
+            )
             self._writes.wrote(key, answer)
         except ApiError as error:
             if error.code != 404:

@@ -12,6 +12,10 @@ from dataclasses import dataclass
 Interval = tuple[int, int]
 
 
+def _is_number(text: str) -> bool:
+    return text.isascii() and text.isdecimal() and len(text) < 11
+
+
 @dataclass(frozen=True)
 class Indexes:
     """``intervals``: (first, last), rising, with a gap between any two."""
@@ -24,7 +28,7 @@ class Indexes:
         found = []
         for part in text.split(",") if text else ():
             first, dash, last = part.partition("-")
-            if first.isdecimal() and (not dash or last.isdecimal()):
+            if _is_number(first) and (not dash or _is_number(last)):
                 found.append((int(first), min(int(last or first), completions - 1)))
         return cls().joined(interval for interval in found if interval[0] <= interval[1])
 

@@ -62,7 +62,7 @@ class JobLeftovers:
         if self._is_awaited(pod, job):
             return
         metadata = {key: pod["metadata"][key] for key in ("uid", "resourceVersion")}
-        patch = {"metadata": {**metadata, "$deleteFromPrimitiveList/finalizers": [objects.FINALIZER]}}
+        patch = {"metadata": {**metadata, **objects.WITHOUT_FINALIZER}}
         try:
             await self._client.patch(PODS, name, namespace, patch, content_type=STRATEGIC_PATCH)
         except ApiError as error:

@@ -23,6 +23,8 @@ FINALIZER = "batch.kubernetes.io/job-tracking"
 INDEX = "batch.kubernetes.io/job-completion-index"
 FAILURES = "batch.kubernetes.io/job-index-failure-count"
 IGNORED = "batch.kubernetes.io/job-index-ignored-failure-count"
+WITHOUT_FINALIZER = {"$deleteFromPrimitiveList/finalizers": [FINALIZER]}
+"""In the metadata of a strategic patch: no other finalizer is touched."""
 INDEX_VARIABLE = "JOB_COMPLETION_INDEX"
 MANAGER = "kubernetes.io/job-controller"
 LONGEST_BASE, RANDOM = 58, 5
@@ -65,16 +67,19 @@ def is_tracked(pod: Obj) -> bool:
     return FINALIZER in (pod["metadata"].get("finalizers") or [])
 
 
+def _number(pod: Obj, annotation: str, otherwise: int) -> int:
+    """Anybody may write an annotation: what is no number, or a very long one, says nothing."""
+    text = meta.annotations_of(pod).get(annotation, "")
+    return int(text) if text.isascii() and text.isdecimal() and len(text) < 11 else otherwise
+
+
 def index_of(pod: Obj) -> int:
-    text = meta.annotations_of(pod).get(INDEX, "")
-    return int(text) if text.isascii() and text.isdecimal() else UNKNOWN
+    return _number(pod, INDEX, UNKNOWN)
 
 
 def failures_before(pod: Obj) -> tuple[int, int]:
     """How often its index had failed when it was made: counted, and ignored."""
-    given = [meta.annotations_of(pod).get(key, "") for key in (FAILURES, IGNORED)]
-    counted, ignored = (int(text) if text.isascii() and text.isdecimal() and len(text) < 10 else 0 for text in given)
-    return counted, ignored
+    return _number(pod, FAILURES, 0), _number(pod, IGNORED, 0)
 
 
 def restarts(pod: Obj) -> int:

@@ -8,7 +8,6 @@ the volume (P-4); in whatever order claim and volume were deleted (KEP-2644).
 from __future__ import annotations
 
 import asyncio
-import base64
 import json
 from collections.abc import Callable
 from dataclasses import replace
@@ -21,7 +20,7 @@ from holdfast.client.informer import Informer, InformerSet
 from holdfast.client.reconciler import Reconciler
 from holdfast.controllers.provisioner import make
 from holdfast.controllers.provisioner.make import FINALIZER, PROVISIONED_BY
-from holdfast.controllers.provisioner.resizer import Resizer
+from holdfast.controllers.provisioner.resizer import SLOW, Resizer
 from holdfast.kinds import sources
 from holdfast.kinds.core.claims import class_of, pinned_to
 from holdfast.kinds.kind import Obj, Resource
@@ -58,8 +57,8 @@ class Provisioner:
         self._own: list[Informer] = []
         self.claims, self.volumes = self._caches(informers)
         caches = (self.claims, self.volumes)
-        self._claims = Reconciler("provisioner", caches, self._sync_claim, workers=AT_ONCE)
-        self._volumes = Reconciler("remover", caches, self._sync_volume, workers=AT_ONCE)
+        self._claims = Reconciler("provisioner", caches, self._sync_claim, workers=AT_ONCE, longest=SLOW)
+        self._volumes = Reconciler("remover", caches, self._sync_volume, workers=AT_ONCE, longest=SLOW)
         self._resizer = Resizer(client, engine, events, now, *caches, self._is_ours, self._source)
         self.reconcilers = (self._claims, self._volumes, self._resizer.reconciler)
         self.claims.on_change(self._claim_changed)
@@ -115,7 +114,7 @@ class Provisioner:
         found = await self._live(SECRETS, secret[1], secret[0])
         if found is None:
             raise VolumeError(f'secret "{secret[0]}/{secret[1]}" not found: {self._engine.name} reaches its storage with it')
-        return {key: base64.b64decode(value).decode() for key, value in (found.get("data") or {}).items()}
+        return sources.secret_data(found)
 
     async def _live(self, resource: Resource, name: str, namespace: str = "") -> Obj | None:
         try:

@@ -23,7 +23,7 @@ from holdfast.machinery.errors import ApiError
 from holdfast.volumes.api import Engine, Source, VolumeError
 
 SLOW = 300.0
-"""Seconds until what was not possible is tried again; asking for another size is tried at once."""
+"""Seconds until what was not possible is tried again, at most; asking for another size is tried at once."""
 SLOW_KEPT = 1024
 
 
@@ -51,7 +51,7 @@ class Resizer:
         self._source_of = source_of
         self._slow: dict[str, tuple[str, float]] = {}
         """By claim uid: the size that was not possible, and until when it is not tried again."""
-        self.reconciler = Reconciler("resizer", (claims, volumes), self._sync, workers=1)
+        self.reconciler = Reconciler("resizer", (claims, volumes), self._sync, workers=1, longest=SLOW)
         claims.on_change(lambda _old, new: self._consider(new))
         volumes.on_change(self._volume_changed)
 

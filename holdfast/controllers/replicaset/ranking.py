@@ -25,7 +25,7 @@ def cost(pod: Obj) -> int:
     """What the pod's author says its deletion costs; 0 when he says nothing that can be understood."""
     text = meta.annotations_of(pod).get(COST, "")
     digits = text.removeprefix("-")
-    if not digits.isascii() or not digits.isdecimal() or (len(digits) > 1 and digits[0] == "0"):
+    if not digits.isascii() or not digits.isdecimal() or len(digits) > 10 or (len(digits) > 1 and digits[0] == "0"):
         return 0
     value = int(text)
     return value if -_LIMIT <= value < _LIMIT else 0

@@ -17,6 +17,7 @@ from holdfast.client.informer import InformerSet
 from holdfast.client.reconciler import Reconciler
 from holdfast.controllers.scheduler import volumes
 from holdfast.controllers.scheduler.decide import Accounts, Choice, Cluster, decide, refused
+from holdfast.controllers.volumes.controller import BY_CLAIM, used_claims
 from holdfast.controllers.volumes.decide import BOUND_BY_CONTROLLER, SELECTED_NODE
 from holdfast.controllers.volumes.matching import INDEX, candidates, index
 from holdfast.kinds.core.claims import claims_of, reference_to
@@ -51,8 +52,11 @@ class Scheduler:
         """Pods in the accounts by uid, those too whose binding is on its way."""
         self._waiting: set[str] = set()
         self._pods.on_change(self._pod_changed)
-        for informer in (self._nodes, self._claims, self._volumes, self._classes):
+        self._pods.add_index(BY_CLAIM, used_claims)
+        for informer in (self._nodes, self._classes):
             informer.on_change(lambda _old, _new: self._retry())
+        self._claims.on_change(lambda old, new: self._retry_users(meta.key(new or old or {})))
+        self._volumes.on_change(self._volume_changed)
 
     async def run(self) -> None:
         async with asyncio.TaskGroup() as tasks:
@@ -79,6 +83,20 @@ class Scheduler:
         if placed is not None:
             self._placed[meta.uid(pod)] = placed
             self._accounts.add(placed)
+
+    def _retry_users(self, claim: str) -> None:
+        """What happens to a claim is news for its pods alone: with many of both, others must not be looked at again for it."""
+        for pod in self._pods.by_index(BY_CLAIM, claim):
+            if meta.key(pod) in self._waiting:
+                self.reconciler.queue.add(meta.key(pod))
+
+    def _volume_changed(self, old: Obj | None, new: Obj | None) -> None:
+        references = [((each or {}).get("spec") or {}).get("claimRef") for each in (old, new)]
+        for reference in references:
+            if reference:
+                self._retry_users(f"{reference.get('namespace')}/{reference.get('name')}")
+        if new is not None and not references[1]:  # it may be for anybody
+            self._retry()
 
     def _retry(self) -> None:
         for key in self._waiting:

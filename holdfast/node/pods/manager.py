@@ -120,10 +120,10 @@ class PodManager:
         if worker is not None:
             worker.exited(state)
 
-    def _lost(self, uid: str) -> None:
+    def _lost(self, uid: str, why: str) -> None:
         worker = self._workers.get(uid)
         if worker is not None:
-            worker.lost()
+            worker.lost(why)
 
     async def stop_all(self) -> None:
         """Ends every instance gracefully and waits until all are dead."""

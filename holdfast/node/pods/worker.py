@@ -7,7 +7,9 @@ mind, a time has come. Each intent runs at most once at a time; nothing here blo
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import dataclasses
+import errno
 import logging
 import os
 from collections.abc import Coroutine
@@ -68,14 +70,19 @@ class PodWorker(PodState):
         self._killer = Killer(self)
         self._starter = Starter(self)
         self._probing = Probing(self)
-        self._remember()
+        self._is_kept = False
+        with contextlib.suppress(OSError):  # a full disk: nothing starts before it is kept
+            self._remember()
 
     def _remember(self) -> None:
-        """The pod on disk: an instance whose pod the API no longer has is ended by what it was."""
+        """The pod on disk: an instance whose pod the API no longer has is ended by what it was. Raises OSError."""
+        if self._is_kept:
+            return
         self.directory.mkdir(parents=True, exist_ok=True)
         temporary = self.directory / "pod.tmp"
         temporary.write_bytes(orjson.dumps(self.pod))
         os.replace(temporary, self.directory / "pod.json")
+        self._is_kept = True
 
     def update(self, pod: Obj) -> None:
         """A newer form of this uid."""
@@ -97,9 +104,12 @@ class PodWorker(PodState):
         self.stopping = True
         self.wake()
 
-    def lost(self) -> None:
-        """A volume of the pod has stopped to work."""
+    def lost(self, why: str) -> None:
+        """A volume of the pod has stopped to work: whatever runs still has the old mount, and no use of it."""
         self.volumes_ready = False
+        for id, state in self.instances().items():
+            if state.phase == "running":
+                self.kill_orders[id] = KillOrder(f"Container {state.container} has lost a volume: {why}", LOST_GRACE)
         self.wake()
 
     def hooked(self, id: str) -> None:
@@ -112,6 +122,9 @@ class PodWorker(PodState):
         if isinstance(error, NotReady):
             self.services.events.event(self.pod, "Warning", error.reason, error.message)
             reason, message = error.reason, error.message
+        elif isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+            reason, message = "OutOfDisk", f"the node's disk has no room ({error}); the pod starts when there is some"
+            self.services.events.event(self.pod, "Warning", reason, message)
         else:
             reason, message = "NodeError", str(error)
             log.warning("pod %s: %s", model.full_name(self.pod), error)
@@ -313,12 +326,11 @@ class PodWorker(PodState):
         self.setup_failure, self._setup_failures = None, 0
 
     async def _prepare(self) -> None:
+        self._remember()
         try:
             self.volumes = dict(await self.services.volumes.prepare(self.pod))
         except VolumesLost as error:
-            for id, state in self.instances().items():
-                if state.phase == "running":
-                    self.kill_orders[id] = KillOrder(f"Container {state.container} has lost a volume: {error.message}", LOST_GRACE)
+            self.lost(error.message)
             raise
         self.volumes_ready = True
         self._settled()

@@ -7,7 +7,6 @@ kept in a file before anything is mounted, so that a node that was killed knows 
 from __future__ import annotations
 
 import asyncio
-import base64
 import hashlib
 import json
 import os
@@ -20,7 +19,7 @@ from holdfast.client.api import Client
 from holdfast.kinds import sources
 from holdfast.kinds.core.claims import ephemeral, foreign
 from holdfast.kinds.kind import Obj
-from holdfast.kinds.resources import PERSISTENTVOLUMECLAIMS, PERSISTENTVOLUMES, PODS, SECRETS
+from holdfast.kinds.resources import ENDPOINTS, PERSISTENTVOLUMECLAIMS, PERSISTENTVOLUMES, PODS, SECRETS
 from holdfast.machinery import meta
 from holdfast.machinery.errors import ApiError
 from holdfast.node.api import NotReady, VolumesLost
@@ -132,7 +131,7 @@ class ClaimVolumes:
         return path, found.read_only
 
     async def _get(self, plural: str, name: str, namespace: str = "") -> Obj | None:
-        resource = {r.plural: r for r in (PERSISTENTVOLUMECLAIMS, PERSISTENTVOLUMES, PODS, SECRETS)}[plural]
+        resource = {r.plural: r for r in (ENDPOINTS, PERSISTENTVOLUMECLAIMS, PERSISTENTVOLUMES, PODS, SECRETS)}[plural]
         try:
             return await self._client.get(resource, name, namespace)
         except ApiError as error:
@@ -179,8 +178,20 @@ class ClaimVolumes:
             secret = await self._get(SECRETS.plural, name, namespace)
             if secret is None:
                 raise VolumeError(f'secret "{namespace}/{name}" not found: it holds what {found.driver} needs to mount the volume')
-            secrets = {key: base64.b64decode(value).decode() for key, value in (secret.get("data") or {}).items()}
-        return Source(found.handle, found.attributes, secrets)
+            secrets = sources.secret_data(secret)
+        return Source(found.handle, {**found.attributes, **await self._servers(found)}, secrets)
+
+    async def _servers(self, found: sources.Backend) -> dict[str, str]:
+        """The addresses behind the Endpoints that a source names instead. Raises VolumeError when there are none."""
+        name, namespace = found.attributes.get("endpoints"), found.attributes.get("namespace", "")
+        if found.driver != sources.GLUSTERFS or not name:
+            return {}
+        endpoints = await self._get(ENDPOINTS.plural, name, namespace)
+        subsets = (endpoints or {}).get("subsets") or []
+        hosts = [address["ip"] for subset in subsets for address in subset.get("addresses") or []]
+        if not hosts:
+            raise VolumeError(f'endpoints "{namespace}/{name}" not found or empty: they name the servers of the volume')
+        return {"hosts": ",".join(hosts)}
 
     async def _take(self, pod: Obj, name: str, held: Held, volume: Obj) -> None:
         try:

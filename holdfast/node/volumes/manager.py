@@ -25,7 +25,7 @@ from holdfast.lib import privileged
 from holdfast.lib.clock import Clock, parse_rfc3339
 from holdfast.machinery import meta, quantity
 from holdfast.machinery.errors import ApiError
-from holdfast.node.api import RENDERED, NotReady
+from holdfast.node.api import RENDERED, NotReady, VolumesLost
 from holdfast.node.volumes import atomic, payload, subpath
 from holdfast.node.volumes.claims import ClaimVolumes, Held, host_path, is_block, is_read_only
 from holdfast.volumes.api import Engine, VolumeError
@@ -57,7 +57,7 @@ class NodeVolumes:
         self._claims = ClaimVolumes(client, engines, data / "volumes", node, boot_id, self.holders)
         self._held: dict[str, dict[str, Held]] = {}
         self._tokens: dict[tuple[str, str, int], tuple[str, float]] = {}
-        self._told: list[Callable[[str], None]] = []
+        self._told: list[Callable[[str, str], None]] = []
         for engine in engines.values():
             engine.on_lost(self._lost)
         self.capacity = capacity
@@ -93,15 +93,17 @@ class NodeVolumes:
         files = {self._claims.fence_file(held) for held in self._held.get(uid, {}).values()}
         return tuple(sorted(files - {""}))
 
-    def on_lost(self, told: Callable[[str], None]) -> None:
+    def on_lost(self, told: Callable[[str, str], None]) -> None:
         self._told.append(told)
 
     def _lost(self, target: str, why: str) -> None:
-        volume = Path(target).name
-        log.warning("volume %s: %s", volume, why)
-        for uid in self.holders(volume):
+        log.warning("volume %s: %s", Path(target).name, why)
+        self._tell(self.holders(Path(target).name), why)
+
+    def _tell(self, uids: set[str], why: str) -> None:
+        for uid in uids:
             for told in self._told:
-                told(uid)
+                told(uid, why)
 
     def sub_path(self, uid: str, container: str, number: int, volume: str, below: str) -> str:
         # Below the pod's own directory, so that it is unmounted with it; no volume's name begins with a dot.
@@ -130,6 +132,11 @@ class NodeVolumes:
         for volume in pod["spec"].get("volumes") or []:
             try:
                 paths[volume["name"]] = await self._prepare(pod, volume)
+            except VolumesLost as error:
+                # Others who hold it have the old mount as well, and may be asked later, when a new one is there.
+                held = self._held[uid].get(volume["name"])
+                self._tell(self.holders(held.volume) - {uid} if held else set(), error.message)
+                raise
             except (VolumeError, OSError) as error:
                 if isinstance(error, ConnectionError):
                     raise

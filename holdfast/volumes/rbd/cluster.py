@@ -29,7 +29,8 @@ _LIMIT = 60.0
 _KEYRING_MOST = 1 << 20
 _TIMEOUTS = (f"--rados_mon_op_timeout={_PATIENCE}", f"--client_mount_timeout={_PATIENCE}", "--rados_osd_op_timeout=30")
 _MONITOR = re.compile(r"[\w.\-:\[\],/]+")
-_NAME = re.compile(r"[^\s/@,=\x00-\x1f]+")
+_NAME = re.compile(r"[^-\s/@,=\x00-\x1f][^\s/@,=\x00-\x1f]*")
+"""Ceph's tools look for their options everywhere in a command line: no name may be taken for one."""
 _SECRET = re.compile(r"[A-Za-z0-9+/]+=*")
 _UNREACHABLE = (110, 5, 107, 111, 113)
 _DENIED = (1, 13, 95)

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import os
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -19,6 +18,7 @@ from holdfast.lib import privileged
 from holdfast.lib.threads import run_apart
 from holdfast.volumes import filesystems, mounting
 from holdfast.volumes.api import FS_TYPE, Source, Staging, Volume, VolumeError
+from holdfast.volumes.deaths import Deaths
 from holdfast.volumes.marker import DATA, mark, verify
 from holdfast.volumes.rbd import attachment, cluster, daemon, mount
 from holdfast.volumes.rbd.attachment import Attachment
@@ -54,7 +54,7 @@ class RbdEngine:
         self._root = root / "rbd"
         self._locks: dict[Path, threading.Lock] = {}
         self._guard = threading.Lock()
-        self._watched: dict[Path, int] = {}
+        self._deaths = Deaths()
         self._leaving: set[Path] = set()
         self._told: list[Callable[[str, str], None]] = []
 
@@ -198,19 +198,10 @@ class RbdEngine:
 
     def _watch(self, place: Path) -> None:
         attached = attachment.load(place)
-        if place in self._watched or attached is None or not attached.pid:
-            return
-        try:
-            handle = os.pidfd_open(attached.pid)
-        except OSError:
-            return
-        self._watched[place] = handle
-        asyncio.get_running_loop().add_reader(handle, self._ended, place)
+        if attached is not None and attached.pid:
+            self._deaths.watch(place, attached.pid, lambda: self._ended(place))
 
     def _ended(self, place: Path) -> None:
-        handle = self._watched.pop(place)
-        asyncio.get_running_loop().remove_reader(handle)
-        os.close(handle)
         daemon.reap()
         attached = attachment.load(place) if place not in self._leaving else None
         for target in attached.targets if attached is not None and not attached.works else []:

@@ -76,7 +76,14 @@ def test_indexes_as_upstream_writes_them(indexes: list[int], text: str) -> None:
 
 
 def test_what_is_no_index_is_left_out() -> None:
-    assert str(Indexes.parse("1,x,3-y,4-9,12,-2,5-", 8)) == "1,4-7"
+    assert str(Indexes.parse(f"1,x,3-y,4-9,12,-2,5-,{'9' * 5000},٥", 8)) == "1,4-7"
+
+
+@pytest.mark.parametrize("text", ["", "x", "-1", "1_0", "٥", "9" * 5000])
+def test_an_annotation_that_is_no_number_is_no_index(text: str) -> None:
+    made = pod("p")
+    made["metadata"]["annotations"] = dict.fromkeys((objects.INDEX, objects.FAILURES, objects.IGNORED), text)
+    assert (objects.index_of(made), objects.failures_before(made)) == (objects.UNKNOWN, (0, 0))
 
 
 # Back-off

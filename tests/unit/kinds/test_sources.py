@@ -26,6 +26,11 @@ def test_what_is_written_is_what_is_read(backend: Backend) -> None:
     assert sources.read(sources.write(backend), "elsewhere") == backend
 
 
+def test_a_secret_that_is_no_text_is_left_to_the_engine() -> None:
+    assert sources.secret_data({"data": {"key": "QVFBQQ==", "odd": "/w=="}}) == {"key": "AQAA", "odd": "\ufffd"}
+    assert sources.secret_data({}) == {}
+
+
 def test_what_an_administrator_writes() -> None:
     spec = {"rbd": {"monitors": ["a:1", "b:2"], "image": "foo", "pool": "kube", "user": "u", "secretRef": {"name": "s"}}}
     found = sources.read(spec, "of-the-claim")

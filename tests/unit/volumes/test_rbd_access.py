@@ -61,6 +61,12 @@ def test_the_kernel_maps_an_image(
     assert not kernel.is_there("/dev/rbd7", "1")
 
 
+@pytest.mark.parametrize("part", ["pool", "image", "user"])
+def test_no_name_is_taken_for_an_option(part: str) -> None:
+    with pytest.raises(VolumeError, match=f"{part}: '--conf' is not a name of Ceph's"):
+        cluster.access(Source("h", {**GIVEN, part: "--conf"}, {"key": KEY}))
+
+
 def test_what_the_commands_failures_mean(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     reached = cluster.access(Source("h", {**GIVEN, "monitors": "127.0.0.1:1"}, {"key": KEY}))
     for code, text, says in (
