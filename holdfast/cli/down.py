@@ -19,14 +19,18 @@ SERVER_SECONDS = 20
 
 
 def run(settings: Settings) -> None:
-    stop(settings)
-    click.echo("stopped; objects and data stay")
+    stopped = stop(settings)
+    click.echo("stopped; objects and data stay" if stopped else f"nothing runs on {settings.data}")
 
 
-def stop(settings: Settings) -> None:
-    """Ends everything of ours. Where a process was killed it is started again: members end as they should, and it is recorded."""
+def stop(settings: Settings) -> bool:
+    """Ends everything of ours; False when there was nothing to end.
+
+    Where a process was killed it is started again: members end as they should, and it is recorded.
+    """
     found = [bool(processes.find(settings.data, role)) for role in processes.ROLES]
-    if not all(found) and (any(found) or starting.has_remains(settings)):
+    remains = starting.has_remains(settings)
+    if not all(found) and (any(found) or remains):
         starting.start(settings)
     marker = settings.data / "run" / "down"
     if processes.find(settings.data, "node"):
@@ -35,6 +39,7 @@ def stop(settings: Settings) -> None:
         marker.unlink(missing_ok=True)
     processes.end(settings.data, "server", SERVER_SECONDS)
     starting.remove_run_directory(settings)
+    return any(found) or remains
 
 
 def reset(settings: Settings) -> None:

@@ -30,6 +30,15 @@ class Refused(UserError):
         self.status = status
 
 
+class Unreachable(UserError):
+    """Nobody answered; ``text`` says who and why, the message also what to do."""
+
+    def __init__(self, server: str, error: Exception) -> None:
+        why = getattr(error, "strerror", None) or str(error) or type(error).__name__
+        self.text = f"the API at {server} does not answer ({why})"
+        super().__init__(f"{self.text}; `holdfast status` shows what runs, `holdfast up` starts it")
+
+
 class Kube:
     """Talks to the server that a kubeconfig names."""
 
@@ -74,7 +83,11 @@ class Kube:
         raise AssertionError("unreachable")
 
     def request(self, method: str, path: str, body: Any = None, *, accept: str = "application/json", content: str = "") -> Any:
-        code, answer = self.raw(method, path, body, accept=accept, content=content)
+        """What the server answers, decoded. Raises Refused, Unreachable."""
+        try:
+            code, answer = self.raw(method, path, body, accept=accept, content=content)
+        except (OSError, http.client.HTTPException) as error:
+            raise Unreachable(self.server, error) from error
         try:
             decoded = orjson.loads(answer)
         except ValueError:

@@ -15,7 +15,11 @@ from holdfast.cli.errors import UserError
 from holdfast.system.settings import Settings, default_data, default_node_name
 
 data_option = click.option(
-    "--data", type=click.Path(file_okay=False, path_type=Path), default=default_data, show_default=True, help="The data directory."
+    "--data",
+    type=click.Path(file_okay=False, path_type=Path),
+    default=default_data,
+    show_default=str(default_data()),
+    help="The data directory.",
 )
 
 

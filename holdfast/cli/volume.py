@@ -15,7 +15,8 @@ import click
 import orjson
 
 from holdfast.cli.errors import UserError
-from holdfast.cli.kube import Kube, Refused
+from holdfast.cli.kube import Kube, Refused, Unreachable
+from holdfast.kinds.core.claims import BIND_COMPLETED, BOUND_BY_CONTROLLER
 from holdfast.lib import privileged
 from holdfast.lib.clock import rfc3339
 from holdfast.system.settings import Settings
@@ -25,7 +26,7 @@ from holdfast.volumes.builtin.pool import Pool
 from holdfast.volumes.trash import Removed, Trash
 
 _VOLUMES = "/api/v1/persistentvolumes"
-_OF_THE_BINDING = ("pv.kubernetes.io/bound-by-controller", "pv.kubernetes.io/bind-completed")
+_OF_THE_BINDING = (BOUND_BY_CONTROLLER, BIND_COMPLETED)
 
 
 class _Shelf:
@@ -97,7 +98,7 @@ def _removed(shelves: list[_Shelf]) -> list[tuple[str, ...]]:
 
 def _present(settings: Settings, shelves: list[_Shelf]) -> list[tuple[str, ...]]:
     known: dict[str, dict[str, Any]] = {}
-    with contextlib.suppress(UserError, OSError):  # without the API, what the disk says
+    with contextlib.suppress(UserError):  # without the API, what the disk says
         for volume in _kube(settings).request("GET", _VOLUMES)["items"]:
             known[(volume["spec"].get("csi") or {}).get("volumeHandle", "")] = volume
     rows: list[tuple[str, ...]] = [("NAME", "CLAIM", "CAPACITY", "ON DISK", "STATUS")]
@@ -153,9 +154,8 @@ def restore(settings: Settings, name: str, claim: str) -> None:
             whole = _is_restored(kube, item, volume)
             if not whole:
                 _refuse_taken(kube, volume)
-        except OSError as error:
-            text = f"the API at {kube.server} does not answer ({error.strerror or error}), and restoring needs it"
-            raise UserError(f"{text}: holdfast up --data {settings.data}") from error
+        except Unreachable as error:
+            raise UserError(f"{error.text}, and restoring needs it: holdfast up --data {settings.data}") from error
         if not whole:
             with trashes.lock(settings.data / "volumes"):
                 shelf.admit(item)

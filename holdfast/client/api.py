@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from holdfast.kinds.kind import Obj, Resource
+from holdfast.machinery.errors import ApiError
 
 MERGE_PATCH = "application/merge-patch+json"
 JSON_PATCH = "application/json-patch+json"
@@ -90,3 +91,15 @@ class Client(Protocol):
 
         ``metadata_only`` as in ``list``.
         """
+
+
+async def find(client: Client, resource: Resource, name: str, namespace: str = "") -> Obj | None:
+    """A live read; None when the server itself says that it is not there, which no picture can prove. Raises ApiError."""
+    if not name:
+        return None
+    try:
+        return await client.get(resource, name, namespace)
+    except ApiError as error:
+        if error.code == 404:
+            return None
+        raise

@@ -10,9 +10,9 @@ FIRST_DELAY, LAST_DELAY = 0.005, 1000.0
 
 
 class WorkQueue:
-    def __init__(self, longest: float = LAST_DELAY) -> None:
-        """``longest``: seconds, between two tries of what fails again and again."""
-        self._longest = longest
+    def __init__(self, longest: float = LAST_DELAY, first: float = FIRST_DELAY) -> None:
+        """Seconds before what failed is tried again: ``first`` at the first time, ``longest`` in the end."""
+        self._first, self._longest = first, longest
         self._ready: deque[str] = deque()
         self._dirty: set[str] = set()
         self._working: set[str] = set()
@@ -50,7 +50,7 @@ class WorkQueue:
         """Adds the key after a delay that doubles with each failure in a row."""
         failures = self._failures.get(key, 0)
         self._failures[key] = failures + 1
-        self.add_after(key, min(FIRST_DELAY * 2**failures, self._longest))
+        self.add_after(key, min(self._first * 2**failures, self._longest))
 
     def forget(self, key: str) -> None:
         self._failures.pop(key, None)

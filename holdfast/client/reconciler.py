@@ -7,7 +7,7 @@ import logging
 from collections.abc import Awaitable, Callable, Iterable
 
 from holdfast.client.informer import Informer
-from holdfast.client.queue import LAST_DELAY, WorkQueue
+from holdfast.client.queue import FIRST_DELAY, LAST_DELAY, WorkQueue
 from holdfast.machinery.errors import ApiError, UnknownOutcomeError, is_namespace_terminating
 
 log = logging.getLogger("holdfast.controllers")
@@ -18,9 +18,18 @@ Sync = Callable[[str], Awaitable[None]]
 class Reconciler:
     """``sync(key)`` may raise: the key comes back later, the sooner the fewer times it has failed."""
 
-    def __init__(self, name: str, informers: Iterable[Informer], sync: Sync, *, workers: int = 2, longest: float = LAST_DELAY) -> None:
+    def __init__(
+        self,
+        name: str,
+        informers: Iterable[Informer],
+        sync: Sync,
+        *,
+        workers: int = 2,
+        longest: float = LAST_DELAY,
+        first: float = FIRST_DELAY,
+    ) -> None:
         self.name = name
-        self.queue = WorkQueue(longest)
+        self.queue = WorkQueue(longest, first)
         self._informers = [*informers]
         self._sync = sync
         self._workers = workers

@@ -5,14 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import TypeVar
 
-from holdfast.client.api import Client
+from holdfast.client.api import Client, find
 from holdfast.client.informer import Informer
 from holdfast.kinds.kind import Obj
 from holdfast.machinery import meta
-from holdfast.machinery.errors import ApiError
 
 T = TypeVar("T")
 LARGEST_BATCH = 128
+LATE_SECONDS = 1.0
+"""Until it is looked again whether the picture shows our own writes: their events wake the key sooner."""
 MANY, MANY_SECONDS = 250, 0.015
 """Changes of members are gathered for so long for each so many members: looking at all takes a good part of that."""
 
@@ -78,13 +79,8 @@ class Creations:
         return not made
 
     async def _exists(self, name: str, namespace: str, uid: str) -> bool:
-        try:
-            live = await self._client.get(self._informer.resource, name, namespace)
-        except ApiError as error:
-            if error.code == 404:
-                return False
-            raise
-        return uid in ("", meta.uid(live))
+        live = await find(self._client, self._informer.resource, name, namespace)
+        return live is not None and uid in ("", meta.uid(live))
 
 
 def growing(items: Sequence[T]) -> Iterator[Sequence[T]]:

@@ -11,6 +11,7 @@ from typing import Any
 
 import orjson
 
+from holdfast.controllers import pods as state
 from holdfast.controllers.job import objects
 from holdfast.kinds.kind import Obj
 from holdfast.kinds.resources import JOBS
@@ -70,7 +71,7 @@ class Ledger:
 
     def _pod(self, pod: Obj) -> None:
         uid = meta.uid(pod)
-        if objects.has_ended(pod) and objects.is_tracked(pod) and is_of_job(pod):
+        if state.has_ended(pod) and objects.is_tracked(pod) and is_of_job(pod):
             self._awaited[uid] = (meta.controller_of(pod) or {})["uid"]
         elif uid in self._awaited and not objects.is_tracked(pod):
             named = self._named.get(self._awaited.pop(uid))
@@ -97,7 +98,7 @@ def _unlike_job(job: Obj, pods: list[Obj]) -> str:
     status = job.get("status") or {}
     if meta.is_terminating(job):
         return "is being deleted"
-    if any(not objects.has_ended(pod) for pod in pods):
+    if any(not state.has_ended(pod) for pod in pods):
         return "has pods that run"
     if objects.is_suspended(job):
         return "" if meta.condition_true(job, "Suspended") and not status.get("active") else "does not rest"

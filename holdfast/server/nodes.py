@@ -84,7 +84,9 @@ class Nodes:
             async with asyncio.timeout(DIAL_SECONDS):
                 connection = await self._connect(node)
         except (OSError, TimeoutError) as error:
-            text = f"error dialing backend: dial tcp {node.address}:{node.port}: {error}"
+            words = getattr(error, "strerror", None)  # without Python's "[Errno 111]"
+            why = f"connect: {words.lower()}" if words else str(error) or "i/o timeout"
+            text = f"error dialing backend: dial tcp {node.address}:{node.port}: {why}"
             raise ApiError(500, "InternalError", text, {}) from error
         if _proved(connection.writer) != f"system:node:{node.name}":
             connection.writer.transport.abort()

@@ -18,7 +18,7 @@ from holdfast.controllers.deployment.decide import CreateSet, DeleteSet, Intent,
 from holdfast.controllers.deployment.status import NOT_CREATED, Conditions
 from holdfast.controllers.ownership import OWNER, Claims, controller_among, controller_index, owned
 from holdfast.controllers.replicaset.decide import replicas
-from holdfast.controllers.writes import OwnWrites
+from holdfast.controllers.writes import LATE_SECONDS, OwnWrites
 from holdfast.kinds.kind import Obj
 from holdfast.kinds.resources import DEPLOYMENTS, PODS, REPLICASETS
 from holdfast.machinery import meta, selectors
@@ -72,7 +72,7 @@ class DeploymentController:
             self._statuses.forget(key)
             return
         if not self._writes.shown(key) or not self._statuses.shown(key):
-            self.reconciler.queue.add_after(key, 1.0)  # the event of our own write will wake it sooner
+            self.reconciler.queue.add_after(key, LATE_SECONDS)
             return
         sets = await self._claims.take(owner, _selector(owner))
         plan = decide(Seen(owner, sets, self._busy(owner, sets)), self._now())

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
+from holdfast.controllers.pods import has_ended
 from holdfast.kinds.definitions.rules import share
 from holdfast.kinds.kind import Obj
 from holdfast.kinds.policy.allowed import with_condition
@@ -112,7 +113,6 @@ def failed(budget: Obj, why: str, now: str) -> Obj:
 def stale_since(pod: Obj) -> float | None:
     """When a pod was marked for a disruption that has not come: no deletion followed."""
     mark = meta.condition(pod, TARGET) or {}
-    over = (pod.get("status") or {}).get("phase") in ("Succeeded", "Failed")
-    if mark.get("status") != "True" or mark.get("reason") == "TerminationByKubelet" or meta.is_terminating(pod) or over:
+    if mark.get("status") != "True" or mark.get("reason") == "TerminationByKubelet" or meta.is_terminating(pod) or has_ended(pod):
         return None
     return parse_rfc3339(mark["lastTransitionTime"]) if mark.get("lastTransitionTime") else 0.0

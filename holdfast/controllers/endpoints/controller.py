@@ -9,6 +9,7 @@ from holdfast.client.api import Client
 from holdfast.client.informer import InformerSet
 from holdfast.client.reconciler import Reconciler
 from holdfast.controllers.endpoints import decide
+from holdfast.controllers.pods import has_ended
 from holdfast.kinds.kind import Obj
 from holdfast.kinds.resources import ENDPOINTS, ENDPOINTSLICES, PODS, SERVICES
 from holdfast.machinery import meta, selectors
@@ -46,7 +47,7 @@ def _told(pod: Obj) -> tuple[object, ...]:
     status = pod.get("status") or {}
     return (
         status.get("podIP"),
-        status.get("phase") in ("Succeeded", "Failed"),
+        has_ended(pod),
         meta.condition_true(pod, "Ready"),
         meta.is_terminating(pod),
         pod["spec"].get("nodeName"),

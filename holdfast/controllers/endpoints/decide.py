@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from holdfast.controllers.pods import has_ended
 from holdfast.kinds.kind import Obj
 from holdfast.machinery import meta
 
@@ -36,8 +37,7 @@ def selects(service: Obj) -> Mapping[str, str] | None:
 
 
 def is_endpoint(pod: Obj) -> bool:
-    status = pod.get("status") or {}
-    return bool(status.get("podIP")) and status.get("phase") not in ("Succeeded", "Failed")
+    return bool((pod.get("status") or {}).get("podIP")) and not has_ended(pod)
 
 
 def _number(port: Obj, pod: Obj) -> int | None:

@@ -14,19 +14,18 @@ from holdfast.client.api import STRATEGIC_PATCH, Client
 from holdfast.client.events import EventRecorder
 from holdfast.client.informer import InformerSet
 from holdfast.client.reconciler import Reconciler
+from holdfast.controllers import pods as state
 from holdfast.controllers.job import decide as plans
 from holdfast.controllers.job import objects
 from holdfast.controllers.job.backoff import Backoff
 from holdfast.controllers.job.decide import Plan, Seen, decide
 from holdfast.controllers.ownership import OWNER, Claims, controller_among, controller_index
-from holdfast.controllers.writes import Creations, OwnWrites, growing
+from holdfast.controllers.writes import LATE_SECONDS, Creations, OwnWrites, growing
 from holdfast.kinds.kind import Obj
 from holdfast.kinds.resources import JOBS, PODS
 from holdfast.lib.clock import Clock
 from holdfast.machinery import meta, selectors
 from holdfast.machinery.errors import ApiError, UnknownOutcomeError, is_namespace_terminating
-
-LATE_SECONDS = 1.0
 
 
 class JobController:
@@ -85,7 +84,7 @@ class JobController:
             self._forget(key)
             self._known[key] = meta.uid(job)
         if not await self._shown(key, job):
-            self.reconciler.queue.add_after(key, LATE_SECONDS)  # the event of our own write will wake it sooner
+            self.reconciler.queue.add_after(key, LATE_SECONDS)
             return
         pods = await self._members.take(job, selectors.from_object(job["spec"].get("selector")))
         await self._confirm_gone(key, job, pods)
@@ -109,7 +108,7 @@ class JobController:
     def _failures(self, key: str, pods: Iterable[Obj]) -> dict[str, float]:
         """When each pod that failed, or goes, was first seen to."""
         known, moment = self._failed_at.get(key, {}), self._clock.monotonic()
-        failed = [pod for pod in pods if objects.phase(pod) == "Failed" or objects.is_leaving(pod)]
+        failed = [pod for pod in pods if state.phase(pod) == "Failed" or objects.is_leaving(pod)]
         self._failed_at[key] = {meta.uid(pod): known.get(meta.uid(pod), moment) for pod in failed}
         return self._failed_at[key]
 

@@ -11,6 +11,7 @@ import copy
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 
+from holdfast.controllers import pods as state
 from holdfast.controllers.job import backoff, objects, policy, status
 from holdfast.controllers.job.backoff import Backoff
 from holdfast.controllers.job.indexes import Indexes
@@ -92,7 +93,7 @@ class _Work:
         self.completions: int | None = self.spec.get("completions")
         self.per_index: int | None = self.spec.get("backoffLimitPerIndex") if self.indexed else None
         self.before = status.decided(self.job)
-        self.active = [pod for pod in seen.pods if objects.is_active(pod)]
+        self.active = [pod for pod in seen.pods if state.is_active(pod)]
         self.leaving = [pod for pod in seen.pods if objects.is_leaving(pod)]
         self.tracked = sorted((pod for pod in seen.pods if objects.is_tracked(pod)), key=self._by_index)
         uncounted = self.status.get("uncountedTerminatedPods") or {}
@@ -141,7 +142,7 @@ class _Work:
 
     def _has_failed(self, pod: Obj) -> bool:
         """A pod that is deleted has failed, since it may never get to say so; unless it must be waited for."""
-        if objects.phase(pod) == "Failed":
+        if state.phase(pod) == "Failed":
             return True
         waits = objects.only_failed_are_replaced(self.job) or (self.before is not None and not self.before.fails)
         return not waits and objects.is_leaving(pod)
@@ -149,7 +150,7 @@ class _Work:
     def _tally(self) -> None:
         known = {*self.uncounted["succeeded"], *self.uncounted["failed"]}
         ended = [pod for pod in self.tracked if meta.uid(pod) not in known and self._has_place(pod)]
-        succeeded = [pod for pod in ended if objects.phase(pod) == "Succeeded"]
+        succeeded = [pod for pod in ended if state.phase(pod) == "Succeeded"]
         failed = [pod for pod in ended if self._has_failed(pod)]
         self.failed = self.status["failed"] + len(self.uncounted["failed"])
         self.failed += sum(policy.of_failure(self.job, pod).counts for pod in failed)
@@ -214,7 +215,7 @@ class _Work:
     def _restarts_too_often(self) -> bool:
         if self.spec["template"]["spec"].get("restartPolicy") != "OnFailure":
             return False
-        total = sum(objects.restarts(pod) for pod in self.seen.pods if objects.phase(pod) in ("Running", "Pending"))
+        total = sum(objects.restarts(pod) for pod in self.seen.pods if state.phase(pod) in ("Running", "Pending"))
         return bool(total >= max(self.spec["backoffLimit"], 1))
 
     def _success_policy(self) -> Verdict | None:
@@ -336,9 +337,9 @@ class _Work:
     def _may_be_untracked(self, pod: Obj, verdict: Verdict | None, *, failed: bool) -> bool:
         if meta.is_terminating(self.job) and verdict is None:
             return True
-        if verdict is not None and not meta.is_terminating(self.job) and objects.is_active(pod):
+        if verdict is not None and not meta.is_terminating(self.job) and state.is_active(pod):
             return False  # it is to be deleted first
-        if objects.phase(pod) == "Succeeded" or verdict is not None:
+        if state.phase(pod) == "Succeeded" or verdict is not None:
             return True
         held = self.held.get(objects.index_of(pod))
         return failed and (held is None or meta.uid(held) != meta.uid(pod))
@@ -347,7 +348,7 @@ class _Work:
         """ "" when it is not counted by its uid: an index that is done is in the text of those."""
         if not self._has_place(pod):
             return ""
-        if objects.phase(pod) == "Succeeded":
+        if state.phase(pod) == "Succeeded":
             return "" if self.indexed else "succeeded"
         if not failed and (verdict is None or not verdict.fails):
             return ""
@@ -355,7 +356,7 @@ class _Work:
 
     def _report(self) -> None:
         self.status["active"] = len(self.active)
-        self.status["ready"] = sum(objects.is_ready(pod) for pod in self.active)
+        self.status["ready"] = sum(state.is_ready(pod) for pod in self.active)
         self.status["terminating"] = len(self.leaving)
         self.status["uncountedTerminatedPods"] = {kind: uids for kind, uids in self.uncounted.items() if uids}
         if self.indexed:

@@ -5,12 +5,12 @@ That the job is gone is asked of the server; the pod must be as it was seen ther
 
 from __future__ import annotations
 
-from holdfast.client.api import STRATEGIC_PATCH, Client
+from holdfast.client.api import STRATEGIC_PATCH, Client, find
 from holdfast.client.informer import InformerSet
 from holdfast.client.reconciler import Reconciler
 from holdfast.controllers.job import objects
 from holdfast.controllers.ownership import owned
-from holdfast.kinds.kind import Obj, Resource
+from holdfast.kinds.kind import Obj
 from holdfast.kinds.resources import JOBS, PODS
 from holdfast.machinery import meta
 from holdfast.machinery.errors import ApiError
@@ -54,11 +54,11 @@ class JobLeftovers:
         namespace, name = meta.split_key(key)
         if self._pods.get(name, namespace) is None:
             return
-        pod = await self._read(PODS, name, namespace)
+        pod = await find(self._client, PODS, name, namespace)
         if pod is None or not objects.is_tracked(pod):
             return
         owner = meta.controller_of(pod)
-        job = await self._read(JOBS, owner["name"], namespace) if owner and owner["kind"] == "Job" else None
+        job = await find(self._client, JOBS, owner["name"], namespace) if owner and owner["kind"] == "Job" else None
         if self._is_awaited(pod, job):
             return
         metadata = {key: pod["metadata"][key] for key in ("uid", "resourceVersion")}
@@ -68,11 +68,3 @@ class JobLeftovers:
         except ApiError as error:
             if error.code != 404:
                 raise
-
-    async def _read(self, resource: Resource, name: str, namespace: str) -> Obj | None:
-        try:
-            return await self._client.get(resource, name, namespace)
-        except ApiError as error:
-            if error.code == 404:
-                return None
-            raise

@@ -10,10 +10,7 @@ import copy
 import hashlib
 from collections.abc import Collection
 
-from holdfast.controllers.pods import has_ended as has_ended
-from holdfast.controllers.pods import is_active as is_active
-from holdfast.controllers.pods import is_ready as is_ready
-from holdfast.controllers.pods import phase as phase
+from holdfast.controllers.pods import has_ended
 from holdfast.kinds.kind import Obj
 from holdfast.lib.clock import parse_rfc3339
 from holdfast.machinery import meta

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 
-from holdfast.client.api import Client
+from holdfast.client.api import Client, find
 from holdfast.client.informer import InformerSet
 from holdfast.client.reconciler import Reconciler
 from holdfast.controllers.namespace import decide
@@ -46,7 +46,7 @@ class NamespaceController:
             self.reconciler.queue.add(name)
 
     async def _sync(self, name: str) -> None:
-        namespace = await self._live(name)
+        namespace = await find(self._client, NAMESPACES, name)
         if namespace is None or not meta.is_terminating(namespace):
             return
         left, failures = await self._empty(name)
@@ -56,14 +56,6 @@ class NamespaceController:
             return
         kept = [f for f in (namespace.get("spec") or {}).get("finalizers") or [] if f != FINALIZER]
         await self._client.update(NAMESPACES, {**namespace, "spec": {"finalizers": kept}}, subresource="finalize")
-
-    async def _live(self, name: str) -> Obj | None:
-        try:
-            return await self._client.get(NAMESPACES, name)
-        except ApiError as error:
-            if error.code == 404:
-                return None
-            raise
 
     async def _empty(self, name: str) -> tuple[dict[Resource, list[Obj]], list[str]]:
         """Deletes what can be deleted now; returns what is left after that, and what could not be done."""

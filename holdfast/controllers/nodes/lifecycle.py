@@ -8,6 +8,7 @@ from holdfast.client.informer import InformerSet
 from holdfast.client.reconciler import Reconciler
 from holdfast.controllers.nodes import decide
 from holdfast.controllers.nodes.decide import GRACE_SECONDS, Heartbeat
+from holdfast.controllers.pods import has_ended
 from holdfast.kinds.kind import Obj
 from holdfast.kinds.resources import LEASES, NODES, PODS
 from holdfast.lib.clock import Clock, parse_rfc3339, rfc3339
@@ -88,7 +89,7 @@ class NodeLifecycle:
         if not silenced and not taints:
             return
         for pod in self._pods.by_index("node", meta.name(node)):
-            if (pod.get("status") or {}).get("phase") in ("Succeeded", "Failed"):
+            if has_ended(pod):
                 continue
             if silenced and meta.condition_true(pod, "Ready"):
                 await self._not_ready(pod)

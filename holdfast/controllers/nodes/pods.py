@@ -12,6 +12,7 @@ from holdfast.client.api import Client
 from holdfast.client.informer import InformerSet
 from holdfast.client.reconciler import Reconciler
 from holdfast.controllers.nodes import decide
+from holdfast.controllers.pods import has_ended
 from holdfast.kinds.kind import Obj
 from holdfast.kinds.resources import NODES, PODS
 from holdfast.machinery import meta
@@ -80,7 +81,7 @@ class PodGarbageCollector:
         """Ends the record; one that had begun is marked Failed first, so that its owners see how it ended."""
         name, namespace = meta.name(pod), meta.namespace(pod)
         try:
-            if why and (pod.get("status") or {}).get("phase") not in ("Succeeded", "Failed"):
+            if why and not has_ended(pod):
                 status = {"phase": "Failed", "reason": "NodeLost", "message": f"PodGC: {why}"}
                 await self._client.patch(
                     PODS, name, namespace, {"metadata": {"uid": meta.uid(pod)}, "status": status}, subresource="status"

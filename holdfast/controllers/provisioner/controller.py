@@ -14,26 +14,26 @@ from dataclasses import replace
 
 import orjson
 
-from holdfast.client.api import Client
+from holdfast.client.api import Client, find
 from holdfast.client.events import EventRecorder
 from holdfast.client.informer import Informer, InformerSet
 from holdfast.client.reconciler import Reconciler
 from holdfast.controllers.provisioner import make
-from holdfast.controllers.provisioner.make import FINALIZER, PROVISIONED_BY
+from holdfast.controllers.provisioner.make import FINALIZER
 from holdfast.controllers.provisioner.resizer import SLOW, Resizer
 from holdfast.kinds import sources
-from holdfast.kinds.core.claims import class_of, pinned_to
-from holdfast.kinds.kind import Obj, Resource
+from holdfast.kinds.core.claims import PROVISIONED_BY, PROVISIONERS, SELECTED_NODE, class_of, pinned_to
+from holdfast.kinds.kind import Obj
 from holdfast.kinds.resources import PERSISTENTVOLUMECLAIMS, PERSISTENTVOLUMES, SECRETS, STORAGECLASSES
 from holdfast.lib.clock import rfc3339
 from holdfast.machinery import meta, quantity
 from holdfast.machinery.errors import ApiError
 from holdfast.volumes.api import BLOCK, FS_TYPE, Engine, Source, VolumeError
 
-SELECTED_NODE = "volume.kubernetes.io/selected-node"
-ASKED = "volume.kubernetes.io/storage-provisioner"
 AT_ONCE = 8
 """Volumes that are made, or removed, side by side."""
+FIRST_RETRY = 1.0
+"""Seconds, as upstream's external-provisioner: what an engine refuses it seldom grants a moment later, and each refusal is an event."""
 
 
 class Provisioner:
@@ -57,7 +57,7 @@ class Provisioner:
         self._own: list[Informer] = []
         self.claims, self.volumes = self._caches(informers)
         caches = (self.claims, self.volumes)
-        self._claims = Reconciler("provisioner", caches, self._sync_claim, workers=AT_ONCE, longest=SLOW)
+        self._claims = Reconciler("provisioner", caches, self._sync_claim, workers=AT_ONCE, longest=SLOW, first=FIRST_RETRY)
         self._volumes = Reconciler("remover", caches, self._sync_volume, workers=AT_ONCE, longest=SLOW)
         self._resizer = Resizer(client, engine, events, now, *caches, self._is_ours, self._source)
         self.reconcilers = (self._claims, self._volumes, self._resizer.reconciler)
@@ -84,7 +84,7 @@ class Provisioner:
     def _is_asked(self, claim: Obj) -> bool:
         """By the node that was chosen, which is known first; without nodes, by the binder's word."""
         annotations = meta.annotations_of(claim)
-        return annotations.get(SELECTED_NODE) == self._node if self._node else annotations.get(ASKED) == self._engine.name
+        return annotations.get(SELECTED_NODE) == self._node if self._node else annotations.get(PROVISIONERS[0]) == self._engine.name
 
     def _consider(self, volume: Obj | None) -> None:
         if volume is not None and self._is_ours(volume):
@@ -111,28 +111,20 @@ class Provisioner:
     async def _secrets(self, secret: tuple[str, str] | None) -> dict[str, str]:
         if secret is None:
             return {}
-        found = await self._live(SECRETS, secret[1], secret[0])
+        found = await find(self._client, SECRETS, secret[1], secret[0])
         if found is None:
             raise VolumeError(f'secret "{secret[0]}/{secret[1]}" not found: {self._engine.name} reaches its storage with it')
         return sources.secret_data(found)
-
-    async def _live(self, resource: Resource, name: str, namespace: str = "") -> Obj | None:
-        try:
-            return await self._client.get(resource, name or "-", namespace)
-        except ApiError as error:
-            if error.code == 404:
-                return None
-            raise
 
     # Making
 
     async def _sync_claim(self, key: str) -> None:
         namespace, name = meta.split_key(key)
-        claim = await self._live(PERSISTENTVOLUMECLAIMS, name, namespace)
+        claim = await find(self._client, PERSISTENTVOLUMECLAIMS, name, namespace)
         if claim is None or meta.is_terminating(claim) or claim["spec"].get("volumeName") or not self._is_asked(claim):
             return
         found, volume = await asyncio.gather(
-            self._live(STORAGECLASSES, class_of(claim)), self._live(PERSISTENTVOLUMES, make.name_of(claim))
+            find(self._client, STORAGECLASSES, class_of(claim)), find(self._client, PERSISTENTVOLUMES, make.name_of(claim))
         )
         if found is None or found["provisioner"] != self._engine.name or volume is not None:
             return  # with a volume it only waits for the binder
@@ -169,13 +161,13 @@ class Provisioner:
     # Removing
 
     async def _sync_volume(self, name: str) -> None:
-        volume = await self._live(PERSISTENTVOLUMES, name)
+        volume = await find(self._client, PERSISTENTVOLUMES, name)
         if volume is None or not self._is_ours(volume):
             return
         if await self._guard(volume) or volume["spec"].get("persistentVolumeReclaimPolicy") != "Delete":
             return
         reference = volume["spec"].get("claimRef") or {}
-        claim = await self._live(PERSISTENTVOLUMECLAIMS, reference["name"], reference["namespace"]) if reference else None
+        claim = await find(self._client, PERSISTENTVOLUMECLAIMS, reference["name"], reference["namespace"]) if reference else None
         if claim is not None and meta.uid(claim) == reference.get("uid"):
             return
         phase = (volume.get("status") or {}).get("phase")

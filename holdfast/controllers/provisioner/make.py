@@ -6,12 +6,11 @@ import json
 from collections.abc import Mapping
 
 from holdfast.kinds import sources
-from holdfast.kinds.core.claims import HOSTNAME, reference_to
+from holdfast.kinds.core.claims import HOSTNAME, PROVISIONED_BY, reference_to
 from holdfast.kinds.kind import Obj
 from holdfast.machinery import meta, quantity
 from holdfast.volumes.api import Engine, Volume
 
-PROVISIONED_BY = "pv.kubernetes.io/provisioned-by"
 FINALIZER = "external-provisioner.volume.kubernetes.io/finalizer"
 SECRET_NAME = "volume.kubernetes.io/provisioner-deletion-secret-name"
 SECRET_NAMESPACE = "volume.kubernetes.io/provisioner-deletion-secret-namespace"

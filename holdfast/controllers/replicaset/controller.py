@@ -20,7 +20,7 @@ from holdfast.controllers import pods as state
 from holdfast.controllers.ownership import OWNER, Claims, controller_among, controller_index, owned
 from holdfast.controllers.replicaset import status
 from holdfast.controllers.replicaset.decide import Plan, build_pod, decide, replicas, surplus
-from holdfast.controllers.writes import OwnWrites, gathering, growing
+from holdfast.controllers.writes import LATE_SECONDS, OwnWrites, gathering, growing
 from holdfast.kinds.kind import Obj, Resource
 from holdfast.kinds.resources import PODS, REPLICASETS, REPLICATIONCONTROLLERS
 from holdfast.machinery import meta, selectors
@@ -93,7 +93,7 @@ class ReplicaSetController:
             self._names.pop(key, None)
             return
         if not self._writes.shown(key):
-            self.reconciler.queue.add_after(key, 1.0)  # the event of our own write will wake it sooner
+            self.reconciler.queue.add_after(key, LATE_SECONDS)
             return
         pods = await self._members.take(owner, self._family.selector(owner))
         failure = await self._act(key, owner, decide(owner, pods, self._near(owner, pods), self._now()))

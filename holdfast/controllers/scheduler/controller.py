@@ -15,12 +15,12 @@ from holdfast.client.api import Client
 from holdfast.client.events import EventRecorder
 from holdfast.client.informer import InformerSet
 from holdfast.client.reconciler import Reconciler
+from holdfast.controllers.pods import has_ended
 from holdfast.controllers.scheduler import volumes
 from holdfast.controllers.scheduler.decide import Accounts, Choice, Cluster, decide, refused
 from holdfast.controllers.volumes.controller import BY_CLAIM, used_claims
-from holdfast.controllers.volumes.decide import BOUND_BY_CONTROLLER, SELECTED_NODE
-from holdfast.controllers.volumes.matching import INDEX, candidates, index
-from holdfast.kinds.core.claims import claims_of, reference_to
+from holdfast.controllers.volumes.matching import INDEX, candidates, index, is_bound
+from holdfast.kinds.core.claims import BOUND_BY_CONTROLLER, SELECTED_NODE, claims_of, reference_to
 from holdfast.kinds.kind import Obj
 from holdfast.kinds.resources import NODES, PERSISTENTVOLUMECLAIMS, PERSISTENTVOLUMES, PODS, STORAGECLASSES
 from holdfast.lib.clock import rfc3339
@@ -51,11 +51,13 @@ class Scheduler:
         self._placed: dict[str, Obj] = {}
         """Pods in the accounts by uid, those too whose binding is on its way."""
         self._waiting: set[str] = set()
+        self._reserved: dict[str, str] = {}
+        """By uid of a claim: the volume that was asked for it, until the picture shows whether it has it."""
         self._pods.on_change(self._pod_changed)
         self._pods.add_index(BY_CLAIM, used_claims)
         for informer in (self._nodes, self._classes):
             informer.on_change(lambda _old, _new: self._retry())
-        self._claims.on_change(lambda old, new: self._retry_users(meta.key(new or old or {})))
+        self._claims.on_change(self._claim_changed)
         self._volumes.on_change(self._volume_changed)
 
     async def run(self) -> None:
@@ -69,8 +71,8 @@ class Scheduler:
         pod = new or old
         assert pod is not None
         self._waiting.discard(meta.key(pod))
-        self._place(pod, pod if new is not None and pod["spec"].get("nodeName") and not _finished(pod) else None)
-        if new is None or _finished(new):
+        self._place(pod, pod if new is not None and pod["spec"].get("nodeName") and not has_ended(pod) else None)
+        if new is None or has_ended(new):
             self._retry()
 
     def _place(self, pod: Obj, placed: Obj | None) -> None:
@@ -83,6 +85,13 @@ class Scheduler:
         if placed is not None:
             self._placed[meta.uid(pod)] = placed
             self._accounts.add(placed)
+
+    def _claim_changed(self, old: Obj | None, new: Obj | None) -> None:
+        claim = new or old
+        assert claim is not None
+        if new is None or is_bound(new):
+            self._reserved.pop(meta.uid(claim), None)
+        self._retry_users(meta.key(claim))
 
     def _retry_users(self, claim: str) -> None:
         """What happens to a claim is news for its pods alone: with many of both, others must not be looked at again for it."""
@@ -109,9 +118,14 @@ class Scheduler:
             self._waiting.discard(key)
             return
         claims = {n: self._claims.get(n, namespace) for n in claims_of(pod).values()}
+        if [n for n, claim in claims.items() if claim is not None and not await self._is_settled(claim)]:
+            self._waiting.add(key)
+            return
         classes = self._classes.named()
         nodes = [n for n in self._nodes.list() if meta.condition_true(n, "Ready")]
         if why := volumes.refusal(pod, claims, classes):
+            if why == volumes.UNBOUND and key in self._waiting and volumes.are_given(claims.values()):
+                return  # no news: the binding that was asked for is nearly done, and then brings the pod back
             await self._cannot(pod, refused(nodes, why))
             return
         known = {n: claim for n, claim in claims.items() if claim is not None}
@@ -138,6 +152,24 @@ class Scheduler:
                 metadata = {"resourceVersion": claim["metadata"]["resourceVersion"], "annotations": {SELECTED_NODE: choice.node}}
                 await self._client.patch(PERSISTENTVOLUMECLAIMS, name, meta.namespace(claim), {"metadata": metadata})
 
+    async def _is_settled(self, claim: Obj) -> bool:
+        """Whether the picture shows what became of a reservation. Until then another volume would be a second one for it (P-3)."""
+        asked = self._reserved.get(meta.uid(claim))
+        if asked is None:
+            return True
+        if not _has(self._volumes.get(asked), claim) and _has(await self._live_volume(asked), claim):
+            return False
+        self._reserved.pop(meta.uid(claim), None)
+        return True
+
+    async def _live_volume(self, name: str) -> Obj | None:
+        try:
+            return await self._client.get(PERSISTENTVOLUMES, name)
+        except ApiError as error:
+            if error.code == 404:
+                return None
+            raise
+
     async def _reserve(self, volume: Obj, claim: Obj) -> None:
         """The first half of a binding (``controllers.volumes``): refused with 409 when somebody else has been here."""
         reference = volume["spec"].get("claimRef") or {}
@@ -146,6 +178,7 @@ class Scheduler:
         metadata: Obj = {"resourceVersion": volume["metadata"]["resourceVersion"]}
         if not reference:
             metadata["annotations"] = {BOUND_BY_CONTROLLER: "yes"}
+        self._reserved[meta.uid(claim)] = meta.name(volume)
         await self._client.patch(
             PERSISTENTVOLUMES, meta.name(volume), "", {"metadata": metadata, "spec": {"claimRef": reference_to(claim)}}
         )
@@ -194,10 +227,10 @@ class Scheduler:
                 raise
 
 
+def _has(volume: Obj | None, claim: Obj) -> bool:
+    return ((volume or {}).get("spec", {}).get("claimRef") or {}).get("uid") == meta.uid(claim)
+
+
 def _unbound(pod: Obj) -> bool:
     spec = pod["spec"]
-    return not spec.get("nodeName") and spec.get("schedulerName", NAME) == NAME and not meta.is_terminating(pod) and not _finished(pod)
-
-
-def _finished(pod: Obj) -> bool:
-    return (pod.get("status") or {}).get("phase") in ("Succeeded", "Failed")
+    return not spec.get("nodeName") and spec.get("schedulerName", NAME) == NAME and not meta.is_terminating(pod) and not has_ended(pod)

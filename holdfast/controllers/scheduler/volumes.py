@@ -9,22 +9,23 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 
-from holdfast.controllers.volumes.decide import IN_TREE, SELECTED_NODE, allows
-from holdfast.controllers.volumes.matching import WAITS, asked_by, choose, is_bound, reaches, refers
-from holdfast.kinds.core.claims import class_of, ephemeral, foreign
+from holdfast.controllers.volumes.decide import allows
+from holdfast.controllers.volumes.matching import asked_by, choose, is_bound, reaches, refers
+from holdfast.kinds.core.claims import SELECTED_NODE, class_of, ephemeral, foreign
 from holdfast.kinds.kind import Obj
+from holdfast.kinds.storage.storageclass import NO_PROVISIONER, WAITS
 from holdfast.machinery import meta
 
 Disk = tuple[frozenset[str], str, str, bool]
 """A disk that a pod names itself: monitors, pool, image, whether it only reads."""
 
+UNBOUND = "pod has unbound immediate PersistentVolumeClaims"
 NO_MATCH = "node(s) didn't find available persistent volumes to bind"
 ELSEWHERE = "node(s) had volume node affinity conflict"
 GONE = "node(s) unavailable due to one or more pvc(s) bound to non-existent pv(s)"
 ONE_POD = "node has pod using PersistentVolumeClaim with the same name and ReadWriteOncePod access mode"
 ONE_NODE = "node(s) can't use a ReadWriteOnce volume that is in use on another node"
 NO_DISK = "node(s) had no available disk"
-NO_PROVISIONER = f"{IN_TREE}no-provisioner"
 _SHARED = {"ReadOnlyMany", "ReadWriteMany"}
 
 
@@ -67,8 +68,13 @@ def refusal(pod: Obj, claims: Mapping[str, Obj | None], classes: Mapping[str, Ob
         if name in own and (why := foreign(pod, claim)):
             return why
     if any(claim and not is_bound(claim) and not waits(claim, classes) for claim in claims.values()):
-        return "pod has unbound immediate PersistentVolumeClaims"
+        return UNBOUND
     return ""
+
+
+def are_given(claims: Iterable[Obj | None]) -> bool:
+    """Whether every claim has its volume, if only by name yet: what is missing then is the binder's last step."""
+    return all(claim is not None and claim["spec"].get("volumeName") for claim in claims)
 
 
 def waits(claim: Obj, classes: Mapping[str, Obj]) -> bool:

@@ -12,15 +12,11 @@ from dataclasses import dataclass, field
 from holdfast.controllers.statefulset import objects
 from holdfast.controllers.statefulset.waits import Wait
 from holdfast.kinds.core import growth
-from holdfast.kinds.core.claims import claims_of, class_of
+from holdfast.kinds.core.claims import PROVISIONERS, SELECTED_NODE, claims_of, class_of
 from holdfast.kinds.kind import Obj
-from holdfast.kinds.storage.storageclass import is_default
+from holdfast.kinds.storage.storageclass import NO_PROVISIONER, WAITS, is_default
 from holdfast.lib.clock import parse_rfc3339, rfc3339
 from holdfast.machinery import meta
-
-SELECTED_NODE = "volume.kubernetes.io/selected-node"
-PROVISIONERS = ("volume.kubernetes.io/storage-provisioner", "volume.beta.kubernetes.io/storage-provisioner")
-NO_PROVISIONER = "kubernetes.io/no-provisioner"
 
 
 @dataclass(frozen=True)
@@ -119,10 +115,11 @@ def _unscheduled(pod: Obj, around: Around) -> list[Wait]:
     gates = ", ".join(gate["name"] for gate in pod["spec"].get("schedulingGates") or [])
     if gates:
         return [Wait(subject, "SchedulingGated", f"{name} is held back by scheduling gate {gates}", created, "Remove the gate")]
-    found = [w for claim in claims_of(pod).values() for w in _claim_by_name(pod, claim, around) if w.reason != "WaitForFirstConsumer"]
+    found = [w for claim in claims_of(pod).values() for w in _claim_by_name(pod, claim, around) if w.reason != WAITS]
     scheduled = meta.condition(pod, "PodScheduled") or {}
     if scheduled.get("status") == "False":
-        text = f"{name} fits on no node: {scheduled.get('message') or 'the scheduler gives no reason'}"
+        said = str(scheduled.get("message") or "the scheduler gives no reason").rstrip(".")
+        text = f"{name} fits on no node: {said}"
         remedy = f"Free or add what it asks for, or ask for less; see: kubectl describe pod {name} -n {meta.namespace(pod)}"
         return [*found, Wait(subject, "Unschedulable", text, str(scheduled.get("lastTransitionTime") or created), remedy)]
     scheduler = pod["spec"].get("schedulerName") or "default-scheduler"
@@ -316,20 +313,23 @@ def _provisioning(claim: Obj, around: Around, created: str) -> Wait:
         defaults = [n for n, c in classes.items() if is_default(c)]
         why = "asks for no storage class" if defaults else "names no storage class, and there is no default one"
         text = f"claim {name} {why}: it waits for a volume made by hand that fits"
-        return Wait(subject, "NoClass", text, created, "Create a PersistentVolume that fits; or name a class in volumeClaimTemplates")
+        return Wait(subject, "NoClass", text, created, "Create a PersistentVolume that fits; or name a class in the claim (template)")
     if found is None:
         text = f'claim {name} asks for storage class "{wanted}", which does not exist'
-        return Wait(subject, "ClassMissing", text, created, f"Create StorageClass {wanted}, or correct volumeClaimTemplates")
-    if found.get("volumeBindingMode") == "WaitForFirstConsumer" and SELECTED_NODE not in annotations:
+        return Wait(subject, "ClassMissing", text, created, f"Create StorageClass {wanted}, or correct the claim (template)")
+    if found.get("volumeBindingMode") == WAITS and SELECTED_NODE not in annotations:
         user = next(iter(_users(claim, around)), "")
         text = f"claim {name} gets its volume once a pod that uses it has a node; {user or 'no pod'} uses it"
         remedy = f"See what that waits for: holdfast why pod/{user} -n {meta.namespace(claim)}" if user else "Create a pod that uses it"
-        return Wait(subject, "WaitForFirstConsumer", text, created, remedy)
+        return Wait(subject, WAITS, text, created, remedy)
     if found["provisioner"] == NO_PROVISIONER:
         text = f"claim {name} waits for a PersistentVolume of class {wanted} that fits; that class makes none by itself"
         return Wait(subject, "NoVolumeFits", text, created, f"Create a PersistentVolume with storageClassName {wanted}")
     said = around.last_event(claim)
     text = f"claim {name} waits for provisioner {found['provisioner']} to make its volume{_comma(said)}"
     asked = any(key in annotations for key in PROVISIONERS)
+    if said:
+        remedy = "Mend what it says: it tries again by itself; or delete the claim and ask for something else"
+        return Wait(subject, "ProvisioningFailed", text, created, remedy)
     remedy = f"See that provisioner {found['provisioner']} runs" if asked else "Wait for the volume controller to ask for it"
     return Wait(subject, "Provisioning", text, created, remedy)

@@ -21,7 +21,7 @@ from holdfast.controllers.statefulset import decide as plans
 from holdfast.controllers.statefulset.decide import Plan, Seen, decide
 from holdfast.controllers.statefulset.roster import Roster
 from holdfast.controllers.statefulset.rosters import Rosters
-from holdfast.controllers.writes import OwnWrites, gathering, growing
+from holdfast.controllers.writes import LATE_SECONDS, OwnWrites, gathering, growing
 from holdfast.kinds.kind import Obj
 from holdfast.kinds.resources import CONTROLLERREVISIONS, PERSISTENTVOLUMECLAIMS, PODS, STATEFULSETS
 from holdfast.machinery import meta, selectors
@@ -102,7 +102,7 @@ class StatefulSetController:
             self._told.pop(key, None)
             return
         if not self._writes.shown(key) or not self._numbered.shown(key):
-            self.reconciler.queue.add_after(key, 1.0)  # the event of our own write will wake it sooner
+            self.reconciler.queue.add_after(key, LATE_SECONDS)
             return
         roster = await self._claimed_pods(owner)
         history = await self._history(owner)

@@ -11,25 +11,26 @@ from collections import OrderedDict
 from collections.abc import Callable, Collection
 from dataclasses import replace
 
-from holdfast.client.api import Client
+from holdfast.client.api import Client, find
 from holdfast.client.events import EventRecorder
 from holdfast.client.informer import InformerSet
 from holdfast.client.reconciler import Reconciler
 from holdfast.controllers.volumes import decide
-from holdfast.controllers.volumes.decide import BIND_COMPLETED, BOUND_BY_CONTROLLER, PROVISIONERS, SELECTED_NODE, Said
+from holdfast.controllers.volumes.decide import Said
 from holdfast.controllers.volumes.matching import INDEX, candidates, index, is_bound
-from holdfast.kinds.core.claims import claims_of, reference_to
-from holdfast.kinds.kind import Obj, Resource
+from holdfast.kinds.core.claims import BIND_COMPLETED, BOUND_BY_CONTROLLER, PROVISIONERS, SELECTED_NODE, claims_of, reference_to
+from holdfast.kinds.kind import Obj
 from holdfast.kinds.resources import NODES, PERSISTENTVOLUMECLAIMS, PERSISTENTVOLUMES, PODS, STORAGECLASSES
 from holdfast.lib.clock import rfc3339
 from holdfast.machinery import meta
-from holdfast.machinery.errors import ApiError
 
 COMPONENT = "persistentvolume-controller"
 BY_CLAIM = "claim"
 """Index of pods: by ``namespace/name`` of the claims they use."""
 BY_VOLUME = "volume"
 """Index of claims: by the name of the volume that they have or ask for."""
+UNBOUND = "unbound"
+"""Index of claims: under one key those that are not bound, which are few among many."""
 SAID_KEPT, SAID_FOR = 4096, 900.0
 """Claims whose last event is remembered; seconds after which the same is said again."""
 
@@ -63,6 +64,7 @@ class VolumeBinder:
         self._pods.add_index(BY_CLAIM, used_claims)
         self._volumes.add_index(INDEX, index)
         self._claims.add_index(BY_VOLUME, lambda claim: [claim["spec"].get("volumeName") or ""])
+        self._claims.add_index(UNBOUND, lambda claim: [] if is_bound(claim) else [UNBOUND])
         self._said: OrderedDict[str, tuple[Said, float]] = OrderedDict()
         watched = (self._claims, self._volumes, self._classes, self._nodes, self._pods)
         self.claims = Reconciler("claims", watched, self._sync_claim, workers=1)
@@ -93,7 +95,7 @@ class VolumeBinder:
                 self.claims.queue.add(f"{reference.get('namespace')}/{reference.get('name')}")
         for claim in self._claims.by_index(BY_VOLUME, meta.name(volume)):
             self.claims.queue.add(meta.key(claim))
-        if references[1] is None:
+        if new is not None and references[1] is None:
             self._pending()
 
     def _node_changed(self, old: Obj | None, new: Obj | None) -> None:
@@ -110,9 +112,8 @@ class VolumeBinder:
                     self.claims.queue.add(key)
 
     def _pending(self) -> None:
-        for claim in self._claims.list():
-            if not is_bound(claim):
-                self.claims.queue.add(meta.key(claim))
+        for claim in self._claims.by_index(UNBOUND, UNBOUND):
+            self.claims.queue.add(meta.key(claim))
 
     # Claims
 
@@ -130,7 +131,7 @@ class VolumeBinder:
             case decide.Provision():
                 await self._ask(claim, step)
             case decide.Unselect(node):
-                if await self._live(NODES, node) is None:
+                if await find(self._client, NODES, node) is None:
                     await self._change(claim, {"metadata": {"annotations": {SELECTED_NODE: None}}})
             case decide.Wait(said):
                 self._say(claim, said)
@@ -182,7 +183,7 @@ class VolumeBinder:
     async def _bind(self, claim: Obj, volume: Obj) -> None:
         reference = volume["spec"].get("claimRef") or {}
         if reference.get("uid") != meta.uid(claim):
-            live = await self._live(PERSISTENTVOLUMECLAIMS, meta.name(claim), meta.namespace(claim))
+            live = await find(self._client, PERSISTENTVOLUMECLAIMS, meta.name(claim), meta.namespace(claim))
             if live is None or live["metadata"]["resourceVersion"] != claim["metadata"]["resourceVersion"]:
                 return  # it has gone on since: that is on its way here
             metadata: Obj = {"resourceVersion": volume["metadata"]["resourceVersion"]}
@@ -221,26 +222,17 @@ class VolumeBinder:
 
     async def _lose(self, claim: Obj) -> None:
         """Only after the server itself says so."""
-        live = await self._live(PERSISTENTVOLUMECLAIMS, meta.name(claim), meta.namespace(claim))
+        live = await find(self._client, PERSISTENTVOLUMECLAIMS, meta.name(claim), meta.namespace(claim))
         if live is None or meta.uid(live) != meta.uid(claim):
             return
         name = live["spec"].get("volumeName") or ""
-        volume = await self._live(PERSISTENTVOLUMES, name) if name else None
+        volume = await find(self._client, PERSISTENTVOLUMES, name)
         step = decide.of_claim(live, replace(self._seen(live), volumes={name: volume} if volume else {}))
         if isinstance(step, decide.Bind):
             await self._bind(live, step.volume)
         elif isinstance(step, decide.Lose) and (live.get("status") or {}).get("phase") != "Lost":
             await self._status(live, {"phase": "Lost", "accessModes": None, "capacity": None})
             self._recorder.event(live, step.said.type, step.said.reason, step.said.message)
-
-    async def _live(self, resource: Resource, name: str, namespace: str = "") -> Obj | None:
-        """Absence from the picture proves nothing: the server is asked (R-17, R-20)."""
-        try:
-            return await self._client.get(resource, name, namespace)
-        except ApiError as error:
-            if error.code == 404:
-                return None
-            raise
 
     # Volumes
 
@@ -252,7 +244,7 @@ class VolumeBinder:
         claim = self._claims.get(reference.get("name", ""), reference.get("namespace", "")) if reference else None
         step = decide.of_volume(volume, claim, self._served)
         if reference.get("uid") and not (isinstance(step, decide.Phase) and step.phase == "Bound"):
-            claim = await self._live(PERSISTENTVOLUMECLAIMS, reference["name"], reference["namespace"])
+            claim = await find(self._client, PERSISTENTVOLUMECLAIMS, reference["name"], reference["namespace"])
             step = decide.of_volume(volume, claim, self._served)
         match step:
             case decide.Phase():

@@ -6,17 +6,21 @@ import zlib
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 
-from holdfast.controllers.volumes.matching import WAITS, choose, mismatch, mode_of, refers
-from holdfast.kinds.core.claims import LEGACY_CLASS, class_of, newest_default
+from holdfast.controllers.volumes.matching import choose, mismatch, mode_of, refers
+from holdfast.kinds.core.claims import (
+    BIND_COMPLETED,
+    BOUND_BY_CONTROLLER,
+    LEGACY_CLASS,
+    PROVISIONED_BY,
+    PROVISIONERS,
+    SELECTED_NODE,
+    class_of,
+    newest_default,
+)
 from holdfast.kinds.kind import Obj
-from holdfast.kinds.storage.storageclass import DEFAULTS
+from holdfast.kinds.storage.storageclass import DEFAULTS, WAITS
 from holdfast.machinery import meta, selectors
 
-BIND_COMPLETED = "pv.kubernetes.io/bind-completed"
-BOUND_BY_CONTROLLER = "pv.kubernetes.io/bound-by-controller"
-PROVISIONED_BY = "pv.kubernetes.io/provisioned-by"
-SELECTED_NODE = "volume.kubernetes.io/selected-node"
-PROVISIONERS = ("volume.kubernetes.io/storage-provisioner", "volume.beta.kubernetes.io/storage-provisioner")
 IN_TREE = "kubernetes.io/"
 
 

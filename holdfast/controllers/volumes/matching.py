@@ -12,8 +12,6 @@ from holdfast.kinds.core.claims import class_of
 from holdfast.kinds.kind import Obj
 from holdfast.machinery import meta, quantity, selectors
 
-WAITS = "WaitForFirstConsumer"
-
 
 def refers(volume: Obj, claim: Obj) -> bool:
     """Whether the volume's claimRef names this very claim (or one of its name, with no uid given yet)."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from holdfast.client.api import Client
 from holdfast.client.informer import InformerSet
 from holdfast.client.reconciler import Reconciler
+from holdfast.controllers.pods import has_ended
 from holdfast.kinds.core.claims import claims_of, ephemeral, foreign
 from holdfast.kinds.kind import Obj, Resource
 from holdfast.kinds.resources import PERSISTENTVOLUMECLAIMS, PERSISTENTVOLUMES, PODS, VOLUMEATTRIBUTESCLASSES
@@ -62,8 +63,7 @@ def uses(pod: Obj, claim: Obj) -> bool:
 
 
 def _is_shut_down(pod: Obj) -> bool:
-    ended = (pod.get("status") or {}).get("phase") in ("Succeeded", "Failed")
-    return ended or (meta.is_terminating(pod) and pod["metadata"].get("deletionGracePeriodSeconds") == 0)
+    return has_ended(pod) or (meta.is_terminating(pod) and pod["metadata"].get("deletionGracePeriodSeconds") == 0)
 
 
 class VolumeProtection:

@@ -9,6 +9,14 @@ from holdfast.machinery import meta
 
 HOSTNAME = "kubernetes.io/hostname"
 LEGACY_CLASS = "volume.beta.kubernetes.io/storage-class"
+SELECTED_NODE = "volume.kubernetes.io/selected-node"
+"""Annotation of a claim: where its first consumer goes."""
+PROVISIONERS = ("volume.kubernetes.io/storage-provisioner", "volume.beta.kubernetes.io/storage-provisioner")
+"""Annotations of a claim: who is asked to make its volume, said twice."""
+PROVISIONED_BY = "pv.kubernetes.io/provisioned-by"
+BIND_COMPLETED = "pv.kubernetes.io/bind-completed"
+BOUND_BY_CONTROLLER = "pv.kubernetes.io/bound-by-controller"
+"""Annotation of claim and volume: nobody but the binder chose the other."""
 
 
 def claims_of(pod: Obj) -> dict[str, str]:

@@ -13,6 +13,9 @@ from holdfast.machinery.fielderror import FieldError
 DEFAULT = "storageclass.kubernetes.io/is-default-class"
 DEFAULTS = (DEFAULT, "storageclass.beta.kubernetes.io/is-default-class")
 """Annotations that mark a class as the default: the newest so marked is given to claims that name none."""
+NO_PROVISIONER = "kubernetes.io/no-provisioner"
+WAITS = "WaitForFirstConsumer"
+"""The volumeBindingMode, and the word for what such a claim waits for."""
 
 
 def is_default(obj: Obj) -> bool:

@@ -15,7 +15,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from holdfast.client.api import Client
+from holdfast.client.api import Client, find
 from holdfast.kinds import sources
 from holdfast.kinds.core.claims import ephemeral, foreign
 from holdfast.kinds.kind import Obj
@@ -81,7 +81,7 @@ class ClaimVolumes:
 
     async def find(self, pod: Obj, name: str, claim_name: str) -> tuple[Held, Obj]:
         """What volume ``name`` of the pod means, and its PersistentVolume, both read live. Raises NotReady."""
-        claim = await self._get(PERSISTENTVOLUMECLAIMS.plural, claim_name, meta.namespace(pod))
+        claim = await find(self._client, PERSISTENTVOLUMECLAIMS, claim_name, meta.namespace(pod))
         if claim is None:
             raise _failed(name, f'persistentvolumeclaim "{claim_name}" not found')
         if name in ephemeral(pod) and (why := foreign(pod, claim)):
@@ -89,7 +89,7 @@ class ClaimVolumes:
         volume_name = claim["spec"].get("volumeName")
         if not volume_name or (claim.get("status") or {}).get("phase") != "Bound":
             raise _failed(name, f'persistentvolumeclaim "{claim_name}" is not bound')
-        volume = await self._get(PERSISTENTVOLUMES.plural, volume_name)
+        volume = await find(self._client, PERSISTENTVOLUMES, volume_name)
         if volume is None:
             raise _failed(name, f'persistentvolume "{volume_name}" not found')
         reference = volume["spec"].get("claimRef") or {}
@@ -130,15 +130,6 @@ class ClaimVolumes:
             raise _failed(volume["name"], error) from error
         return path, found.read_only
 
-    async def _get(self, plural: str, name: str, namespace: str = "") -> Obj | None:
-        resource = {r.plural: r for r in (ENDPOINTS, PERSISTENTVOLUMECLAIMS, PERSISTENTVOLUMES, PODS, SECRETS)}[plural]
-        try:
-            return await self._client.get(resource, name, namespace)
-        except ApiError as error:
-            if error.code == 404:
-                return None
-            raise
-
     async def mount(self, pod: Obj, name: str, held: Held, volume: Obj) -> str:
         """Takes the fence, then mounts. Returns the directory members get. Raises NotReady."""
         if held.exclusive:
@@ -175,7 +166,7 @@ class ClaimVolumes:
         secrets: dict[str, str] = {}
         if found.secret:
             namespace, name = found.secret
-            secret = await self._get(SECRETS.plural, name, namespace)
+            secret = await find(self._client, SECRETS, name, namespace)
             if secret is None:
                 raise VolumeError(f'secret "{namespace}/{name}" not found: it holds what {found.driver} needs to mount the volume')
             secrets = sources.secret_data(secret)
@@ -186,7 +177,7 @@ class ClaimVolumes:
         name, namespace = found.attributes.get("endpoints"), found.attributes.get("namespace", "")
         if found.driver != sources.GLUSTERFS or not name:
             return {}
-        endpoints = await self._get(ENDPOINTS.plural, name, namespace)
+        endpoints = await find(self._client, ENDPOINTS, name, namespace)
         subsets = (endpoints or {}).get("subsets") or []
         hosts = [address["ip"] for subset in subsets for address in subset.get("addresses") or []]
         if not hosts:
@@ -212,7 +203,7 @@ class ClaimVolumes:
         """The holder's record is gone from the API: whoever removed it has vouched for its end."""
         namespace, name = meta.split_key(fence.pod)
         try:
-            holder = await self._get(PODS.plural, name, namespace)
+            holder = await find(self._client, PODS, name, namespace)
         except ApiError as error:
             if error.code == 403:  # it is there, bound to another node: not ours to read
                 return False
@@ -240,7 +231,7 @@ class ClaimVolumes:
     async def release(self, uid: str, held: Held) -> None:
         """Says in the fence that no instance of pod ``uid`` is left. Raises ApiError, OSError: then nothing was given away."""
         for _ in range(RELEASE_TRIES if held.exclusive else 0):
-            volume = await self._get(PERSISTENTVOLUMES.plural, held.volume)
+            volume = await find(self._client, PERSISTENTVOLUMES, held.volume)
             present = fences.read(volume) if volume is not None else fences.Fence()
             if volume is None or present.podUID != uid or present.released:
                 return

@@ -16,7 +16,7 @@ from typing import Any
 
 import orjson
 
-from holdfast.client.api import Client
+from holdfast.client.api import Client, find
 from holdfast.kinds import sources
 from holdfast.kinds.core.claims import claims_of
 from holdfast.kinds.kind import Obj
@@ -228,12 +228,7 @@ class NodeVolumes:
     # What rendering asks for
 
     async def get(self, kind: str, namespace: str, name: str) -> Obj | None:
-        try:
-            return await self._client.get(CONFIGMAPS if kind == "ConfigMap" else SECRETS, name, namespace)
-        except ApiError as error:
-            if error.code == 404:
-                return None
-            raise
+        return await find(self._client, CONFIGMAPS if kind == "ConfigMap" else SECRETS, name, namespace)
 
     async def token(self, pod: Obj, audience: str, seconds: int) -> str:
         key = (meta.uid(pod), audience, seconds)

@@ -11,12 +11,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from holdfast.kinds.core.claims import pinned_to
+from holdfast.kinds.core.claims import SELECTED_NODE, pinned_to
 from holdfast.kinds.kind import Obj
 from holdfast.machinery import errors, meta
 from holdfast.machinery.errors import ApiError
 from holdfast.registry.authorize import node_of
-from holdfast.registry.authorize.node import LEASES, MIRROR, SELECTED_NODE, referenced
+from holdfast.registry.authorize.node import LEASES, MIRROR, referenced
 from holdfast.registry.request import Request
 from holdfast.registry.write import Write
 

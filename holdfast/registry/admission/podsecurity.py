@@ -40,7 +40,7 @@ async def secure(write: Write) -> None:
     elif kind == ("", "namespaces"):
         if not subresource:
             _namespace(write)
-    elif not subresource and (path := _TEMPLATES.get(kind)) is not None:
+    elif not (subresource or write.request.via) and (path := _TEMPLATES.get(kind)) is not None:
         template: Obj | None = write.new
         for step in path:
             template = (template or {}).get(step)

@@ -25,7 +25,6 @@ from holdfast.registry.request import Stored, User
 
 LEASES = "kube-node-lease"
 MIRROR = "kubernetes.io/config.mirror"
-SELECTED_NODE = "volume.kubernetes.io/selected-node"
 _PODS = "/registry/pods/"
 _READ_VERBS = ("get", "list", "watch")
 _OWN_VERBS = ("get", "create", "update", "patch", "delete")

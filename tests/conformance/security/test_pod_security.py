@@ -169,3 +169,4 @@ async def test_def_6_templates_are_warned_of_and_their_pods_refused(api: Api) ->
     assert any("host namespaces" in text for text in warned(patched))
     scaled = await api.patch(f"{sets}/w/scale", {"spec": {"replicas": 0}})
     assert scaled.status == 200
+    assert not warned(scaled)  # as upstream: who scales has not changed what a pod is

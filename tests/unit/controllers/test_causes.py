@@ -158,6 +158,22 @@ def test_why_a_claim_is_not_bound(subject: Obj, around: dict[str, Any], reason: 
     assert wait.remedy
 
 
+def test_a_provisioner_that_refuses_is_not_suspected_of_being_away() -> None:
+    said = {"c1": [{"reason": "ProvisioningFailed", "message": "ReadWriteMany is not offered"}]}
+    (wait,) = causes.of_claim(claim(), Around(classes={"fast": SOON}, events=said))
+    assert wait.reason == "ProvisioningFailed"
+    assert "ReadWriteMany is not offered" in wait.message
+    assert "runs" not in wait.remedy
+
+
+def test_a_sentence_of_the_scheduler_ends_once() -> None:
+    nowhere = {"type": "PodScheduled", "status": "False", "message": "0/1 nodes are available: 1 Insufficient cpu."}
+    one = pod(nodeName=None)
+    one["status"] = {"phase": "Pending", "conditions": [nowhere]}
+    (wait,) = causes.of_pod(one, Around())
+    assert (wait.reason, wait.message) == ("Unschedulable", "web-1 fits on no node: 0/1 nodes are available: 1 Insufficient cpu")
+
+
 @pytest.mark.parametrize(
     ("kind", "message", "said"),
     [

@@ -11,6 +11,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
+from holdfast.controllers import pods as state
 from holdfast.controllers.job import decide as plans
 from holdfast.controllers.job import objects, status
 from holdfast.controllers.job.backoff import FIRST, Backoff
@@ -83,12 +84,12 @@ class World(RuleBasedStateMachine):
         return objects.is_finished(self.job)
 
     def active(self) -> list[Obj]:
-        return [pod for pod in self.pods.values() if objects.is_active(pod)]
+        return [pod for pod in self.pods.values() if state.is_active(pod)]
 
     # What the controller does
 
     def plan(self) -> Plan:
-        failed = [pod for pod in self.pods.values() if objects.phase(pod) == "Failed" or objects.is_leaving(pod)]
+        failed = [pod for pod in self.pods.values() if state.phase(pod) == "Failed" or objects.is_leaving(pod)]
         self.failed_at = {meta.uid(pod): self.failed_at.get(meta.uid(pod), self.now) for pod in failed}
         before = copy.deepcopy((self.job, self.pods))
         plan = decide(Seen(self.job, [*self.pods.values()], set(self.pods), self.backoff, self.failed_at), self.now, self.now)
@@ -157,10 +158,10 @@ class World(RuleBasedStateMachine):
             case plans.CreatePod(pod):
                 yield lambda: self.create(pod)
             case plans.DeletePod(pod):
-                assert objects.is_active(pod)
+                assert state.is_active(pod)
                 yield lambda: self.terminate(name)
             case plans.LetGo(pod):
-                assert objects.is_active(pod), "what has ended is counted"
+                assert state.is_active(pod), "what has ended is counted"
                 yield lambda: self.untrack(name, told=False)
                 yield lambda: self.terminate(name)
             case plans.Untrack():
@@ -168,7 +169,7 @@ class World(RuleBasedStateMachine):
 
     def is_told_of(self, pod: Obj) -> None:
         """Before its finalizer goes the status says how it ended."""
-        if self.indexed and objects.phase(pod) == "Succeeded" and meta.uid(pod) not in self.named:
+        if self.indexed and state.phase(pod) == "Succeeded" and meta.uid(pod) not in self.named:
             done = Indexes.parse(self.job["status"].get("completedIndexes") or "", self.job["spec"]["completions"])
             assert objects.index_of(pod) in done
         elif not (pod["status"].get("containerStatuses") and self.job["spec"].get("podFailurePolicy")):
@@ -191,11 +192,11 @@ class World(RuleBasedStateMachine):
         pod = self.pods[name]
         if not told and objects.is_tracked(pod):
             self.let_go.add(meta.uid(pod))
-        elif objects.has_ended(pod):
+        elif state.has_ended(pod):
             self.is_told_of(pod)
         kept = [f for f in pod["metadata"].get("finalizers") or [] if f != objects.FINALIZER]
         self.pods[name] = {**pod, "metadata": {**pod["metadata"], "finalizers": kept}}
-        if meta.is_terminating(pod) and objects.has_ended(pod):
+        if meta.is_terminating(pod) and state.has_ended(pod):
             del self.pods[name]
 
     def terminate(self, name: str) -> None:
@@ -210,14 +211,14 @@ class World(RuleBasedStateMachine):
 
     @rule(which=WHICH, code=st.sampled_from([0, 0, 1, 3]))
     def ends(self, which: int, code: int) -> None:
-        pod = self.some(which, [pod for pod in self.pods.values() if not objects.has_ended(pod)])
+        pod = self.some(which, [pod for pod in self.pods.values() if not state.has_ended(pod)])
         if pod is None:
             return
-        state = {"phase": "Failed" if code else "Succeeded"}
+        status = {"phase": "Failed" if code else "Succeeded"}
         if code == 3:
             ended = {"exitCode": 3, "finishedAt": rfc3339(self.now)}
-            state |= {"containerStatuses": [{"name": "c", "state": {"terminated": ended}}]}  # type: ignore[dict-item]
-        self.pods[meta.name(pod)] = {**pod, "status": state}
+            status |= {"containerStatuses": [{"name": "c", "state": {"terminated": ended}}]}  # type: ignore[dict-item]
+        self.pods[meta.name(pod)] = {**pod, "status": status}
         if meta.is_terminating(pod) and not objects.is_tracked(pod):
             del self.pods[meta.name(pod)]
 
@@ -241,7 +242,7 @@ class World(RuleBasedStateMachine):
         pod = self.some(which, [*self.pods.values()])
         if pod is not None:
             self.terminate(meta.name(pod))
-            if objects.has_ended(pod) and not objects.is_tracked(pod):
+            if state.has_ended(pod) and not objects.is_tracked(pod):
                 del self.pods[meta.name(pod)]
 
     @rule(seconds=st.sampled_from([1, 10, 100, 1000]))
@@ -276,7 +277,7 @@ class World(RuleBasedStateMachine):
         assert self.finished or not lingering, "who was let go, goes"
         for _ in range(200):
             for pod in [*self.pods.values()]:
-                if not objects.has_ended(pod):
+                if not state.has_ended(pod):
                     self.pods[meta.name(pod)] = {**pod, "status": {"phase": "Succeeded"}}
             for name, pod in [*self.pods.items()]:
                 if meta.is_terminating(pod) and not objects.is_tracked(pod):

@@ -116,8 +116,15 @@ class Storage:
         return str((found or {}).get("status", {}).get("phase") or "")
 
     async def told(self, name: str, reason: str) -> set[str]:
+        return {event["message"] for event in await self._events(name, reason)}
+
+    async def times(self, name: str, reason: str) -> int:
+        """How often it was told."""
+        return sum(event.get("count") or 1 for event in await self._events(name, reason))
+
+    async def _events(self, name: str, reason: str) -> list[Obj]:
         events = (await self.ask(lambda client: client.list(EVENTS)))["items"]
-        return {e["message"] for e in events if e["involvedObject"]["name"] == name and e["reason"] == reason}
+        return [e for e in events if e["involvedObject"]["name"] == name and e["reason"] == reason]
 
     # Waiting
 

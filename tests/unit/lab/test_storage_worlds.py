@@ -147,6 +147,33 @@ def test_h4_immediate_and_waiting_for_the_first_consumer() -> None:
     tell(story)
 
 
+@pytest.mark.parametrize("seed", range(1, 9))
+def test_h9_a_binding_that_was_asked_for_is_no_reason_against_the_pod(seed: int) -> None:
+    """Between the claim's volumeName and its end: upstream's scheduler is waiting for it then, and says nothing."""
+
+    async def story(user: Storage) -> None:
+        names = [f"data-{i}" for i in range(6)]
+        for name in names:
+            await user.claim(name)
+            await user.pod(f"p-{name}", name)
+        for name in names:
+            await user.running(f"p-{name}")
+        await user.calm()
+        assert [text for name in names for text in await user.told(f"p-{name}", "FailedScheduling")] == []
+
+    tell(story, seed=seed)
+
+
+def test_what_an_engine_refuses_is_not_asked_for_again_and_again() -> None:
+    async def story(user: Storage) -> None:
+        await user.claim("shared", access="RWX")
+        await user.pod("p", "shared")
+        await user.calm(8)
+        assert 1 <= await user.times("shared", "ProvisioningFailed") <= 5  # at 0, 1, 3 and 7 seconds
+
+    tell(story)
+
+
 def test_h4_unbound_immediate_and_missing_claims_hold_a_pod() -> None:
     async def story(user: Storage) -> None:
         await user.pod("p", "data")
