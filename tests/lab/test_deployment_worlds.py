@@ -18,7 +18,7 @@ from holdfast.lab.rest import unlike
 from holdfast.lab.stage import Stage
 from holdfast.lab.stories import STORIES
 from holdfast.lab.world import World, run_world
-from holdfast.store.api import Change
+from holdfast.store.api import Change, Record
 
 COUNT, REPLICAS, QUIET_SECONDS = 20, 3, 1200
 SIGNS_OF_LIFE = {"leases", "nodes"}
@@ -56,9 +56,9 @@ async def _at_rest(world: World) -> Counter[str]:
     written: Counter[str] = Counter()
     judged = world.store.told
 
-    def told(change: Change) -> None:
+    def told(change: Change, previous: Record | None) -> None:
         written[change.record.key.removeprefix("/registry/")] += 1
-        judged(change)
+        judged(change, previous)
 
     world.store.told = told
     await asyncio.sleep(QUIET_SECONDS)
