@@ -96,8 +96,8 @@ class Ledger:
         was, has = (_capacity(obj.get(part)) for obj in (before, now))
         if meta.uid(before) != meta.uid(now):
             return
-        if was and (not has or quantity.parse(has) < quantity.parse(was)):
-            self._judge.says("P-3", f"the capacity of {key} goes from {was} to {has or 'nothing'}")
+        if was and has and quantity.parse(has) < quantity.parse(was):  # a claim that is Lost has none
+            self._judge.says("P-3", f"the capacity of {key} goes from {was} to {has}")
         handle = _handle(now) if part == "spec" else self._bound_to(now)
         there = (self._disk.sizes if part == "spec" else self._grown).get(handle)
         if has and there is not None and quantity.parse(has) > there:
