@@ -51,6 +51,13 @@ def reset(settings: Settings) -> None:
     mounts = starting.mounted_below(settings.data)
     if mounts:
         raise UserError(f"still mounted: {', '.join(mounts)}; nothing was removed: unmount them first")
-    shutil.rmtree(settings.data)
+    strangers = settings.strangers()
+    for entry in settings.data.iterdir():
+        if entry.name not in strangers:
+            shutil.rmtree(entry) if entry.is_dir() and not entry.is_symlink() else entry.unlink()
     shutil.rmtree(settings.run, ignore_errors=True)
+    if strangers:
+        click.echo(f"removed what is holdfast's in {settings.data}; these are not, and stay: {', '.join(strangers)}")
+        return
+    settings.data.rmdir()
     click.echo(f"removed {settings.data}")

@@ -20,7 +20,7 @@ T = TypeVar("T")
 def load(settings: Settings, archive: Path) -> None:
     if not archive.exists():
         raise UserError(f"{archive}: no such file")
-    for image in _guard(lambda: archives.load(ImageStore(settings.data), archive)):
+    for image in _guard(lambda: archives.load(_store(settings), archive)):
         click.echo(f"loaded {image.name}")
 
 
@@ -29,7 +29,7 @@ def build(settings: Settings, spec: Path, tags: list[str]) -> None:
 
     if not spec.exists():
         raise UserError(f"{spec}: no such file")
-    store = ImageStore(settings.data)
+    store = _store(settings)
     image = _guard(lambda: build_from_spec(store, spec))
     click.echo(f"built {image.name}")
     for name in tags:
@@ -39,15 +39,20 @@ def build(settings: Settings, spec: Path, tags: list[str]) -> None:
 
 def list_images(settings: Settings) -> None:
     rows = [("NAME", "IMAGE ID", "SIZE")]
-    rows += [(i.name, i.id.removeprefix("sha256:")[:12], f"{i.size / 1e6:.1f} MB") for i in ImageStore(settings.data).list()]
+    rows += [(i.name, i.id.removeprefix("sha256:")[:12], f"{i.size / 1e6:.1f} MB") for i in _store(settings).list()]
     widths = [max(len(row[column]) for row in rows) + 3 for column in range(3)]
     for row in rows:
         click.echo("".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
 
 
 def tag(settings: Settings, source: str, target: str) -> None:
-    _guard(lambda: ImageStore(settings.data).tag(source, target))
+    _guard(lambda: _store(settings).tag(source, target))
     click.echo(f"tagged {target}")
+
+
+def _store(settings: Settings) -> ImageStore:
+    settings.make_data()
+    return ImageStore(settings.data)
 
 
 def _guard(act: Callable[[], T]) -> T:

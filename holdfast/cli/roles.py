@@ -13,6 +13,7 @@ from typing import Any
 
 import uvloop
 
+from holdfast.cli import starting
 from holdfast.cli.errors import UserError
 from holdfast.system.settings import Settings
 
@@ -36,6 +37,7 @@ def _run(name: str, main: Coroutine[Any, Any, None]) -> None:
 def server(settings: Settings) -> None:
     from holdfast.system.server import run_server
 
+    starting.refuse_foreign(settings)
     _run("server", run_server(settings))
 
 

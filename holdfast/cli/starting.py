@@ -29,7 +29,9 @@ def start(settings: Settings) -> Kube:
         raise UserError(
             "pods need runc (or crun) and neither is installed: apt-get install runc (or --runtime simulated, where nothing runs)"
         )
-    (settings.data / "run").mkdir(parents=True, exist_ok=True)
+    refuse_foreign(settings)
+    settings.make_data()
+    (settings.data / "run").mkdir(exist_ok=True)
     (settings.data / "run" / "down").unlink(missing_ok=True)
     common = ["--node-name", settings.node_name]
     listen = ["--listen", f"{settings.host}:{settings.port}"] if settings.port is not None else []
@@ -89,6 +91,14 @@ def _refuse_second(settings: Settings) -> None:
     if all(pids.values()):
         text = f"holdfast runs already on {settings.data} (server pid {pids['server']}, node pid {pids['node']})"
         raise UserError(f"{text}; `holdfast down --data {settings.data}` stops it")
+
+
+def refuse_foreign(settings: Settings) -> None:
+    """What is put among somebody's files is removed with them one day: only an empty directory, or one of ours, is taken."""
+    strangers = [] if settings.pki.exists() else [name for name in settings.strangers() if name != "lost+found"]
+    if strangers:
+        some = ", ".join(strangers[:3]) + (" ..." if len(strangers) > 3 else "")
+        raise UserError(f"{settings.data} holds other things ({some}): give a new or an empty directory as --data")
 
 
 def _wait_ready(settings: Settings, children: list[tuple[str, subprocess.Popen[bytes]]], begun: float) -> Kube:

@@ -157,6 +157,7 @@ class SqliteStore:
         self._lock = lock
 
     def _connect(self) -> apsw.Connection:
+        self.path.touch(mode=0o600)  # Secrets lie in it; SQLite gives its other files the rights of this one
         connection = apsw.Connection(str(self.path), vfs=self._vfs or None)
         connection.set_busy_timeout(5000)
         connection.execute("PRAGMA journal_mode=WAL")

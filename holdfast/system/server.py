@@ -106,7 +106,7 @@ async def serving(
     settings: Settings, *, clock: Clock | None = None, on_synced: Callable[[], None] = lambda: None
 ) -> AsyncIterator[Serving]:
     """The whole server, ready to answer, until the block is left. Raises RuntimeError or StoreError as ``run_server``."""
-    settings.data.mkdir(parents=True, exist_ok=True, mode=0o700)
+    settings.make_data()
     hosts = [*HOSTS, f"kubernetes.default.svc.{settings.domain}", settings.host]
     keys = await asyncio.to_thread(pki.ensure_pki, settings.pki, hosts)
     store = open_store(settings.store_url)

@@ -16,6 +16,9 @@ from pathlib import Path
 
 from holdfast.server.gate import Limits
 
+_OWN = frozenset({"images", "kubeconfig", "log", "node", "pki", "run", "server.json", "volumes"})
+"""What lies in a data directory, beside the store's files."""
+
 
 def default_data() -> Path:
     """/var/lib/holdfast as root, else $XDG_DATA_HOME/holdfast."""
@@ -68,6 +71,15 @@ class Settings:
 
     limits: Limits = field(default_factory=Limits)
     """What the server takes on at once, and for how long."""
+
+    def make_data(self) -> None:
+        """The data directory holds Secrets and volumes: a new one is its owner's alone to look into."""
+        self.data.mkdir(parents=True, exist_ok=True, mode=0o700)
+
+    def strangers(self) -> list[str]:
+        """What lies in the data directory and is not holdfast's, by name."""
+        present = (entry.name for entry in self.data.iterdir()) if self.data.is_dir() else ()
+        return sorted(name for name in present if name not in _OWN and not name.startswith("store.db"))
 
     @cached_property
     def instance_id(self) -> str:

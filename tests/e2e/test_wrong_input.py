@@ -93,6 +93,27 @@ def test_up_names_file_and_line_of_a_tab(tmp_path: Path, system: System) -> None
     assert not (tmp_path / "d").exists()
 
 
+def test_up_does_not_move_in_with_other_files(tmp_path: Path, system: System) -> None:
+    """And a reset takes its own with it, nobody else's."""
+    (tmp_path / "thesis.txt").write_text("years")
+    for role in ("up", "server"):
+        done = system.holdfast(role, "--data", str(tmp_path), check=False)
+        assert done.returncode == 1
+        assert f"{tmp_path} holds other things (thesis.txt): give a new or an empty directory as --data" in done.stderr
+    assert [path.name for path in tmp_path.iterdir()] == ["thesis.txt"]
+    for ours in ("pki", "log"):
+        (tmp_path / ours).mkdir()
+    (tmp_path / "store.db").touch()
+    assert "thesis.txt" in system.holdfast("reset", "--yes", "--data", str(tmp_path)).stdout
+    assert [path.name for path in tmp_path.iterdir()] == ["thesis.txt"]
+
+
+def test_nobody_else_may_look_into_the_data(system: System) -> None:
+    assert system.data.stat().st_mode & 0o077 == 0
+    for path in (system.data / "store.db", system.data / "kubeconfig"):
+        assert path.stat().st_mode & 0o077 == 0, path
+
+
 def test_second_up_is_refused(system: System) -> None:
     done = system.holdfast("up", "--detach", "--data", str(system.data), check=False)
     assert done.returncode == 1

@@ -41,13 +41,14 @@ class Server:
 
     def __init__(self, data: Path) -> None:
         self.data = data
+        self._log = data / "log" / "server.log"
         self._process: subprocess.Popen[bytes] | None = None
         self.kills = 0
 
     def start(self) -> None:
         command = [sys.executable, "-m", "holdfast.cli.main", "server", "--data", str(self.data), "--listen", self._listen()]
-        self.data.mkdir(parents=True, exist_ok=True)
-        with (self.data / "server.log").open("ab") as log:
+        self._log.parent.mkdir(parents=True, exist_ok=True)
+        with self._log.open("ab") as log:
             self._process = subprocess.Popen(
                 command, stdout=log, stderr=log, env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
             )
@@ -64,7 +65,7 @@ class Server:
         self.kills += number == signal.SIGKILL
 
     def log(self) -> str:
-        return (self.data / "server.log").read_text(errors="replace")[-4000:]
+        return self._log.read_text(errors="replace")[-4000:]
 
 
 class Https:

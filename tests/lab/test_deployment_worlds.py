@@ -18,11 +18,9 @@ from holdfast.lab.rest import unlike
 from holdfast.lab.stage import Stage
 from holdfast.lab.stories import STORIES
 from holdfast.lab.world import World, run_world
-from holdfast.store.api import Change, Record
+from tests.lab.quiet import assert_only_signs_of_life, writes_at_rest
 
-COUNT, REPLICAS, QUIET_SECONDS = 20, 3, 1200
-SIGNS_OF_LIFE = {"leases", "nodes"}
-"""What a node writes to say that it lives."""
+COUNT, REPLICAS = 20, 3
 
 
 def _deployment(number: int) -> Obj:
@@ -52,25 +50,14 @@ async def _at_rest(world: World) -> Counter[str]:
         await asyncio.sleep(1)
     else:
         raise AssertionError(there)
-    await asyncio.sleep(60)  # events are told with some delay
-    written: Counter[str] = Counter()
-    judged = world.store.told
-
-    def told(change: Change, previous: Record | None) -> None:
-        written[change.record.key.removeprefix("/registry/")] += 1
-        judged(change, previous)
-
-    world.store.told = told
-    await asyncio.sleep(QUIET_SECONDS)
-    assert not world.failures
+    written = await writes_at_rest(world)
     assert len((await world.user.list(PODS, "default"))["items"]) == (COUNT - paused) * REPLICAS
     return written
 
 
 def test_quiet_deployments_write_nothing() -> None:
     written = run_world(2, _at_rest)
-    assert {key: count for key, count in written.items() if key.partition("/")[0] not in SIGNS_OF_LIFE} == {}
-    assert {key.partition("/")[0] for key in written} == SIGNS_OF_LIFE
+    assert_only_signs_of_life(written)
 
 
 class _Behind(Faults):
