@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import shutil
 import subprocess
 import time
 from pathlib import Path
@@ -16,16 +15,16 @@ from pathlib import Path
 from holdfast.cli import processes
 from holdfast.cli.errors import UserError
 from holdfast.cli.kube import Kube
+from holdfast.lib import programs
 from holdfast.system.settings import Settings
 
 READY_SECONDS = 60
-_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
 def start(settings: Settings) -> Kube:
     """Starts the roles that do not run and returns a client once the API is ready."""
     _refuse_second(settings)
-    if settings.node_runtime == "oci" and not (shutil.which("runc", path=_PATH) or shutil.which("crun", path=_PATH)):
+    if settings.node_runtime == "oci" and not (programs.find("runc") or programs.find("crun")):
         raise UserError(
             "pods need runc (or crun) and neither is installed: apt-get install runc (or --runtime simulated, where nothing runs)"
         )
