@@ -14,7 +14,9 @@ from holdfast.kinds.kind import Obj
 from holdfast.kinds.resources import DEPLOYMENTS, PODS
 from holdfast.lab.faults import Faults
 from holdfast.lab.judge import POD
-from holdfast.lab.stories import STORIES, Stage
+from holdfast.lab.rest import unlike
+from holdfast.lab.stage import Stage
+from holdfast.lab.stories import STORIES
 from holdfast.lab.world import World, run_world
 from tests.lab.quiet import assert_only_signs_of_life, writes_at_rest
 
@@ -73,7 +75,7 @@ def _made(world: World) -> int:
 
 async def _deployment_told(world: World) -> int:
     """How many pods were made."""
-    stage = Stage(world)
+    stage = Stage(world, unlike)
     await STORIES["deployment"](stage)
     await stage.end()
     assert not world.judge.violations

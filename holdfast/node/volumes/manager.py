@@ -277,7 +277,7 @@ class NodeVolumes:
             raise NotReady("FailedUnmount", str(error)) from error
         if has_directory:
             await asyncio.to_thread(privileged.remove_tree, mine)
-        (self._directory / f"{uid}.json").unlink(missing_ok=True)
+        self._drop(uid)
         self._held.pop(uid, None)
         self._left = {pair for pair in self._left if pair[0] != uid}
         for key in [key for key in self._tokens if key[0] == uid]:
@@ -299,6 +299,10 @@ class NodeVolumes:
             if self._held[uid]:
                 os.fsync(handle.fileno())  # what a pod held must be known after a loss of power
         os.replace(temporary, file)
+
+    def _drop(self, uid: str) -> None:
+        """The record of what a pod held: nothing is held any more."""
+        (self._directory / f"{uid}.json").unlink(missing_ok=True)
 
 
 def _group(pod: Obj) -> int | None:
