@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
+import contextvars
 import functools
 import logging
 import multiprocessing
@@ -21,32 +22,37 @@ from dataclasses import dataclass, field
 from itertools import islice
 
 from holdfast.lab import jobs
-from holdfast.lab.faults import CRASHES, REFUSALS, SERVER, TRAVELS, Fault, Faults, OneFault, Storm
+from holdfast.lab.faults import CRASHES, LOSSES, REFUSALS, SERVER, TRAVELS, Fault, Faults, OneFault, Storm
 from holdfast.lab.judge import CLAIM, POD, REVISION, VOLUME
 from holdfast.lab.regressions import REGRESSIONS
+from holdfast.lab.rest import unlike
+from holdfast.lab.stage import Stage
 from holdfast.lab.stories import STORIES as USUAL
-from holdfast.lab.stories import Stage, Story
-from holdfast.lab.trouble import Trouble
+from holdfast.lab.stories import Story
+from holdfast.lab.trouble import Trouble, bury
 from holdfast.lab.world import World, run_world
 
 PLANNED = (*CRASHES, *TRAVELS, *SERVER, *REFUSALS)
 SLICE = "/registry/endpointslices/"
 STORIES: dict[str, Story] = {**USUAL, **REGRESSIONS}
+TIED = {"volumes", "grows"}
+"""Stories of claims that nobody makes again: when their machine is lost, so is what they tell of."""
 
 
 @dataclass(frozen=True)
 class Case:
-    """One world: a story, told with one fault at the ``number``-th write, or (``fault`` None) in a storm of ``seed``."""
+    """One world: a story, told with one fault at the ``number``-th write or act, or (``fault`` None) in a storm of ``seed``."""
 
     story: str
     seed: int = 0
     fault: Fault | None = None
     number: int = -1
+    at_act: bool = False
 
     def __str__(self) -> str:
         if self.fault is None:
             return f"{self.story} --seed {self.seed}"
-        return f"{self.story} --fault {self.fault.name} --write {self.number}"
+        return f"{self.story} --fault {self.fault.name} --{'act' if self.at_act else 'write'} {self.number}"
 
 
 @dataclass
@@ -55,6 +61,7 @@ class Result:
     violations: list[str] = field(default_factory=list)
     fired: Counter[tuple[str, Fault]] = field(default_factory=Counter)
     writes: list[tuple[str, str]] = field(default_factory=list)
+    acts: list[tuple[str, str]] = field(default_factory=list)
     created: Counter[str] = field(default_factory=Counter)
     deleted: Counter[str] = field(default_factory=Counter)
     virtual: float = 0.0
@@ -65,7 +72,7 @@ def run(case: Case) -> Result:
     """Tells the story. A crash of the lab itself is a violation too."""
     faults: Faults
     if case.fault is not None:
-        faults = OneFault(number=case.number, fault=case.fault)
+        faults = OneFault(number=case.number, fault=case.fault, at_act=case.at_act)
     else:
         faults = Storm.of(case.seed) if case.seed else Faults()
     begun = time.perf_counter()
@@ -75,8 +82,8 @@ def run(case: Case) -> Result:
             run_world(case.seed, functools.partial(_tell, case, result), faults)
         except Exception as error:
             result.violations.append(f"the lab failed: {error!r}")
-    result.fired, result.writes = faults.fired, faults.writes
-    if case.fault is not None and not result.violations and (odd := unlike_calm(result)):
+    result.fired, result.writes, result.acts = faults.fired, faults.writes, faults.acts
+    if case.fault not in (None, Fault.AWAY_THERE, Fault.LOST_THERE) and not result.violations and (odd := unlike_calm(result)):
         result.violations.append(odd)
     result.seconds = time.perf_counter() - begun
     return result
@@ -109,11 +116,19 @@ def _listening(result: Result) -> Iterator[None]:
 
 async def _tell(case: Case, result: Result, world: World) -> None:
     stormy = case.fault is None and case.seed > 0
-    stage = Stage(world, hasty=stormy)
+    stage = Stage(world, unlike, hasty=stormy)
     world.judge.strict = is_exact(case)
+    lost: list[asyncio.Task[None]] = []
+
+    def on_loss(name: str, fault: Fault) -> None:
+        # in a context of its own: what the user asks is not what the lost process was asking
+        lost.append(asyncio.create_task(bury(stage, name, fault), context=contextvars.Context()))
+
+    world.on_loss = on_loss
     trouble = asyncio.create_task(Trouble(stage, case.seed).run()) if stormy else None
     try:
         await STORIES[case.story](stage)
+        await asyncio.gather(*lost)
         if stormy:
             await asyncio.sleep(world.loop.random.choice((0, 0, 0, 20, 20, 60, 60, 400)))
     finally:
@@ -139,17 +154,26 @@ def calm(story: str) -> Result:
     return run(Case(story))
 
 
-def plans(stories: Iterable[str], kinds: Iterable[Fault] = PLANNED) -> Iterator[Case]:
-    """Each write of each undisturbed story, with each kind of fault; every site once, in whichever story, before any twice."""
+def plans(stories: Iterable[str], kinds: Iterable[Fault] = PLANNED, *, acts: bool = False) -> Iterator[Case]:
+    """Each write (or act) of each undisturbed story, with each kind of fault; every site once, in whichever story, before any twice."""
     kinds = tuple(kinds)
     turns: dict[int, list[Case]] = {}
     seen: Counter[tuple[str, str]] = Counter()
     for story in stories:
-        for number, site in enumerate(calm(story).writes):
-            turns.setdefault(seen[site], []).extend(Case(story, fault=kind, number=number) for kind in kinds)
+        for number, site in enumerate(calm(story).acts if acts else calm(story).writes):
+            turns.setdefault(seen[site], []).extend(Case(story, fault=kind, number=number, at_act=acts) for kind in kinds)
             seen[site] += 1
     for turn in sorted(turns):
         yield from turns[turn]
+
+
+def act_plans(stories: Iterable[str], kinds: Iterable[Fault] = (*CRASHES, *LOSSES)) -> Iterator[Case]:
+    """Each act of a node with each crash, each act and each write with each loss of a machine; for good only where sets live on."""
+    stories, kinds = [*stories], [*kinds]
+    losses = [kind for kind in kinds if kind in LOSSES]
+    for case in (*plans(stories, kinds, acts=True), *plans(stories, losses)):
+        if case.fault is not Fault.LOST_THERE or case.story not in TIED:
+            yield case
 
 
 def _counts(counted: Counter[str]) -> dict[str, int]:
@@ -229,7 +253,9 @@ def main() -> None:
     parser.add_argument("--seed", type=int, help="one seed")
     parser.add_argument("--fault", choices=[fault.name for fault in Fault], help="one fault, at --write")
     parser.add_argument("--write", type=int, default=0)
+    parser.add_argument("--act", type=int, default=-1, help="one fault, at this act of a node instead")
     parser.add_argument("--plans", action="store_true", help="every write of every story with every fault")
+    parser.add_argument("--acts", action="store_true", help="every act of a node with every crash, every act and write with every loss")
     parser.add_argument("--most", type=int, default=sys.maxsize, help="so many plans at most")
     parser.add_argument("--hunt", type=int, default=0, help="all stories undisturbed, then so many plans and as many seeds by turns")
     parser.add_argument("--stop", action="store_true", help="end with the first violation")
@@ -242,9 +268,12 @@ def main() -> None:
     if given.hunt:
         cases = ordinary(stories, given.hunt)
     elif given.fault:
-        cases = [Case(stories[0], fault=Fault[given.fault], number=given.write)]
+        at_act = given.act >= 0
+        cases = [Case(stories[0], fault=Fault[given.fault], number=given.act if at_act else given.write, at_act=at_act)]
     elif given.seed is not None:
         cases = [Case(story, seed=given.seed) for story in stories]
+    elif given.acts:
+        cases = islice(act_plans(stories), given.most)
     elif given.plans:
         cases = islice(plans(stories), given.most)
     else:
