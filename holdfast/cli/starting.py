@@ -24,6 +24,8 @@ READY_SECONDS = 60
 def start(settings: Settings) -> Kube:
     """Starts the roles that do not run and returns a client once the API is ready."""
     _refuse_second(settings)
+    if settings.node_runtime == "oci" and os.geteuid() != 0:
+        raise UserError("pods need root (namespaces, mounts, cgroups): run it as root, or with --runtime simulated, where nothing runs")
     if settings.node_runtime == "oci" and not (programs.find("runc") or programs.find("crun")):
         raise UserError(
             "pods need runc (or crun) and neither is installed: apt-get install runc (or --runtime simulated, where nothing runs)"
@@ -74,7 +76,7 @@ def remove_run_directory(settings: Settings) -> None:
 
 def has_remains(settings: Settings) -> bool:
     """Whether a node that was killed left members, mounts or networks behind."""
-    return (settings.run / "netns").exists() or bool(mounted_below(settings.data))
+    return bool(mounted_below(settings.run) or mounted_below(settings.data))
 
 
 def mounted_below(directory: Path) -> list[str]:
