@@ -42,7 +42,7 @@ fuzz: setup
 SEEDS ?= 10000
 FIRST ?= 1
 lab: setup
-	PYTHONHASHSEED=0 LAB_PLANS=1000000 LAB_SEEDS=$(SEEDS) LAB_FIRST=$(FIRST) $(BIN)/python -m pytest tests/lab/test_worlds.py --timeout=0 -s
+	PYTHONHASHSEED=0 LAB_PLANS=1000000 LAB_SEEDS=$(SEEDS) LAB_FIRST=$(FIRST) $(BIN)/python -m pytest tests/lab/test_worlds.py tests/lab/test_act_worlds.py --timeout=0 -s
 
 # The bug bank: which ordinary world notices each historic bug (WORLDS: plans, and as many seeds, at most).
 WORLDS ?= 300

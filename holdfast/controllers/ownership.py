@@ -6,7 +6,7 @@ who adopts: a cached one may be deleted already.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 from holdfast.client.api import Client
 from holdfast.client.informer import Informer
@@ -33,6 +33,20 @@ def controller_among(informer: Informer, obj: Obj) -> Obj | None:
         return None
     found = informer.get(reference["name"], meta.namespace(obj))
     return found if found is not None and meta.uid(found) == reference["uid"] else None
+
+
+def concerned(owners: Informer, old: Obj | None, new: Obj | None, selector: Callable[[Obj], LabelSelector]) -> Iterator[Obj]:
+    """Who is to look at a change: its controller before and after; if it is nobody's and that or its labels are news, all it fits."""
+    for obj in (old, new):
+        owner = controller_among(owners, obj) if obj else None
+        if owner is not None:
+            yield owner
+    if new is None or meta.controller_of(new) is not None:
+        return
+    if old is None or meta.labels_of(old) != meta.labels_of(new) or meta.controller_of(old) is not None:
+        for candidate in owners.list(meta.namespace(new)):
+            if selector(candidate).matches(meta.labels_of(new)):
+                yield candidate
 
 
 def owned(informer: Informer, uid: str) -> list[Obj]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
+import contextvars
 import functools
 import logging
 import multiprocessing
@@ -17,36 +18,41 @@ import time
 import traceback
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import islice
 
 from holdfast.lab import jobs
-from holdfast.lab.faults import CRASHES, REFUSALS, SERVER, SKEWS, TRAVELS, Fault, Faults, OneFault, Storm
+from holdfast.lab.faults import CRASHES, LOSSES, REFUSALS, SERVER, SKEWS, TRAVELS, Fault, Faults, OneFault, Storm
 from holdfast.lab.judge import CLAIM, POD, REVISION, VOLUME
 from holdfast.lab.regressions import REGRESSIONS
+from holdfast.lab.rest import unlike
+from holdfast.lab.stage import Stage
 from holdfast.lab.stories import STORIES as USUAL
-from holdfast.lab.stories import Stage, Story
-from holdfast.lab.trouble import Trouble
+from holdfast.lab.stories import Story
+from holdfast.lab.trouble import Trouble, bury
 from holdfast.lab.world import World, run_world
 
 PLANNED = (*CRASHES, *TRAVELS, *SKEWS, *SERVER, *REFUSALS)
 SLICE = "/registry/endpointslices/"
 STORIES: dict[str, Story] = {**USUAL, **REGRESSIONS}
+TIED = {"volumes", "grows"}
+"""Stories of claims that nobody makes again: when their machine is lost, so is what they tell of."""
 
 
 @dataclass(frozen=True)
 class Case:
-    """One world: a story, told with one fault at the ``number``-th write, or (``fault`` None) in a storm of ``seed``."""
+    """One world: a story, told with one fault at the ``number``-th write or act, or (``fault`` None) in a storm of ``seed``."""
 
     story: str
     seed: int = 0
     fault: Fault | None = None
     number: int = -1
+    at_act: bool = False
 
     def __str__(self) -> str:
         if self.fault is None:
             return f"{self.story} --seed {self.seed}"
-        return f"{self.story} --fault {self.fault.name} --write {self.number}"
+        return f"{self.story} --fault {self.fault.name} --{'act' if self.at_act else 'write'} {self.number}"
 
 
 @dataclass
@@ -55,6 +61,7 @@ class Result:
     violations: list[str] = field(default_factory=list)
     fired: Counter[tuple[str, Fault]] = field(default_factory=Counter)
     writes: list[tuple[str, str]] = field(default_factory=list)
+    acts: list[tuple[str, str]] = field(default_factory=list)
     created: Counter[str] = field(default_factory=Counter)
     deleted: Counter[str] = field(default_factory=Counter)
     virtual: float = 0.0
@@ -65,7 +72,7 @@ def run(case: Case) -> Result:
     """Tells the story. A crash of the lab itself is a violation too."""
     faults: Faults
     if case.fault is not None:
-        faults = OneFault(number=case.number, fault=case.fault)
+        faults = OneFault(number=case.number, fault=case.fault, at_act=case.at_act)
     else:
         faults = Storm.of(case.seed) if case.seed else Faults()
     begun = time.perf_counter()
@@ -75,8 +82,8 @@ def run(case: Case) -> Result:
             run_world(case.seed, functools.partial(_tell, case, result), faults)
         except Exception as error:
             result.violations.append(f"the lab failed: {error!r}")
-    result.fired, result.writes = faults.fired, faults.writes
-    if case.fault is not None and not result.violations and (odd := unlike_calm(result)):
+    result.fired, result.writes, result.acts = faults.fired, faults.writes, faults.acts
+    if case.fault not in (None, Fault.AWAY_THERE, Fault.LOST_THERE) and not result.violations and (odd := unlike_calm(result)):
         result.violations.append(odd)
     result.seconds = time.perf_counter() - begun
     return result
@@ -109,11 +116,19 @@ def _listening(result: Result) -> Iterator[None]:
 
 async def _tell(case: Case, result: Result, world: World) -> None:
     stormy = case.fault is None and case.seed > 0
-    stage = Stage(world, hasty=stormy)
+    stage = Stage(world, unlike, hasty=stormy)
     world.judge.strict = is_exact(case)
+    lost: list[asyncio.Task[None]] = []
+
+    def on_loss(name: str, fault: Fault) -> None:
+        # in a context of its own: what the user asks is not what the lost process was asking
+        lost.append(asyncio.create_task(bury(stage, name, fault), context=contextvars.Context()))
+
+    world.on_loss = on_loss
     trouble = asyncio.create_task(Trouble(stage, case.seed).run()) if stormy else None
     try:
         await STORIES[case.story](stage)
+        await asyncio.gather(*lost)
         if stormy:
             await asyncio.sleep(world.loop.random.choice((0, 0, 0, 20, 20, 60, 60, 400)))
     finally:
@@ -139,17 +154,26 @@ def calm(story: str) -> Result:
     return run(Case(story))
 
 
-def plans(stories: Iterable[str], kinds: Iterable[Fault] = PLANNED) -> Iterator[Case]:
-    """Each write of each undisturbed story, with each kind of fault; every site once, in whichever story, before any twice."""
+def plans(stories: Iterable[str], kinds: Iterable[Fault] = PLANNED, *, acts: bool = False) -> Iterator[Case]:
+    """Each write (or act) of each undisturbed story, with each kind of fault; every site once, in whichever story, before any twice."""
     kinds = tuple(kinds)
     turns: dict[int, list[Case]] = {}
     seen: Counter[tuple[str, str]] = Counter()
     for story in stories:
-        for number, site in enumerate(calm(story).writes):
-            turns.setdefault(seen[site], []).extend(Case(story, fault=kind, number=number) for kind in kinds)
+        for number, site in enumerate(calm(story).acts if acts else calm(story).writes):
+            turns.setdefault(seen[site], []).extend(Case(story, fault=kind, number=number, at_act=acts) for kind in kinds)
             seen[site] += 1
     for turn in sorted(turns):
         yield from turns[turn]
+
+
+def act_plans(stories: Iterable[str], kinds: Iterable[Fault] = (*CRASHES, *LOSSES)) -> Iterator[Case]:
+    """Each act of a node with each crash, each act and each write with each loss of a machine; for good only where sets live on."""
+    stories, kinds = [*stories], [*kinds]
+    losses = [kind for kind in kinds if kind in LOSSES]
+    for case in (*plans(stories, kinds, acts=True), *plans(stories, losses)):
+        if case.fault is not Fault.LOST_THERE or case.story not in TIED:
+            yield case
 
 
 def _counts(counted: Counter[str]) -> dict[str, int]:
@@ -166,12 +190,12 @@ def _counts(counted: Counter[str]) -> dict[str, int]:
 def unlike_calm(result: Result) -> str:
     """What was made or removed more often, or less often, than when nothing goes wrong (Sieve's differential oracle)."""
     usual = calm(result.case.story)
-    harmless = (REVISION,) if result.case.fault in TRAVELS else ()  # of a set that is gone: found out, and collected
     for what, made, once in (("created", result.created, usual.created), ("deleted", result.deleted, usual.deleted)):
-        here, there = ({k: n for k, n in _counts(c).items() if f"{k}/".startswith(harmless) is False} for c in (made, once))
-        if here != there:
-            odd = [f"{k} {here.get(k, 0)} times, not {there.get(k, 0)}" for k in sorted(here | there) if here.get(k, 0) != there.get(k, 0)]
-            return f"P-14 {what}: " + ", ".join(odd)
+        here, there = _counts(made), _counts(once)
+        if result.case.fault in TRAVELS:  # a set that is gone may get its history again: found out, and collected
+            here, there = ({k: n for k, n in c.items() if not k.startswith(REVISION)} for c in (here, there))
+        if odd := sorted(k for k in here | there if here.get(k, 0) != there.get(k, 0)):
+            return f"P-14 {what}: " + ", ".join(f"{k} {here.get(k, 0)} times, not {there.get(k, 0)}" for k in odd)
     return ""
 
 
@@ -216,13 +240,13 @@ def ordinary(stories: Sequence[str], seeds: int) -> Iterator[Case]:
 
 
 def near(case: Case, most: int) -> Iterator[Case]:
-    """The case, then so many of those most like it: its fault at other writes, the nearest first, by turns with storms of its story."""
+    """The case, then so many of those most like it: its fault at other places, the nearest first, by turns with storms of its story."""
     yield case
-    fault = case.fault or Fault.CRASH_AFTER
-    writes = sorted(range(len(calm(case.story).writes)), key=lambda number: abs(number - case.number))
-    planned = iter([n for n in writes if (fault, n) != (case.fault, case.number)])
+    usual = calm(case.story) if most else Result(case)
+    others = [n for n in range(len(usual.acts if case.at_act else usual.writes)) if case.fault is None or n != case.number]
+    planned = iter(sorted(others, key=lambda number: abs(number - case.number)))
     for turn in range(1, most // 2 + 1):
-        yield from (Case(case.story, fault=fault, number=number) for number in islice(planned, 1))
+        yield from (replace(case, seed=0, fault=case.fault or Fault.CRASH_AFTER, number=number) for number in islice(planned, 1))
         yield Case(case.story, seed=case.seed + turn)
 
 
@@ -241,7 +265,9 @@ def main() -> None:
     parser.add_argument("--seed", type=int, help="one seed")
     parser.add_argument("--fault", choices=[fault.name for fault in Fault], help="one fault, at --write")
     parser.add_argument("--write", type=int, default=0)
+    parser.add_argument("--act", type=int, default=-1, help="one fault, at this act of a node instead")
     parser.add_argument("--plans", action="store_true", help="every write of every story with every fault")
+    parser.add_argument("--acts", action="store_true", help="every act of a node with every crash, every act and write with every loss")
     parser.add_argument("--most", type=int, default=sys.maxsize, help="so many plans at most")
     parser.add_argument("--hunt", type=int, default=0, help="all stories undisturbed, then so many plans and as many seeds by turns")
     parser.add_argument("--near", type=int, default=0, help="so many worlds more that are most like the one that is named")
@@ -254,12 +280,14 @@ def main() -> None:
     cases: Iterable[Case]
     if given.hunt:
         cases = ordinary(stories, given.hunt)
-    elif given.near:
-        cases = near(Case(stories[0], given.seed or 0, Fault[given.fault] if given.fault else None, given.write), given.near)
-    elif given.fault:
-        cases = [Case(stories[0], fault=Fault[given.fault], number=given.write)]
+    elif given.near or given.fault:
+        at_act = given.act >= 0
+        fault = Fault[given.fault] if given.fault else None
+        cases = near(Case(stories[0], given.seed or 0, fault, given.act if at_act else given.write, at_act), given.near)
     elif given.seed is not None:
         cases = [Case(story, seed=given.seed) for story in stories]
+    elif given.acts:
+        cases = islice(act_plans(stories), given.most)
     elif given.plans:
         cases = islice(plans(stories), given.most)
     else:

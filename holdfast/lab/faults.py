@@ -48,6 +48,9 @@ class Fault(Enum):
     CLOCK = "a clock jumped"
     USER_DELETES = "the user deleted a member"
     USER_FORCES = "the user deleted a member by force"
+    POWER_THERE = "power lost there, and back"
+    AWAY_THERE = "machine lost there, said to be out of service, repaired"
+    LOST_THERE = "machine lost there for good, its Node deleted"
 
 
 CRASHES = (Fault.CRASH_BEFORE, Fault.CRASH_NO_REPLY, Fault.CRASH_AFTER)
@@ -55,6 +58,8 @@ SKEWS = (Fault.CRASH_SLOW, Fault.HELD)
 """Plans only: of one resource a process knows less than of others."""
 REFUSALS = (Fault.CONFLICT, Fault.BUSY, Fault.BROKEN, Fault.AWAY, Fault.LOST, Fault.NO_REPLY, Fault.LATE)
 SERVER = (Fault.SERVER_CRASH_BEFORE, Fault.SERVER_CRASH_AFTER)
+LOSSES = (Fault.POWER_THERE, Fault.AWAY_THERE, Fault.LOST_THERE)
+"""Of the machine, with all that ran on it: at a node's act or request its own, at others' requests one by turns."""
 TRAVELS = (Fault.OLDER,)
 """Back in time: all streams of a process break off and go on from before."""
 FURTHEST = 20
@@ -79,6 +84,8 @@ class Faults:
     fired: Counter[tuple[str, Fault]] = field(default_factory=Counter)
     writes: list[tuple[str, str]] = field(default_factory=list)
     """(process, site) of every write, in order: what plans are made of."""
+    acts: list[tuple[str, str]] = field(default_factory=list)
+    """Likewise of every act of a node on its machine."""
     calm: bool = False
     """From now on nothing goes wrong any more."""
 
@@ -91,7 +98,18 @@ class Faults:
             self.fired[f"{process}: {site}", found] += 1
         return found
 
+    def act(self, process: str, site: str) -> Fault | None:
+        """What happens at this act of a node on its machine."""
+        self.acts.append((process, site))
+        found = None if self.calm else self._choose_act()
+        if found is not None:
+            self.fired[f"{process}: {site}", found] += 1
+        return found
+
     def _choose(self, process: str, site: str, *, write: bool) -> Fault | None:
+        return None
+
+    def _choose_act(self) -> Fault | None:
         return None
 
     def resume(self, process: str, plural: str, revision: str) -> str:
@@ -109,10 +127,11 @@ class Faults:
 
 @dataclass
 class OneFault(Faults):
-    """``fault`` at the ``number``-th write of all (from 0)."""
+    """``fault`` at the ``number``-th write of all (from 0), or at the ``number``-th act."""
 
     number: int = 0
     fault: Fault = Fault.CRASH_BEFORE
+    at_act: bool = False
 
     victim: str = ""
     written: str = ""
@@ -122,7 +141,7 @@ class OneFault(Faults):
     until: float = 0.0
 
     def _choose(self, process: str, site: str, *, write: bool) -> Fault | None:
-        if write and not self.victim and len(self.writes) == self.number + 1:
+        if write and not self.at_act and not self.victim and len(self.writes) == self.number + 1:
             self.victim, self.written = process, site.rpartition(" ")[2].partition("/")[0]
             self.until = asyncio.get_running_loop().time() + HOLD
             return self.fault
@@ -130,6 +149,9 @@ class OneFault(Faults):
             self.until = 0.0
             return Fault.LATE
         return None
+
+    def _choose_act(self) -> Fault | None:
+        return self.fault if self.at_act and len(self.acts) == self.number + 1 else None
 
     def resume(self, process: str, plural: str, revision: str) -> str:
         if self.fault not in TRAVELS or process != self.victim or plural in self.behind or not revision:
@@ -160,16 +182,26 @@ class Storm(Faults):
 
     chance: random.Random = field(default_factory=random.Random)
     often: dict[Fault, float] = field(default_factory=dict)
+    acting: random.Random = field(default_factory=random.Random)
+    """Acts have a chance of their own: what befalls requests does not depend on them."""
+    breaks: float = 0.0
+    """How likely an act is to suffer."""
 
     @classmethod
     def of(cls, seed: int) -> Storm:
         chance = random.Random(f"storm {seed}")
-        kinds = [fault for fault in Fault if fault not in SKEWS and chance.random() < 0.5] or [Fault.CRASH_NO_REPLY]
+        kinds = [f for f in Fault if f not in (*SKEWS, *LOSSES) and chance.random() < 0.5] or [Fault.CRASH_NO_REPLY]
         often = {}
         for fault in kinds:
             rare = fault in CRASHES or fault in SERVER
             often[fault] = chance.uniform(0.002, 0.02) if rare else chance.uniform(0.005, 0.06)
-        return cls(chance=chance, often=often)
+        acting = random.Random(f"acts {seed}")
+        return cls(chance=chance, often=often, acting=acting, breaks=acting.choice((0.0, 0.0, 0.0, 0.002, 0.01, 0.03)))
+
+    def _choose_act(self) -> Fault | None:
+        if not self.breaks or self.acting.random() > self.breaks:
+            return None
+        return self.acting.choice((*CRASHES, Fault.POWER_THERE))
 
     def _draw(self, among: tuple[Fault, ...]) -> Fault | None:
         for fault in among:

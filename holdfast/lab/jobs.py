@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import orjson
 
@@ -16,13 +16,11 @@ from holdfast.controllers.job import objects
 from holdfast.kinds.kind import Obj
 from holdfast.kinds.resources import JOBS
 from holdfast.lab.judge import POD, Judge
+from holdfast.lab.stage import Stage
+from holdfast.lab.world import World
 from holdfast.machinery import meta
 from holdfast.machinery.names import ALPHABET
 from holdfast.store.api import Change
-
-if TYPE_CHECKING:
-    from holdfast.lab.stories import Stage
-    from holdfast.lab.world import World
 
 JOB = "/registry/jobs/"
 NAMESPACE = "default"

@@ -24,12 +24,13 @@ from holdfast.store.api import Change, Record
 
 MOMENT = 1.0
 """Seconds: a decision and its request take time, in which the world goes on."""
-POD, CLAIM, VOLUME, SET, REVISION = (
+POD, CLAIM, VOLUME, SET, REVISION, NODE = (
     "/registry/pods/",
     "/registry/persistentvolumeclaims/",
     "/registry/persistentvolumes/",
     "/registry/statefulsets/",
     "/registry/controllerrevisions/",
+    "/registry/nodes/",
 )
 
 
@@ -104,13 +105,13 @@ class Judge:
     # The store
 
     def objects(self, prefix: str) -> list[Obj]:
-        return [self._decoded(record) for record in self._truth.below(prefix)]
+        return [self.decoded(record) for record in self._truth.below(prefix)]
 
     def object(self, key: str) -> Obj | None:
         record = self._truth.live().get(key)
-        return self._decoded(record) if record else None
+        return self.decoded(record) if record else None
 
-    def _decoded(self, record: Record) -> Obj:
+    def decoded(self, record: Record) -> Obj:
         found = self._shown.get(record.revision)
         if found is None:
             found = self._shown[record.revision] = orjson.loads(record.value)
@@ -129,7 +130,7 @@ class Judge:
         self.last_write = now
         if change.type != "update":
             (self.created if change.type == "create" else self.deleted)[key] += 1
-        obj = self._decoded(change.record)
+        obj = self.decoded(change.record)
         if previous is not None:
             self._overwrites(key, obj, previous)
         if change.type == "delete":
@@ -346,7 +347,7 @@ class Judge:
         ):
             return  # it will be refused
         owners = found["metadata"].get("ownerReferences") or []
-        living = {meta.uid(self._decoded(record)): self._decoded(record) for record in self._truth.live().values()}
+        living = {meta.uid(self.decoded(record)): self.decoded(record) for record in self._truth.live().values()}
         alive = [living[r["uid"]] for r in owners if r["uid"] in living]
         if not owners or any("foregroundDeletion" not in (o["metadata"].get("finalizers") or []) for o in alive):
             owner = meta.name(alive[0]) if alive else "nobody"

@@ -11,7 +11,8 @@ from holdfast.controllers.statefulset import options
 from holdfast.kinds.kind import Obj
 from holdfast.kinds.resources import CONTROLLERREVISIONS
 from holdfast.lab.judge import MOMENT, POD, REVISION, SET
-from holdfast.lab.stories import NAMESPACE, Stage, Story, a_set, template
+from holdfast.lab.stage import NAMESPACE, Stage, a_set, template
+from holdfast.lab.stories import Story
 from holdfast.lab.world import MISSING
 from holdfast.machinery import meta
 from holdfast.node.runtimes.api import InstanceConfig

@@ -13,7 +13,7 @@ from typing import Any, Protocol
 
 from holdfast.client.api import MERGE_PATCH, WatchEvent
 from holdfast.kinds.kind import Obj, Resource
-from holdfast.lab.faults import Fault, Faults
+from holdfast.lab.faults import LOSSES, Fault, Faults
 from holdfast.lab.judge import UNDER, Condition, Judge
 from holdfast.lab.loop import SeededLoop
 from holdfast.machinery import meta
@@ -63,6 +63,9 @@ class Wire(Protocol):
 
     def crash_server(self) -> None: ...
 
+    def lose(self, process: str, fault: Fault) -> bool:
+        """A machine is lost, with all that ran on it; whether that was the process's own."""
+
     def cut(self, process: str) -> None:
         """Its watches break off."""
 
@@ -107,7 +110,7 @@ class LabClient:
             raise ConnectionRefusedError("lab: the server is not reached")
         UNDER.set(_condition(who, verb, resource, name, body))
         answer = await world.serve(lambda registry: work(LocalClient(registry, self._user, self._agent)), write=write)
-        if fault is Fault.CRASH_NO_REPLY:
+        if fault is Fault.CRASH_NO_REPLY or (fault in LOSSES and world.lose(process.name, fault)):
             await process.crash()
         if fault is Fault.SERVER_CRASH_AFTER:
             world.crash_server()

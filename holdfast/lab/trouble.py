@@ -8,15 +8,76 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING
+from functools import partial
 
+from holdfast.controllers.nodes.decide import OUT_OF_SERVICE
+from holdfast.kinds.core.claims import pinned_to
+from holdfast.kinds.kind import Obj
+from holdfast.kinds.resources import NODES, PERSISTENTVOLUMECLAIMS, PERSISTENTVOLUMES
 from holdfast.lab.faults import Fault
-from holdfast.lab.judge import POD
+from holdfast.lab.judge import CLAIM, NODE, POD, VOLUME
+from holdfast.lab.stage import Stage
 from holdfast.machinery import meta
 from holdfast.node.runtimes.api import InstanceConfig
 
-if TYPE_CHECKING:
-    from holdfast.lab.stories import Stage
+SEEN = 60.0
+"""Seconds until a user acts on a machine that is gone."""
+TAINT = {"key": OUT_OF_SERVICE, "value": "nodeshutdown", "effect": "NoExecute"}
+
+
+async def bury(stage: Stage, name: str, fault: Fault) -> None:
+    """The user's part when a machine is lost: what he says of its Node, and of the volumes that lie there."""
+    await asyncio.sleep(SEEN)
+    if fault is Fault.LOST_THERE:
+        await _give_up(stage, name)
+    else:
+        await _repair(stage, name)
+
+
+async def _repair(stage: Stage, name: str) -> None:
+    """Out of service until it is back, with its disk."""
+    judge, process = stage.judge, stage.world.processes[name]
+    await stage.do(lambda: _taint(stage, name, [TAINT]))
+    await stage.until(lambda: "its pods are left" if any(p["spec"].get("nodeName") == name for p in judge.objects(POD)) else "")
+    process.halted = False
+    process.start()
+    await stage.until(lambda: "" if _is_ready(judge.object(f"{NODE}{name}")) else f"{name} does not come back")
+    await stage.do(lambda: _taint(stage, name, []))
+
+
+async def _taint(stage: Stage, name: str, ours: list[dict[str, str]]) -> None:
+    found = await stage.world.user.get(NODES, name)
+    others = [taint for taint in found["spec"].get("taints") or [] if taint["key"] != OUT_OF_SERVICE]
+    metadata = {"resourceVersion": found["metadata"]["resourceVersion"]}
+    await stage.world.user.patch(NODES, name, "", {"metadata": metadata, "spec": {"taints": [*others, *ours] or None}})
+
+
+def _is_ready(node: Obj | None) -> bool:
+    return node is not None and meta.condition_true(node, "Ready")
+
+
+async def _give_up(stage: Stage, name: str) -> None:
+    """Node, claims and volumes are removed by hand, finalizers too: nobody is left there who could."""
+    judge, user = stage.judge, stage.world
+    user.ledger.away.add(name)
+    await stage.do(lambda: user.user.delete(NODES, name))
+    while lost := [volume for volume in judge.objects(VOLUME) if pinned_to(volume) == name]:
+        claims = {meta.uid(claim): claim for claim in judge.objects(CLAIM)}
+        for volume in lost:
+            claim = claims.get((volume["spec"].get("claimRef") or {}).get("uid", ""))
+            if claim is None:
+                await stage.do(partial(_remove, stage, volume))
+            elif not meta.is_terminating(claim):
+                where = meta.name(claim), meta.namespace(claim)
+                await stage.do(lambda w=where: user.user.delete(PERSISTENTVOLUMECLAIMS, *w))  # type: ignore[misc]
+        await asyncio.sleep(1)
+
+
+async def _remove(stage: Stage, volume: Obj) -> None:
+    user, name = stage.world.user, meta.name(volume)
+    if not meta.is_terminating(volume):
+        await user.delete(PERSISTENTVOLUMES, name, uid=meta.uid(volume))
+    await user.patch(PERSISTENTVOLUMES, name, "", {"metadata": {"uid": meta.uid(volume), "finalizers": None}})
 
 
 class Trouble:

@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from holdfast.kinds.core import growth
 from holdfast.kinds.kind import Obj, Resource
 from holdfast.kinds.resources import PERSISTENTVOLUMECLAIMS, PERSISTENTVOLUMES, STORAGECLASSES
 from holdfast.lab.judge import CLAIM, VOLUME, Judge
+from holdfast.lab.stage import Stage, a_set
+from holdfast.lab.world import World
 from holdfast.machinery import meta
 from holdfast.volumes.builtin import BuiltinEngine
 
-if TYPE_CHECKING:
-    from holdfast.lab.stories import Stage
-    from holdfast.lab.world import World
-
 NAMESPACE = "default"
+GIB = 2**30
 _STATIC = {"accessModes": ["ReadWriteOnce"], "capacity": {"storage": "1Gi"}, "storageClassName": "by-hand"}
 
 
@@ -110,6 +110,50 @@ async def volumes(stage: Stage) -> None:
     again = a_claim("three", "kept")
     await hand.make(PERSISTENTVOLUMECLAIMS, {**again, "spec": {**again["spec"], "volumeName": third}})
     await hand.rest()
+
+
+async def grows(stage: Stage) -> None:
+    """A claim is raised while its member runs, then beyond all room, and lowered again; the member comes back on the larger volume."""
+    hand, judge, name = _Hand(stage), stage.judge, "www-web-0"
+    stage.world.disk.room = 4 * GIB
+    await hand.make(STORAGECLASSES, {**a_class("grows", "Delete"), "volumeBindingMode": "WaitForFirstConsumer"})
+    await stage.begin(_a_set_of("grows"))
+    await stage.until(lambda: "" if _phase(judge, name) == "Bound" else f"claim {name} is not Bound")
+    await hand.change(PERSISTENTVOLUMECLAIMS, name, _asking("2Gi"))
+    await stage.until(lambda: _unlike_capacity(judge, name, "2Gi"))
+    await hand.change(PERSISTENTVOLUMECLAIMS, name, _asking("100Gi"))
+    await stage.until(lambda: "" if _is_refused(judge, name) else f"claim {name} is not refused")
+    await hand.change(PERSISTENTVOLUMECLAIMS, name, _asking("3Gi"))
+    await stage.until(lambda: _unlike_capacity(judge, name, "3Gi"))
+    await stage.delete_pod(0)
+
+
+def _asking(size: str) -> Obj:
+    return {"spec": {"resources": {"requests": {"storage": size}}}}
+
+
+def _a_set_of(sort: str) -> Obj:
+    owner = a_set(2)
+    owner["spec"]["volumeClaimTemplates"][0]["spec"]["storageClassName"] = sort
+    return owner
+
+
+def _status(judge: Judge, name: str) -> Obj:
+    found = judge.object(f"{CLAIM}{NAMESPACE}/{name}")
+    return (found or {}).get("status") or {}
+
+
+def _phase(judge: Judge, name: str) -> str:
+    return str(_status(judge, name).get("phase") or "")
+
+
+def _unlike_capacity(judge: Judge, name: str, wanted: str) -> str:
+    has = (_status(judge, name).get("capacity") or {}).get("storage")
+    return "" if has == wanted else f"claim {name} has {has}, and not {wanted}"
+
+
+def _is_refused(judge: Judge, name: str) -> bool:
+    return bool((_status(judge, name).get("allocatedResourceStatuses") or {}).get("storage") == growth.INFEASIBLE)
 
 
 def _waits_for_node(judge: Judge, name: str) -> bool:

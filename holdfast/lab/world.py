@@ -23,9 +23,11 @@ from holdfast.controllers.provisioner import Provisioner
 from holdfast.kinds.builtin import builtin_table
 from holdfast.kinds.kind import Obj
 from holdfast.kinds.resources import ENDPOINTSLICES, SERVICES
-from holdfast.lab.faults import Faults
+from holdfast.lab.acts import Acts
+from holdfast.lab.faults import Fault, Faults
 from holdfast.lab.judge import Judge
 from holdfast.lab.loop import SeededLoop, simulate
+from holdfast.lab.storage import Ledger
 from holdfast.lab.transport import LabClient, Stream
 from holdfast.machinery.errors import UnknownOutcomeError
 from holdfast.node.nameserver import Zone
@@ -154,20 +156,22 @@ class WatchedMachine(Machine):
     """A machine whose every start the judge sees."""
 
     judge: Judge
+    ledger: Ledger
 
     def start(self, config: InstanceConfig) -> InstanceState:
         self.judge.started(self, config)
+        self.ledger.started(self, config)
         return super().start(config)
 
 
 class WatchedVolumes(dict[str, list[str]]):
-    def __init__(self, judge: Judge) -> None:
-        super().__init__()
-        self._judge = judge
+    """``erased`` is told of each handle before its data goes."""
+
+    erased: Callable[[str], None]
 
     def pop(self, handle: str, default: Any = None) -> Any:
         if handle in self:
-            self._judge.erased(handle)
+            self.erased(handle)
         return super().pop(handle, default)
 
 
@@ -192,6 +196,9 @@ class Process:
     def _ended(self, task: asyncio.Task[None]) -> None:
         if not task.cancelled() and task.exception() is not None:
             self._world.failures.append(f"{self.name} failed: {task.exception()!r}")
+
+    def lives_on(self, life: int) -> bool:
+        return self._task is not None and self.lives == life
 
     def crash_soon(self) -> None:
         """It dies before anything else of it runs."""
@@ -233,10 +240,15 @@ class World:
         self.store = TruthStore(base)
         self.machines: dict[str, WatchedMachine] = {}
         self.judge = Judge(loop, self.store, self.machines)
-        self.store.told = self.judge.committed
         self.registry: Registry
-        self.disk = Disk(WatchedVolumes(self.judge))
+        volumes = WatchedVolumes()
+        self.disk = Disk(volumes)
         """Storage that every node reaches."""
+        self.ledger = Ledger(self.judge, self.machines, self.disk, scratch)
+        volumes.erased = self._erased
+        self.store.told = self._committed
+        self.on_loss: Callable[[str, Fault], None] = lambda _name, _fault: None
+        """Told of a machine that was lost and does not come back by itself."""
         self.processes: dict[str, Process] = {}
         self.clocks = {"server": SkewedClock(loop)}
         """Of the server's machine, where the controllers run too, and of each node."""
@@ -256,7 +268,7 @@ class World:
     def _add_node(self, name: str, prefix: str) -> None:
         clock = self.clocks[name] = SkewedClock(self.loop)
         machine = self.machines[name] = WatchedMachine(name, clock, self.disk)
-        machine.judge = self.judge
+        machine.judge, machine.ledger = self.judge, self.ledger
         machine.start_seconds, machine.end_seconds = 0.2, 0.3
 
         async def life() -> None:
@@ -272,10 +284,36 @@ class World:
                 provisioner=Provisioner,
                 prefix=prefix,
                 images=images,
+                parts=Acts(self, self.processes[name]).parts(),
             )
             await node.run()
 
         self.processes[name] = Process(self, name, life)
+
+    def _committed(self, change: Change, previous: Record | None) -> None:
+        self.judge.committed(change, previous)
+        self.ledger.committed(change, previous)
+
+    def _erased(self, handle: str) -> None:
+        self.judge.erased(handle)
+        self.ledger.erased(handle)
+
+    def lose(self, process: str, fault: Fault) -> bool:
+        """The machine of a node's process is lost, or one of them by turns; after a loss of power it comes back by itself.
+
+        Whether it was the machine of that process.
+        """
+        names = sorted(self.machines)
+        name = process if process in self.machines else names[len(self.faults.writes) % len(names)]
+        if self.processes[name].halted:
+            return False
+        self.processes[name].halted = fault is not Fault.POWER_THERE
+        self.processes[name].crash_soon()
+        self.cut(name)
+        self.machines[name].power_off()
+        if fault is not Fault.POWER_THERE:
+            self.on_loss(name, fault)
+        return name == process
 
     # The server
 

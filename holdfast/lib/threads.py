@@ -1,13 +1,15 @@
 """Blocking work that may hang (a dead server behind a mount): each in a thread of its own, which nobody has to wait for.
 
-The loop's own threads are few and are waited for when the process ends; these are not.
+The loop's own threads are few and are waited for when the process ends; these are not. Who gave up waiting leaves work
+behind that still goes on: what must not meet it takes a lock that the thread holds, not the caller.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Hashable, Iterator
 from typing import TypeVar
 
 T = TypeVar("T")
@@ -39,3 +41,27 @@ async def run_apart(work: Callable[[], T], name: str) -> T:
 
     threading.Thread(target=body, name=name, daemon=True).start()
     return await future
+
+
+class Busy(Exception):
+    """Another act has not come to its end."""
+
+
+class Locks:
+    """One act at a time for each key, in threads."""
+
+    def __init__(self) -> None:
+        self._locks: dict[Hashable, threading.Lock] = {}
+        self._guard = threading.Lock()
+
+    @contextlib.contextmanager
+    def hold(self, key: Hashable, seconds: float) -> Iterator[None]:
+        """Raises Busy when another act takes longer than that."""
+        with self._guard:
+            lock = self._locks.setdefault(key, threading.Lock())
+        if not lock.acquire(timeout=seconds):
+            raise Busy(f"another act on {key} is still under way")
+        try:
+            yield
+        finally:
+            lock.release()

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import os
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from holdfast.lib import privileged
-from holdfast.lib.threads import run_apart
+from holdfast.lib.threads import Busy, Locks, run_apart
 from holdfast.volumes import filesystems, mounting
 from holdfast.volumes.api import Plain, Source, Staging, Volume, VolumeError, VolumeLost
 
@@ -21,6 +21,9 @@ class ShareEngine(Plain):
     kind = ""
     """The file system, as mount(8) knows it."""
 
+    def __init__(self) -> None:
+        self._locks = Locks()
+
     async def create(self, handle: str, capacity: int, parameters: Mapping[str, str], secrets: Mapping[str, str]) -> Volume:
         raise VolumeError(f"{self.name} makes no volumes: write a PersistentVolume that says where the directory is")
 
@@ -31,17 +34,29 @@ class ShareEngine(Plain):
         raise VolumeError(f"{source.handle}: a directory of {self.name} has the size that its server gives it")
 
     async def stage(self, source: Source, staging: Staging) -> str:
-        await run_apart(lambda: self._stage(source, staging), self.kind)
+        await self._apart(staging.target, lambda: self._stage(source, staging))
         return staging.target
 
     async def grow(self, handle: str, target: str) -> None:
         return
 
     async def unstage(self, handle: str, target: str) -> None:
-        await run_apart(lambda: mounting.detach(Path(target)), self.kind)
+        await self._apart(target, lambda: mounting.detach(Path(target)))
 
     async def close(self) -> None:
         return
+
+    async def _apart(self, target: str, work: Callable[[], None]) -> None:
+        """Pods that share a volume ask for it at the same time: it is mounted once."""
+
+        def alone() -> None:
+            try:
+                with self._locks.hold(target, _SECONDS):
+                    work()
+            except Busy:
+                raise VolumeError(f"{target}: an earlier act on it is still under way; does the server answer?") from None
+
+        await run_apart(alone, self.kind)
 
     def where(self, source: Source) -> tuple[str, tuple[str, ...]]:
         """What to mount, and the options that go with it. Raises VolumeError when this node, or what was asked for, lacks something."""

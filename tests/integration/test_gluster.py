@@ -25,15 +25,15 @@ def gluster(system: System, tmp_path_factory: pytest.TempPathFactory) -> Iterato
         system.until(lambda: not clients(system), "every mount is let go of", 30)
 
 
-def clients(system: System) -> list[int]:
-    """Pids of the clients that serve the node's mounts."""
+def clients(system: System, volume: str = "") -> list[int]:
+    """Pids of the clients that serve the node's mounts, or that of one volume."""
     found = []
     for entry in Path("/proc").glob("[0-9]*"):
         try:
             words = (entry / "cmdline").read_bytes()
         except OSError:
             continue
-        if words.startswith(b"/usr/sbin/glusterfs\0") and os.fsencode(system.data) + b"/volumes/mounts/" in words:
+        if words.startswith(b"/usr/sbin/glusterfs\0") and os.fsencode(system.data / "volumes" / "mounts" / volume) in words:
             found.append(int(entry.name))
     return found
 
@@ -78,12 +78,12 @@ def test_a_persistent_volume_is_shared_and_outlives_node_and_client(system: Syst
         script = "echo $HOSTNAME began >> /v/$HOSTNAME; sleep 3600"
         system.create(pod(name, script, {"persistentVolumeClaim": {"claimName": "shared"}}, "Always"))
     system.wait_ready("one", "two")
-    (client,) = clients(system)
+    (client,) = clients(system, "shared")
     assert system.kubectl("exec", "two", "--", "cat", "/v/one") == "one began\n"
     system.kill("node")
     system.up()
     system.wait_ready("one", "two")
-    assert clients(system) == [client]
+    assert clients(system, "shared") == [client]
     os.kill(client, signal.SIGKILL)
 
     def restarted(name: str) -> bool:

@@ -14,13 +14,13 @@ from holdfast.kinds.kind import Obj
 from holdfast.kinds.resources import DEPLOYMENTS, PODS
 from holdfast.lab.faults import Faults
 from holdfast.lab.judge import POD
-from holdfast.lab.stories import STORIES, Stage
+from holdfast.lab.rest import unlike
+from holdfast.lab.stage import Stage
+from holdfast.lab.stories import STORIES
 from holdfast.lab.world import World, run_world
-from holdfast.store.api import Change
+from tests.lab.quiet import assert_only_signs_of_life, writes_at_rest
 
-COUNT, REPLICAS, QUIET_SECONDS = 20, 3, 1200
-SIGNS_OF_LIFE = {"leases", "nodes"}
-"""What a node writes to say that it lives."""
+COUNT, REPLICAS = 20, 3
 
 
 def _deployment(number: int) -> Obj:
@@ -50,25 +50,14 @@ async def _at_rest(world: World) -> Counter[str]:
         await asyncio.sleep(1)
     else:
         raise AssertionError(there)
-    await asyncio.sleep(60)  # events are told with some delay
-    written: Counter[str] = Counter()
-    judged = world.store.told
-
-    def told(change: Change) -> None:
-        written[change.record.key.removeprefix("/registry/")] += 1
-        judged(change)
-
-    world.store.told = told
-    await asyncio.sleep(QUIET_SECONDS)
-    assert not world.failures
+    written = await writes_at_rest(world)
     assert len((await world.user.list(PODS, "default"))["items"]) == (COUNT - paused) * REPLICAS
     return written
 
 
 def test_quiet_deployments_write_nothing() -> None:
     written = run_world(2, _at_rest)
-    assert {key: count for key, count in written.items() if key.partition("/")[0] not in SIGNS_OF_LIFE} == {}
-    assert {key.partition("/")[0] for key in written} == SIGNS_OF_LIFE
+    assert_only_signs_of_life(written)
 
 
 class _Behind(Faults):
@@ -86,7 +75,7 @@ def _made(world: World) -> int:
 
 async def _deployment_told(world: World) -> int:
     """How many pods were made."""
-    stage = Stage(world)
+    stage = Stage(world, unlike)
     await STORIES["deployment"](stage)
     await stage.end()
     assert not world.judge.violations

@@ -7,11 +7,9 @@ from collections import Counter
 
 from holdfast.kinds.resources import SERVICES, STATEFULSETS
 from holdfast.lab.world import World, run_world
-from holdfast.store.api import Change, Record
+from tests.lab.quiet import assert_only_signs_of_life, writes_at_rest
 
-SETS, MEMBERS, QUIET_SECONDS = 30, 3, 600
-SIGNS_OF_LIFE = {"leases", "nodes"}
-"""What a node writes to say that it lives."""
+SETS, MEMBERS = 30, 3
 
 
 def _set(number: int) -> dict[str, object]:
@@ -54,21 +52,9 @@ async def _at_rest(world: World) -> Counter[str]:
         await world.user.create(SERVICES, service, "default")
         await world.user.create(STATEFULSETS, _set(number), "default")
     await _all_available(world)
-    await asyncio.sleep(60)  # events are told with some delay
-    written: Counter[str] = Counter()
-    judged = world.store.told
-
-    def told(change: Change, previous: Record | None) -> None:
-        written[change.record.key.removeprefix("/registry/")] += 1
-        judged(change, previous)
-
-    world.store.told = told
-    await asyncio.sleep(QUIET_SECONDS)
-    assert not world.failures
-    return written
+    return await writes_at_rest(world)
 
 
 def test_quiet_sets_write_nothing() -> None:
     written = run_world(1, _at_rest)
-    assert {key: count for key, count in written.items() if key.partition("/")[0] not in SIGNS_OF_LIFE} == {}
-    assert {key.partition("/")[0] for key in written} == SIGNS_OF_LIFE
+    assert_only_signs_of_life(written)

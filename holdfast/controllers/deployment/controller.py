@@ -16,7 +16,7 @@ from holdfast.controllers import pods as state
 from holdfast.controllers.deployment import objects, scaling
 from holdfast.controllers.deployment.decide import CreateSet, DeleteSet, Intent, Plan, Seen, UpdateSet, decide
 from holdfast.controllers.deployment.status import NOT_CREATED, Conditions
-from holdfast.controllers.ownership import OWNER, Claims, controller_among, controller_index, owned
+from holdfast.controllers.ownership import OWNER, Claims, concerned, controller_among, controller_index, owned
 from holdfast.controllers.replicaset.decide import replicas
 from holdfast.controllers.writes import LATE_SECONDS, OwnWrites
 from holdfast.kinds.kind import Obj
@@ -44,14 +44,8 @@ class DeploymentController:
     # Events to keys
 
     def _set_changed(self, old: Obj | None, new: Obj | None) -> None:
-        for found in (old, new):
-            owner = controller_among(self._deployments, found) if found else None
-            if owner is not None:
-                self.reconciler.queue.add(meta.key(owner))
-        if new is not None and meta.controller_of(new) is None:
-            for candidate in self._deployments.list(meta.namespace(new)):
-                if _selector(candidate).matches(meta.labels_of(new)):
-                    self.reconciler.queue.add(meta.key(candidate))
+        for owner in concerned(self._deployments, old, new, _selector):
+            self.reconciler.queue.add(meta.key(owner))
 
     def _pod_changed(self, old: Obj | None, new: Obj | None) -> None:
         """Only who waits for the end of old pods hears of pods."""

@@ -19,12 +19,12 @@ from holdfast.controllers.job import decide as plans
 from holdfast.controllers.job import objects
 from holdfast.controllers.job.backoff import Backoff
 from holdfast.controllers.job.decide import Plan, Seen, decide
-from holdfast.controllers.ownership import OWNER, Claims, controller_among, controller_index
+from holdfast.controllers.ownership import OWNER, Claims, concerned, controller_index
 from holdfast.controllers.writes import LATE_SECONDS, Creations, OwnWrites, growing
 from holdfast.kinds.kind import Obj
 from holdfast.kinds.resources import JOBS, PODS
 from holdfast.lib.clock import Clock
-from holdfast.machinery import meta, selectors
+from holdfast.machinery import meta
 from holdfast.machinery.errors import ApiError, UnknownOutcomeError, is_namespace_terminating
 
 
@@ -58,14 +58,8 @@ class JobController:
             self.reconciler.queue.add(meta.key(job))
 
     def _pod_changed(self, old: Obj | None, new: Obj | None) -> None:
-        for pod in (old, new):
-            job = controller_among(self._jobs, pod) if pod else None
-            if job is not None:
-                self.reconciler.queue.add(meta.key(job))
-            elif pod and meta.controller_of(pod) is None:
-                for job in self._jobs.list(meta.namespace(pod)):
-                    if selectors.from_object(job["spec"].get("selector")).matches(meta.labels_of(pod)):
-                        self.reconciler.queue.add(meta.key(job))
+        for job in concerned(self._jobs, old, new, objects.selector):
+            self.reconciler.queue.add(meta.key(job))
 
     def _forget(self, key: str) -> None:
         self._writes.forget(key)
@@ -86,7 +80,7 @@ class JobController:
         if not await self._shown(key, job):
             self.reconciler.queue.add_after(key, LATE_SECONDS)
             return
-        pods = await self._members.take(job, selectors.from_object(job["spec"].get("selector")))
+        pods = await self._members.take(job, objects.selector(job))
         await self._confirm_gone(key, job, pods)
         seen = Seen(job, pods, self._pods.space(namespace), self._backoffs.get(key, Backoff()), self._failures(key, pods))
         plan = decide(seen, self._clock.now(), self._clock.monotonic())

@@ -13,7 +13,7 @@ from collections.abc import Collection
 from holdfast.controllers.pods import has_ended
 from holdfast.kinds.kind import Obj
 from holdfast.lib.clock import parse_rfc3339
-from holdfast.machinery import meta
+from holdfast.machinery import meta, selectors
 from holdfast.machinery.names import ALPHABET
 
 FINALIZER = "batch.kubernetes.io/job-tracking"
@@ -38,6 +38,10 @@ def is_finished(job: Obj) -> bool:
 def is_ours(job: Obj) -> bool:
     """Whether no other controller is named to manage it."""
     return job["spec"].get("managedBy") in (None, MANAGER)
+
+
+def selector(job: Obj) -> selectors.LabelSelector:
+    return selectors.from_object(job["spec"].get("selector"))
 
 
 def is_indexed(job: Obj) -> bool:

@@ -17,7 +17,7 @@ from holdfast.client.events import EventRecorder
 from holdfast.client.informer import InformerSet
 from holdfast.client.reconciler import Reconciler
 from holdfast.controllers import pods as state
-from holdfast.controllers.ownership import OWNER, Claims, controller_among, controller_index, owned
+from holdfast.controllers.ownership import OWNER, Claims, concerned, controller_index, owned
 from holdfast.controllers.replicaset import status
 from holdfast.controllers.replicaset.decide import Plan, build_pod, decide, replicas, surplus
 from holdfast.controllers.writes import LATE_SECONDS, OwnWrites, gathering, growing
@@ -72,16 +72,8 @@ class ReplicaSetController:
     # Events to keys
 
     def _pod_changed(self, old: Obj | None, new: Obj | None) -> None:
-        for pod in (old, new):
-            owner = controller_among(self._sets, pod) if pod else None
-            if owner is not None:
-                self.reconciler.queue.add_after(meta.key(owner), gathering(replicas(owner)))
-        if new is None or meta.controller_of(new) is not None:
-            return
-        if old is None or meta.labels_of(old) != meta.labels_of(new) or meta.controller_of(old) is not None:
-            for candidate in self._sets.list(meta.namespace(new)):
-                if self._family.selector(candidate).matches(meta.labels_of(new)):
-                    self.reconciler.queue.add(meta.key(candidate))
+        for owner in concerned(self._sets, old, new, self._family.selector):
+            self.reconciler.queue.add_after(meta.key(owner), gathering(replicas(owner)))
 
     # Keys to writes
 

@@ -44,8 +44,9 @@ def decide(view: View) -> Decision:
     pod = view.pod
     over = step.deadline_passed()
     finished = (pod.get("status") or {}).get("phase") in TERMINAL
-    if view.gone or view.stopping or pod["metadata"].get("deletionTimestamp") or over or finished:
-        step.shut_down(terminal=over or finished)
+    # What has been given back is not taken again, though the API may not know yet that the pod has ended.
+    if view.gone or view.stopping or pod["metadata"].get("deletionTimestamp") or over or finished or view.released:
+        step.shut_down(terminal=over or finished or view.released)
     else:
         step.advance()
     step.collect_old_attempts()

@@ -27,6 +27,8 @@ class Disk:
 
     volumes: dict[str, list[str]] = field(default_factory=dict)
     sizes: dict[str, int] = field(default_factory=dict)
+    room: int = 2**62
+    """Bytes: no volume grows beyond that."""
 
     def create(self, handle: str, capacity: int) -> int:
         """The size it has, which is that of its first creation."""

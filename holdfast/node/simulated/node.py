@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -44,6 +45,16 @@ Provisioning = Callable[[Client, Engine, str, EventRecorder, Callable[[], float]
 """Client, engine, name of the node, recorder, the time."""
 
 
+@dataclass(frozen=True)
+class Parts:
+    """What a simulated node is made of: the lab puts its own around them, to be told of each act."""
+
+    runtime: Callable[[Machine], SimulatedRuntime] = SimulatedRuntime
+    engine: Callable[[str, Machine], SimulatedEngine] = SimulatedEngine
+    volumes: Callable[..., SimulatedVolumes] = SimulatedVolumes
+    """As ``NodeVolumes`` is made."""
+
+
 class SimulatedNode:
     """One life of the node's process. ``directory`` and ``machine`` outlive it."""
 
@@ -59,6 +70,7 @@ class SimulatedNode:
         prefix: str = "10.88",
         images: Images | None = None,
         stream_port: Callable[[], int] = lambda: 0,
+        parts: Parts | None = None,
     ) -> None:
         """``driver``: the storage engine it stands in for, ``provisioner``: who makes its volumes; ``prefix``: of its pods' addresses;
         ``stream_port``: 0 serves no streams.
@@ -66,11 +78,12 @@ class SimulatedNode:
         self._client = client
         directory.mkdir(parents=True, exist_ok=True)
         images = images or SimulatedImages()
-        self._runtime = SimulatedRuntime(machine)
-        engine = SimulatedEngine(driver, machine)
+        parts = parts or Parts()
+        self._runtime = parts.runtime(machine)
+        engine = parts.engine(driver, machine)
         self._registration = Registration(client, machine.name, clock, directory, images, "simulated://1", ADDRESS, stream_port)
         self._registration.capacity = CAPACITY
-        self._volumes = SimulatedVolumes(client, {driver: engine}, directory, machine.name, machine.boot_id, clock, self._capacity)
+        self._volumes = parts.volumes(client, {driver: engine}, directory, machine.name, machine.boot_id, clock, self._capacity)
         self._events = EventRecorder(client, "kubelet", machine.name, now=clock.now)
         made = EventRecorder(client, driver, machine.name, now=clock.now)
         self._recorders = (self._events, made)

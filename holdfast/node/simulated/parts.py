@@ -88,6 +88,8 @@ class SimulatedEngine(Plain):
         self._machine.disk.delete(source.handle)
 
     async def expand(self, source: Source, capacity: int) -> int:
+        if capacity > self._machine.disk.room:
+            raise VolumeError(f"volume {source.handle}: there is no room for {capacity} bytes")
         return self._machine.disk.expand(source.handle, capacity)
 
     async def stage(self, source: Source, staging: Staging) -> str:

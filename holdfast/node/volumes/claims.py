@@ -11,7 +11,7 @@ import hashlib
 import json
 import os
 import stat
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -69,6 +69,8 @@ class ClaimVolumes:
         self._node = node
         self._boot_id = boot_id
         self._holders = holders
+        self.keep_fence: Callable[[Path, str], Awaitable[None]] = _keep_fence
+        """Makes the text of a fence durable on this disk."""
 
     def fence_file(self, held: Held) -> str:
         """The file whose lock every instance on this volume holds; "" for a shared volume."""
@@ -195,7 +197,7 @@ class ClaimVolumes:
         wanted = fences.taken(present, pod, self._node, self._boot_id)
         if wanted != present:
             await self._write(volume, wanted)
-        await asyncio.to_thread(_keep, Path(self.fence_file(held)), fences.write(wanted))
+        await self.keep_fence(Path(self.fence_file(held)), fences.write(wanted))
 
     async def _is_revoked(self, fence: fences.Fence) -> bool:
         """The holder's record is gone from the API: whoever removed it has vouched for its end."""
@@ -261,6 +263,10 @@ def is_read_only(volume: Obj) -> bool:
 
 def is_block(volume: Obj) -> bool:
     return bool(volume["spec"].get("volumeMode") == "Block")
+
+
+async def _keep_fence(path: Path, text: str) -> None:
+    await asyncio.to_thread(_keep, path, text)
 
 
 def _keep(path: Path, text: str) -> None:

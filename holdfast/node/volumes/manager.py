@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+from collections import defaultdict
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -57,6 +58,10 @@ class NodeVolumes:
         self._claims = ClaimVolumes(client, engines, data / "volumes", node, boot_id, self.holders)
         self._held: dict[str, dict[str, Held]] = {}
         self._tokens: dict[tuple[str, str, int], tuple[str, float]] = {}
+        self._left: set[tuple[str, str]] = set()
+        """(pod uid, volume): pods that are giving everything back, and no longer use that volume."""
+        self._turns: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
+        """By volume: nobody takes it up while the last one lets go of it."""
         self._told: list[Callable[[str, str], None]] = []
         for engine in engines.values():
             engine.on_lost(self._lost)
@@ -172,11 +177,13 @@ class NodeVolumes:
         known = self._held[uid].get(name)
         if known is not None and known != held:
             raise VolumeError(f"it has been mounted as {known.volume} and is {held.volume} now; the pod must end first")
-        others = self.holders(held.volume) - {uid}
-        if known is None and not (held.exclusive and others):
-            self._held[uid][name] = held
-            self._record(uid)
-        path = await self._claims.mount(pod, name, held, volume)
+        async with self._turns[held.volume]:
+            others = self.holders(held.volume) - {uid}
+            if known is None and not (held.exclusive and others):
+                self._held[uid][name] = held
+                self._record(uid)
+            self._left.discard((uid, held.volume))
+            path = await self._claims.mount(pod, name, held, volume)
         self.on_mounted(f"{meta.namespace(pod)}/{source['claimName']}")
         if is_block(volume):
             return path
@@ -189,9 +196,11 @@ class NodeVolumes:
 
     async def _inline(self, pod: Obj, volume: Obj, held: Held) -> str:
         uid = meta.uid(pod)
-        self._held[uid][volume["name"]] = held
-        self._record(uid)
-        path, read_only = await self._claims.mount_inline(pod, volume, held)
+        async with self._turns[held.volume]:
+            self._held[uid][volume["name"]] = held
+            self._record(uid)
+            self._left.discard((uid, held.volume))
+            path, read_only = await self._claims.mount_inline(pod, volume, held)
         if not read_only and held.driver not in sources.SHARED:
             await self._give_to_group(pod, path)
         return path
@@ -259,15 +268,18 @@ class NodeVolumes:
             if has_directory:
                 await asyncio.to_thread(privileged.unmount_below, mine)
             for held in self._held.get(uid, {}).values():
-                if self.holders(held.volume) <= {uid}:
-                    await self._claims.unmount(held)
+                async with self._turns[held.volume]:
+                    self._left.add((uid, held.volume))
+                    if all((other, held.volume) in self._left for other in self.holders(held.volume)):
+                        await self._claims.unmount(held)
                 await self._claims.release(uid, held)
         except (VolumeError, ValueError) as error:
             raise NotReady("FailedUnmount", str(error)) from error
         if has_directory:
             await asyncio.to_thread(privileged.remove_tree, mine)
-        (self._directory / f"{uid}.json").unlink(missing_ok=True)
+        self._drop(uid)
         self._held.pop(uid, None)
+        self._left = {pair for pair in self._left if pair[0] != uid}
         for key in [key for key in self._tokens if key[0] == uid]:
             del self._tokens[key]
 
@@ -287,6 +299,10 @@ class NodeVolumes:
             if self._held[uid]:
                 os.fsync(handle.fileno())  # what a pod held must be known after a loss of power
         os.replace(temporary, file)
+
+    def _drop(self, uid: str) -> None:
+        """The record of what a pod held: nothing is held any more."""
+        (self._directory / f"{uid}.json").unlink(missing_ok=True)
 
 
 def _group(pod: Obj) -> int | None:

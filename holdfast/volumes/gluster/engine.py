@@ -28,6 +28,7 @@ class GlusterEngine(ShareEngine):
     kind = "glusterfs"
 
     def __init__(self, root: Path) -> None:
+        super().__init__()
         self._log = root / "glusterfs.log"
         self._deaths = Deaths()
         self._told: list[Callable[[str, str], None]] = []

@@ -9,13 +9,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import threading
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TypeVar
 
 from holdfast.lib import privileged
-from holdfast.lib.threads import run_apart
+from holdfast.lib.threads import Busy, Locks, run_apart
 from holdfast.volumes import filesystems, mounting
 from holdfast.volumes.api import FS_TYPE, Source, Staging, Volume, VolumeError
 from holdfast.volumes.deaths import Deaths
@@ -52,8 +51,7 @@ class RbdEngine:
 
     def __init__(self, root: Path) -> None:
         self._root = root / "rbd"
-        self._locks: dict[Path, threading.Lock] = {}
-        self._guard = threading.Lock()
+        self._locks = Locks()
         self._deaths = Deaths()
         self._leaving: set[Path] = set()
         self._told: list[Callable[[str, str], None]] = []
@@ -109,14 +107,12 @@ class RbdEngine:
 
     @contextlib.contextmanager
     def _alone(self, place: Path) -> Iterator[None]:
-        with self._guard:
-            lock = self._locks.setdefault(place, threading.Lock())
-        if not lock.acquire(timeout=_BUSY_SECONDS):
-            raise VolumeError("an earlier act on this rbd image is still under way: does the Ceph cluster answer?")
         try:
-            yield
-        finally:
-            lock.release()
+            with self._locks.hold(place, _BUSY_SECONDS):
+                yield
+        except Busy:
+            text = "an earlier act on this rbd image is still under way: does the Ceph cluster answer?"
+            raise VolumeError(text) from None
 
     def _stage(self, source: Source, staging: Staging) -> tuple[str, Path]:
         if staging.block:
