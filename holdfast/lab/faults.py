@@ -35,7 +35,7 @@ class Fault(Enum):
     DELAYED = "events delayed"
     REPEATED = "event repeated"
     CONFLATED = "events conflated"
-    HELD = "nobody hears of a resource for a while"
+    HELD = "controllers hear nothing of a resource for a while"
     BROKEN_STREAM = "stream cut"
     OLDER = "stream resumed at an older revision"
     LAGGING = "any state asked for, an old one told"
@@ -64,9 +64,11 @@ TRAVELS = (Fault.OLDER,)
 """Back in time: all streams of a process break off and go on from before."""
 FURTHEST = 20
 """Revisions."""
+CONTROLLERS = "controllers"
+"""The process of all of them: nodes go on while it knows nothing of it."""
 HOLD = 15.0
 """Seconds: longer than a controller waits until it looks again (UNTOLD), at least."""
-PACE = 0.7
+PACE = 2.0
 """Seconds: a server that is behind takes time over each event that others have seen long ago."""
 WATCHES = (Fault.HIDDEN, Fault.DELAYED, Fault.REPEATED, Fault.CONFLATED, Fault.BROKEN_STREAM, Fault.OLDER)
 _CHORES = ("leases", "nodes", "nodes/status", "events")
@@ -162,7 +164,7 @@ class OneFault(Faults):
     async def tell(self, process: str, plural: str, event: WatchEvent, later: deque[WatchEvent]) -> Sequence[WatchEvent]:
         if event.type == "BOOKMARK" or self.calm:
             return (event,)
-        if self.fault is Fault.HELD and plural == self.written:
+        if self.fault is Fault.HELD and process == CONTROLLERS and plural == self.written:
             await asyncio.sleep(self.until - asyncio.get_running_loop().time())
             return (_conflated(event, later),)
         if process == self.victim and meta.revision(event.object) <= self.behind.get(plural, 0):

@@ -107,6 +107,19 @@ def _is_sick(stage: Stage, key: str) -> bool:
     return pod is not None and not stage.judge.is_ready(pod)
 
 
+async def short_lived(stage: Stage) -> None:
+    """A member is deleted as soon as it is Ready: who hears late hears only that it is gone (SCEN-14)."""
+    await stage.make(a_set(2, claims=False))
+    pod = f"{POD}{NAMESPACE}/web-1"
+    await stage.until(lambda: "" if stage.hasty or _is_ready(stage, pod) else "it is not Ready yet")
+    await stage.delete_pod(1)
+
+
+def _is_ready(stage: Stage, key: str) -> bool:
+    pod = stage.judge.object(key)
+    return pod is not None and stage.judge.is_ready(pod)
+
+
 async def upgrade(stage: Stage) -> None:
     """The history that an older release wrote, with nulls where nothing stands now, is the same history (R-48)."""
     await stage.begin(a_set(2))
@@ -142,6 +155,7 @@ REGRESSIONS: dict[str, Story] = {
     "ended": ended,
     "sick": sick,
     "sick-and-more": sick_and_more,
+    "short-lived": short_lived,
     "upgrade": upgrade,
     "slowly": slowly,
 }

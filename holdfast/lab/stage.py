@@ -94,9 +94,12 @@ class Stage:
         raise AssertionError("the server never takes what the user wants")
 
     async def begin(self, owner: Obj) -> None:
+        await self.make(owner)
+        await self.rest()
+
+    async def make(self, owner: Obj) -> None:
         await self.do(lambda: self.world.user.create(SERVICES, SERVICE, NAMESPACE))
         await self.do(lambda: self.world.user.create(STATEFULSETS, copy.deepcopy(owner), NAMESPACE))
-        await self.rest()
 
     async def change(self, **spec: Any) -> None:
         await self.do(lambda: self.world.user.patch(STATEFULSETS, "web", NAMESPACE, {"spec": spec}))

@@ -101,19 +101,21 @@ def explore(tree: Path, *arguments: str) -> Found | None:
 def notice(bug: Bug, worlds: int = NEAR) -> Found | None:
     """By the case on file, or by those most like it: what is a write or a seed today is another one tomorrow."""
     with planted(bug) as tree:
-        return explore(tree, "--near", str(worlds), "--story", *bug.case.split())
+        return explore(tree, "--near", str(worlds), "--story", *bug.case.split()) if bug.case else None
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("names", nargs="*", help="only these bugs")
-    parser.add_argument("--story", help="search in this story only")
+    parser.add_argument("--story", help="where the case on file and those like it say nothing, search in this story only")
     parser.add_argument("--worlds", type=int, default=WORLDS)
     parser.add_argument("--jobs", type=int, default=2)
     given = parser.parse_args()
     chosen = [bug for bug in bugs() if not given.names or bug.name in given.names]
 
     def search(bug: Bug) -> tuple[Bug, Found | None]:
+        if (found := notice(bug)) is not None:
+            return bug, found
         with planted(bug) as tree:
             return bug, explore(tree, "--hunt", str(given.worlds), *(["--story", given.story] if given.story else []))
 
