@@ -159,7 +159,7 @@ class OneFault(Faults):
         if self.fault not in TRAVELS or process != self.victim or plural in self.behind or not revision:
             return revision
         self.behind[plural] = int(revision)
-        return str(max(int(revision) - FURTHEST, 1))
+        return str(max(int(revision) - 3 * FURTHEST, 1))
 
     async def tell(self, process: str, plural: str, event: WatchEvent, later: deque[WatchEvent]) -> Sequence[WatchEvent]:
         if event.type == "BOOKMARK" or self.calm:

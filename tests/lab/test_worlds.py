@@ -73,7 +73,7 @@ def test_every_site_with_every_refusal_and_server_crash() -> None:
 
 @pytest.mark.timeout(3600)
 def test_back_in_time_at_every_site() -> None:
-    """All streams of the process that wrote break off and go on from twenty revisions before (Sieve's time travel)."""
+    """All streams of the process that wrote break off and go on from sixty revisions before (Sieve's time travel)."""
     summary = all_well(islice(plans(sorted(STORIES), TRAVELS), PLANS // 10))
     assert sum(summary.fired.values()) == summary.cases
 
