@@ -65,7 +65,8 @@ def explain(live: Live, kube: Kube, manifest: Obj, now: float) -> Iterator[str]:
     found = list(steps(seen, now))
     name = f"sts/{meta.name(after)}"
     how = "would be created" if before is None else "would be changed" if before["spec"] != after["spec"] else "stays as it is"
-    yield f"{name} in namespace {live.namespace} {how}: {objects.replicas(after)} members of revision {seen.update}"
+    members = _many(objects.replicas(after), "member")
+    yield f"{name} in namespace {live.namespace} {how}: {members} of revision {seen.update}"
     width = len(str(len(found)))
     for number, step in enumerate(found, 1):
         text = _SAYS[step.action].format(step.subject, step.detail)
@@ -89,12 +90,17 @@ def _sum(found: list[Step], name: str, live: Live) -> Iterator[str]:
         return
     most = max(found, key=lambda step: step.unavailable)
     ended = [step for step in found if step.action == plan.DELETE]
-    yield f"At most {most.unavailable} of {most.members} members are unavailable at a time; {len(ended)} pods are deleted."
+    away = f"At most {most.unavailable} of {_many(most.members, 'member')} unavailable at a time"
+    yield f"{away}; {_many(len(ended), 'pod')} deleted."
     lost = [step for step in found if step.action == plan.LOSE]
     if not lost:
         yield "No claim is deleted: all data stays."
     for step in lost:
         yield f"Lost: {step.subject.replace('pvc/', 'claim ')}{_fate(step.detail, live)}"
+
+
+def _many(count: int, what: str) -> str:
+    return f"{count} {what}" + ("" if count == 1 else "s")
 
 
 def _fate(volume: str, live: Live) -> str:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import shutil
 import subprocess
 import time
 from pathlib import Path
@@ -16,16 +15,18 @@ from pathlib import Path
 from holdfast.cli import processes
 from holdfast.cli.errors import UserError
 from holdfast.cli.kube import Kube
+from holdfast.lib import programs
 from holdfast.system.settings import Settings
 
 READY_SECONDS = 60
-_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
 def start(settings: Settings) -> Kube:
     """Starts the roles that do not run and returns a client once the API is ready."""
     _refuse_second(settings)
-    if settings.node_runtime == "oci" and not (shutil.which("runc", path=_PATH) or shutil.which("crun", path=_PATH)):
+    if settings.node_runtime == "oci" and os.geteuid() != 0:
+        raise UserError("pods need root (namespaces, mounts, cgroups): run it as root, or with --runtime simulated, where nothing runs")
+    if settings.node_runtime == "oci" and not (programs.find("runc") or programs.find("crun")):
         raise UserError(
             "pods need runc (or crun) and neither is installed: apt-get install runc (or --runtime simulated, where nothing runs)"
         )
@@ -75,7 +76,7 @@ def remove_run_directory(settings: Settings) -> None:
 
 def has_remains(settings: Settings) -> bool:
     """Whether a node that was killed left members, mounts or networks behind."""
-    return (settings.run / "netns").exists() or bool(mounted_below(settings.data))
+    return bool(mounted_below(settings.run) or mounted_below(settings.data))
 
 
 def mounted_below(directory: Path) -> list[str]:

@@ -44,6 +44,88 @@ def _resources(*verbs: str) -> list[Resource]:
     return [kind.resource for kind in BUILTIN if set(verbs) <= set(kind.verbs)]
 
 
+class _Parts:
+    """What controllers are made of: a client for each, informers for all."""
+
+    def __init__(self, make_client: Callable[[str], Client], clock: Clock) -> None:
+        self.client = make_client
+        self.clock = clock
+        self.informers = InformerSet(make_client("kube-controller-manager"))
+        self.recorders: list[EventRecorder] = []
+
+    def recorder(self, client: Client, component: str) -> EventRecorder:
+        self.recorders.append(EventRecorder(client, component, now=self.clock.now))
+        return self.recorders[-1]
+
+    def own(self, name: str) -> tuple[Client, InformerSet, EventRecorder, Callable[[], float]]:
+        """Those of a controller of that name."""
+        client = self.client(name)
+        return client, self.informers, self.recorder(client, name), self.clock.now
+
+
+def _cluster(parts: _Parts, ca_pem: str) -> list[Reconciler]:
+    client, informers, clock = parts.client, parts.informers, parts.clock
+    lifecycle, scheduler = client("node-lifecycle-controller"), client("kube-scheduler")
+    return [
+        ServiceAccountController(client("service-account-controller"), informers).reconciler,
+        RootCaPublisher(client("root-ca-cert-publisher"), informers, ca_pem).reconciler,
+        ClusterRoleAggregator(client("clusterrole-aggregation-controller"), informers).reconciler,
+        EndpointSliceController(client("endpointslice-controller"), informers).reconciler,
+        EndpointsController(client("endpoint-controller"), informers).reconciler,
+        NodeLifecycle(lifecycle, informers, parts.recorder(lifecycle, "node-lifecycle-controller"), clock).reconciler,
+        PodGarbageCollector(client("pod-garbage-collector"), informers, clock.monotonic).reconciler,
+        Scheduler(scheduler, informers, parts.recorder(scheduler, "default-scheduler"), clock.now).reconciler,
+    ]
+
+
+def _workloads(parts: _Parts) -> list[Reconciler]:
+    informers, clock = parts.informers, parts.clock
+    jobs = parts.client("job-controller")
+    disruption = DisruptionController(*parts.own("disruption-controller"))
+    return [
+        StatefulSetController(*parts.own("statefulset-controller")).reconciler,
+        ReplicaSetController(*parts.own("replicaset-controller")).reconciler,
+        ReplicaSetController(*parts.own("replication-controller"), CONTROLLERS).reconciler,
+        DeploymentController(*parts.own("deployment-controller")).reconciler,
+        JobController(jobs, informers, parts.recorder(jobs, "job-controller"), clock).reconciler,
+        JobLeftovers(jobs, informers).reconciler,
+        FinishedJobs(parts.client("ttl-after-finished-controller"), informers, clock.now).reconciler,
+        disruption.reconciler,
+        disruption.marks,
+    ]
+
+
+def _storage(parts: _Parts, local: Collection[str], network: Collection[Engine]) -> list[Reconciler]:
+    client, informers, clock = parts.client, parts.informers, parts.clock
+    binder, ephemeral = client("persistent-volume-binder"), client("ephemeral-volume-controller")
+    made_here = [engine.name for engine in network]
+    volumes = VolumeBinder(binder, informers, parts.recorder(binder, BINDER), clock.now, local=local, served=made_here)
+    found = [
+        volumes.claims,
+        volumes.volumes,
+        EphemeralVolumes(ephemeral, informers, parts.recorder(ephemeral, EPHEMERAL)).reconciler,
+        ClaimProtection(client("pvc-protection-controller"), informers).reconciler,
+        VolumeProtection(client("pv-protection-controller"), informers).reconciler,
+        ClassProtection(client("volumeattributesclass-protection-controller"), informers).reconciler,
+    ]
+    for engine in network:
+        provisioner = client("persistent-volume-provisioner")
+        events = parts.recorder(provisioner, engine.name)
+        found += Provisioner(provisioner, engine, "", events, clock.now, informers).reconcilers
+    return found
+
+
+def _of_every_kind(parts: _Parts, collects: Callable[[Resource], bool]) -> list[Reconciler]:
+    """Last: what others have not asked for, the garbage collector looks at by its metadata only."""
+    # An object of events.k8s.io is the core Event under another name, and events own nothing.
+    graph = [resource for resource in _resources("list", "watch", "delete") if resource.kind != "Event" and collects(resource)]
+    garbage = GarbageCollector(parts.client("generic-garbage-collector"), parts.informers, graph)
+    # Behind it, who is to hear of every kind's changes.
+    emptied = _resources("list", "delete")
+    namespaces = NamespaceController(parts.client("namespace-controller"), parts.informers, emptied, parts.clock.now)
+    return [garbage.reconciler, namespaces.reconciler]
+
+
 async def run_all(
     make_client: Callable[[str], Client],
     *,
@@ -57,67 +139,18 @@ async def run_all(
     """Until cancelled. ``make_client`` gives a client that acts as the named controller; ``on_synced`` is called once all see;
     ``collects`` says which kinds the garbage collector minds; ``local`` are provisioners whose volumes lie on one node;
     for the engines of ``network`` the volumes are made and removed here."""
-    informers = InformerSet(make_client("kube-controller-manager"))
-    recorders: list[EventRecorder] = []
-
-    def recorder(client: Client, component: str) -> EventRecorder:
-        recorders.append(EventRecorder(client, component, now=clock.now))
-        return recorders[-1]
-
-    def own(name: str) -> tuple[Client, InformerSet, EventRecorder, Callable[[], float]]:
-        """What a controller of that name is made of."""
-        client = make_client(name)
-        return client, informers, recorder(client, name), clock.now
-
-    binder = make_client("persistent-volume-binder")
-    ephemeral = make_client("ephemeral-volume-controller")
-    lifecycle = make_client("node-lifecycle-controller")
-    scheduler = make_client("kube-scheduler")
-    made_here = [engine.name for engine in network]
-    jobs = make_client("job-controller")
-    disruption = DisruptionController(*own("disruption-controller"))
-    volumes = VolumeBinder(binder, informers, recorder(binder, BINDER), clock.now, local=local, served=made_here)
-    reconcilers: list[Reconciler] = [
-        ServiceAccountController(make_client("service-account-controller"), informers).reconciler,
-        RootCaPublisher(make_client("root-ca-cert-publisher"), informers, ca_pem).reconciler,
-        ClusterRoleAggregator(make_client("clusterrole-aggregation-controller"), informers).reconciler,
-        EndpointSliceController(make_client("endpointslice-controller"), informers).reconciler,
-        EndpointsController(make_client("endpoint-controller"), informers).reconciler,
-        NodeLifecycle(lifecycle, informers, recorder(lifecycle, "node-lifecycle-controller"), clock).reconciler,
-        PodGarbageCollector(make_client("pod-garbage-collector"), informers, clock.monotonic).reconciler,
-        Scheduler(scheduler, informers, recorder(scheduler, "default-scheduler"), clock.now).reconciler,
-        StatefulSetController(*own("statefulset-controller")).reconciler,
-        ReplicaSetController(*own("replicaset-controller")).reconciler,
-        ReplicaSetController(*own("replication-controller"), CONTROLLERS).reconciler,
-        DeploymentController(*own("deployment-controller")).reconciler,
-        JobController(jobs, informers, recorder(jobs, "job-controller"), clock).reconciler,
-        JobLeftovers(jobs, informers).reconciler,
-        FinishedJobs(make_client("ttl-after-finished-controller"), informers, clock.now).reconciler,
-        disruption.reconciler,
-        disruption.marks,
-        volumes.claims,
-        volumes.volumes,
-        EphemeralVolumes(ephemeral, informers, recorder(ephemeral, EPHEMERAL)).reconciler,
-        ClaimProtection(make_client("pvc-protection-controller"), informers).reconciler,
-        VolumeProtection(make_client("pv-protection-controller"), informers).reconciler,
-        ClassProtection(make_client("volumeattributesclass-protection-controller"), informers).reconciler,
+    parts = _Parts(make_client, clock)
+    reconcilers = [
+        *_cluster(parts, ca_pem),
+        *_workloads(parts),
+        *_storage(parts, local, network),
+        *_of_every_kind(parts, collects),
     ]
-    for engine in network:
-        client = make_client("persistent-volume-provisioner")
-        events = recorder(client, engine.name)
-        reconcilers += Provisioner(client, engine, "", events, clock.now, informers).reconcilers
-    # Last: what others have not asked for it looks at by its metadata only.
-    # An object of events.k8s.io is the core Event under another name, and events own nothing.
-    graph = [resource for resource in _resources("list", "watch", "delete") if resource.kind != "Event" and collects(resource)]
-    reconcilers.append(GarbageCollector(make_client("generic-garbage-collector"), informers, graph).reconciler)
-    # And behind it who is to hear of every kind's changes.
-    namespaces = NamespaceController(make_client("namespace-controller"), informers, _resources("list", "delete"), clock.now)
-    reconcilers.append(namespaces.reconciler)
     async with asyncio.TaskGroup() as tasks:
-        tasks.create_task(informers.run(), name="informers")
-        for events in recorders:
+        tasks.create_task(parts.informers.run(), name="informers")
+        for events in parts.recorders:
             tasks.create_task(events.run(), name="events")
         for reconciler in reconcilers:
             tasks.create_task(reconciler.run(), name=reconciler.name)
-        await informers.wait_synced()
+        await parts.informers.wait_synced()
         on_synced()

@@ -188,8 +188,12 @@ def _refuse_uid(write: Write, given: str, before: Obj) -> None:
 async def _default(write: Write) -> None:
     if not write.status_only:
         apply_defaults(write.kind.schema, write.new)
-    elif "status" in write.new and (node := write.kind.schema.properties.get("status")) is not None:
-        apply_defaults(node, write.new["status"])
+        return
+    # What is shared with readers has its defaults; an empty stand-in spares it the walk.
+    shown = {n: {} if n not in ("metadata", "status") and isinstance(v, dict) else v for n, v in write.new.items()}
+    apply_defaults(write.kind.schema, shown)
+    if "status" in shown:
+        write.new["status"] = shown["status"]
 
 
 async def _manage(write: Write) -> None:

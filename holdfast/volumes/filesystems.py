@@ -7,17 +7,15 @@ superblock, so that nothing need be mounted to know it.
 from __future__ import annotations
 
 import os
-import shutil
 import struct
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
-from holdfast.lib import privileged
+from holdfast.lib import privileged, programs
 from holdfast.volumes.api import NeedsRemount, VolumeError
 
 MIB = 1024 * 1024
-SYSTEM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
 @dataclass(frozen=True)
@@ -65,14 +63,14 @@ class Found:
 
 def tool(name: str, package: str) -> str:
     """Its path. Raises VolumeError naming the package to install."""
-    found = shutil.which(name, path=os.pathsep.join([os.environ.get("PATH", ""), SYSTEM_PATH]))
+    found = programs.find(name)
     if found is None:
         raise VolumeError(f"volumes need {name}, and it is not installed: apt-get install {package}")
     return found
 
 
 def run(package: str, *command: str, good: tuple[int, ...] = (0,)) -> None:
-    """Raises VolumeError with the tool's own words."""
+    """Raises VolumeError with the tool's own words. No limit of time: a check or growth that is cut off leaves damage."""
     done = subprocess.run(
         [tool(command[0], package), *command[1:]], capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL
     )

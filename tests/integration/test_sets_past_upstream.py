@@ -97,7 +97,7 @@ def test_the_plan_names_the_revision_that_kubectl_apply_makes(simulated: System)
             return bool(simulated.get("sts", "applied")["status"].get("observedGeneration") == generation)
 
         simulated.until(observed, "the change is seen")
-        assert planned.endswith(f"1 members of revision {simulated.get('sts', 'applied')['status']['updateRevision']}")
+        assert planned.endswith(f": 1 member of revision {simulated.get('sts', 'applied')['status']['updateRevision']}")
         again = simulated.holdfast("plan", "-f", str(file), *kubeconfig).stdout
         assert "sts/applied in namespace default stays as it is" in again
     simulated.kubectl("delete", "sts", "applied")

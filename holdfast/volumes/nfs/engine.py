@@ -5,10 +5,9 @@ There is no client in user space to fall back to: those tried lost data (a node 
 
 from __future__ import annotations
 
-import os
-import subprocess
 from pathlib import Path
 
+from holdfast.lib import programs
 from holdfast.volumes import filesystems
 from holdfast.volumes.api import Source, VolumeError
 from holdfast.volumes.shares import ShareEngine
@@ -34,10 +33,6 @@ def _has_client() -> bool:
     def listed() -> bool:
         return any(line.split()[-1] in ("nfs", "nfs4") for line in FILE_SYSTEMS.read_text().splitlines())
 
-    if not listed() and os.path.isdir("/lib/modules"):
-        try:
-            command = [filesystems.tool("modprobe", "kmod"), "--quiet", "nfs"]
-        except VolumeError:
-            return False
-        subprocess.run(command, check=False, capture_output=True, stdin=subprocess.DEVNULL)
+    if not listed():
+        programs.load_module("nfs")
     return listed()

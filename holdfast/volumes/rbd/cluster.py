@@ -18,9 +18,9 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
 
+from holdfast.lib.programs import SYSTEM_PATH
 from holdfast.volumes import filesystems
 from holdfast.volumes.api import Source, VolumeError
-from holdfast.volumes.filesystems import SYSTEM_PATH
 
 KEYRING = "/etc/ceph/keyring"
 _PATIENCE = 5

@@ -21,8 +21,9 @@ from typing import Any
 
 from holdfast.lib import privileged
 from holdfast.lib.process import start_time
+from holdfast.lib.programs import SYSTEM_PATH
 from holdfast.volumes.api import VolumeError
-from holdfast.volumes.filesystems import SYSTEM_PATH, tool
+from holdfast.volumes.filesystems import tool
 from holdfast.volumes.rbd.cluster import Access, Papers, papers
 
 IMAGE, SOCKET, PID, LOG = "image", "qmp", "pid", "log"

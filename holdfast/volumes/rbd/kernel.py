@@ -9,21 +9,20 @@ from __future__ import annotations
 import subprocess
 from pathlib import Path
 
+from holdfast.lib import programs
+from holdfast.lib.programs import SYSTEM_PATH
 from holdfast.volumes import filesystems
-from holdfast.volumes.filesystems import SYSTEM_PATH
+from holdfast.volumes.api import VolumeError
 from holdfast.volumes.rbd import cluster
 from holdfast.volumes.rbd.cluster import Access, Image
 
 _BUS = Path("/sys/bus/rbd")
+_UNMAP_SECONDS = 60.0
 
 
 def is_offered() -> bool:
-    if not _BUS.exists() and Path("/lib/modules").is_dir():
-        command = ["modprobe", "--quiet", "rbd"]
-        try:
-            subprocess.run(command, check=False, capture_output=True, stdin=subprocess.DEVNULL, env={"PATH": SYSTEM_PATH})
-        except FileNotFoundError:
-            return False
+    if not _BUS.exists():
+        programs.load_module("rbd")
     return _BUS.exists()
 
 
@@ -43,7 +42,18 @@ def detach(device: str) -> None:
     if not Path(device).exists():
         return
     command = [filesystems.tool("rbd", "ceph-common"), "unmap", device]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL, env={"PATH": SYSTEM_PATH})
+    try:
+        done = subprocess.run(
+            command,
+            capture_output=True,
+            text=True,
+            check=False,
+            stdin=subprocess.DEVNULL,
+            env={"PATH": SYSTEM_PATH},
+            timeout=_UNMAP_SECONDS,
+        )
+    except subprocess.TimeoutExpired:
+        raise VolumeError(f"rbd unmap {device} takes longer than {_UNMAP_SECONDS:.0f} s: does the Ceph cluster answer?") from None
     if done.returncode:
         raise cluster.CephError(done.returncode, f"rbd unmap {device}: {done.stderr.strip()}")
 

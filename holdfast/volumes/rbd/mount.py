@@ -14,6 +14,7 @@ from holdfast.volumes import filesystems, mounting
 from holdfast.volumes.api import VolumeError
 
 MIB = 1024 * 1024
+_LOOK_SECONDS = 60.0
 DEFAULT = "ext4"
 """As the in-tree type had it."""
 
@@ -21,7 +22,10 @@ DEFAULT = "ext4"
 def signature(device: str) -> str:
     """The file system (or partition table, RAID, ...) on a device; "" for none. Raises VolumeError when it is not clear."""
     command = [filesystems.tool("blkid", "util-linux"), "-p", "-s", "TYPE", "-s", "PTTYPE", "-o", "export", device]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL)
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL, timeout=_LOOK_SECONDS)
+    except subprocess.TimeoutExpired:
+        raise VolumeError(f"{device} is not read within {_LOOK_SECONDS:.0f} s: does the Ceph cluster answer?") from None
     if done.returncode == 2:
         return ""
     found = dict(line.split("=", 1) for line in done.stdout.splitlines() if "=" in line)

@@ -156,7 +156,8 @@ async def test_api_76_the_budgets_of_owned_pods_follow_what_their_owner_wants(sp
 
 async def test_api_76_a_budget_over_pods_whose_number_nobody_tells_lets_none_go(space: Space) -> None:
     template = {"spec": {"containers": [{"name": "c", "image": "i"}], "restartPolicy": "Never"}}
-    body = {"apiVersion": "batch/v1", "kind": "Job", "metadata": {"name": "j"}, "spec": {"template": template}}
+    spec = {"template": template, "managedBy": "example.com/elsewhere"}
+    body = {"apiVersion": "batch/v1", "kind": "Job", "metadata": {"name": "j"}, "spec": spec}
     job = await space.made(space.at("jobs", group="batch/v1"), body)
     owner = {"apiVersion": "batch/v1", "kind": "Job", "name": "j", "uid": job["metadata"]["uid"], "controller": True}
     metadata = {"name": "p", "labels": {"app": "x"}, "ownerReferences": [owner]}

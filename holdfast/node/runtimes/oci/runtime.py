@@ -17,6 +17,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
+from holdfast.lib import programs
 from holdfast.node.runtimes.api import InstanceConfig, InstanceState, RuntimeFailure, Streams
 from holdfast.node.runtimes.oci import cgroups, follow, spec
 from holdfast.node.runtimes.oci.follow import AttachSession, Connection
@@ -29,14 +30,12 @@ log = logging.getLogger("holdfast.node.runtime")
 
 LOST = "the shim was killed; its container was ended"
 ADOPT_SECONDS = 15.0
-SYSTEM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
 def find_binary() -> str:
     """The path of runc or crun. Raises RuntimeError."""
-    path = os.pathsep.join([os.environ.get("PATH", ""), SYSTEM_PATH])
     for name in ("runc", "crun"):
-        if found := shutil.which(name, path=path):
+        if found := programs.find(name):
             return found
     raise RuntimeError("containers need runc or crun, and neither is installed: apt-get install runc")
 
