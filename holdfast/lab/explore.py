@@ -85,8 +85,7 @@ def run(case: Case) -> Result:
         except Exception as error:
             result.violations.append(f"the lab failed: {error!r}")
     result.fired, result.writes, result.acts = faults.fired, faults.writes, faults.acts
-    counted = case.fault not in (None, Fault.AWAY_THERE, Fault.LOST_THERE) and case.story not in UNCOUNTED
-    if counted and not result.violations and (odd := unlike_calm(result)):
+    if is_counted(case) and not result.violations and (odd := unlike_calm(result)):
         result.violations.append(odd)
     result.seconds = time.perf_counter() - begun
     return result
@@ -149,6 +148,12 @@ async def _tell(case: Case, result: Result, world: World) -> None:
 def is_exact(case: Case) -> bool:
     """Whether in this world nobody sees or is heard late."""
     return case.fault in CRASHES or (case.fault is None and not case.seed)
+
+
+def is_counted(case: Case) -> bool:
+    """Whether what is made and removed must be as in the undisturbed story. A pod of a Job does not survive its machine."""
+    replaces = case.fault in (Fault.AWAY_THERE, Fault.LOST_THERE) or (case.fault in LOSSES and case.story == "job")
+    return case.fault is not None and not replaces and case.story not in UNCOUNTED
 
 
 @functools.cache
