@@ -1,7 +1,7 @@
 """A storage engine, shaped like CSI: no API objects, only handles, sizes and paths.
 
 Used by ``node.volumes`` (stage, grow, unstage) and by ``controllers.provisioner`` (create, expand, delete), which runs on the node for
-engines of its own disk and in the server for ``network`` ones. One package an engine: ``volumes/<engine>/{engine,mount}.py``.
+engines of its own disk and in the server for ``network`` ones. One package an engine, its ``engine.py`` the way in.
 Every act may be asked for again after a crash at any point of it.
 """
 
