@@ -37,8 +37,8 @@ SLICE = "/registry/endpointslices/"
 STORIES: dict[str, Story] = {**USUAL, **REGRESSIONS}
 UNCOUNTED = {"given-up"}
 """Stories in which it depends on the moment what is made at all."""
-TIED = {"volumes", "grows", "given-up"}
-"""Stories of claims that nobody makes again: when their machine is lost, so is what they tell of."""
+TIED = {"volumes", "grows", "given-up", "node-loss"}
+"""Stories that lose what they tell of with a machine: claims that nobody makes again, or the last node."""
 
 
 @dataclass(frozen=True)
