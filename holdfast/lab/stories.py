@@ -125,6 +125,7 @@ STORIES: dict[str, Story] = {
     "job": jobs.job,
     "volumes": volumes.volumes,
     "grows": volumes.grows,
+    "given-up": volumes.given_up,
     **{
         f"retention-{deleted}-{scaled}": _retention(deleted, scaled)
         for deleted in ("Retain", "Delete")

@@ -112,6 +112,18 @@ async def volumes(stage: Stage) -> None:
     await hand.rest()
 
 
+async def given_up(stage: Stage) -> None:
+    """Claims that go again as soon as their volume is made, whoever may know of it by then."""
+    hand, disk = _Hand(stage), stage.world.disk
+    await hand.make(STORAGECLASSES, a_class("made", "Delete"))
+    for name in ("one", "two"):
+        await hand.make(PERSISTENTVOLUMECLAIMS, a_claim(name, "made"))
+        handle = f"pvc-{_uid(stage.judge, name)}"
+        await stage.until(lambda handle=handle: "" if handle in disk.volumes else f"{handle} is not made")  # type: ignore[misc]
+        await hand.remove(PERSISTENTVOLUMECLAIMS, name)
+        await hand.rest()
+
+
 async def grows(stage: Stage) -> None:
     """A claim is raised while its member runs, then beyond all room, and lowered again; the member comes back on the larger volume."""
     hand, judge, name = _Hand(stage), stage.judge, "www-web-0"

@@ -247,6 +247,8 @@ class World:
         self.ledger = Ledger(self.judge, self.machines, self.disk, scratch)
         volumes.erased = self._erased
         self.store.told = self._committed
+        self.lost: set[str] = set()
+        """Machines that were lost, and did not come back by themselves."""
         self.on_loss: Callable[[str, Fault], None] = lambda _name, _fault: None
         """Told of a machine that was lost and does not come back by itself."""
         self.processes: dict[str, Process] = {}
@@ -312,6 +314,7 @@ class World:
         self.cut(name)
         self.machines[name].power_off()
         if fault is not Fault.POWER_THERE:
+            self.lost.add(name)
             self.on_loss(name, fault)
         return name == process
 

@@ -16,5 +16,5 @@ def open_store(url: str) -> Store:
     if url.startswith("sqlite:///"):
         from holdfast.store.sqlite import SqliteStore
 
-        return SqliteStore(Path(url.removeprefix("sqlite://")))
+        return SqliteStore(Path("/" + url.removeprefix("sqlite:///").lstrip("/")))
     raise ValueError(f"store {url!r}: sqlite:///PATH or memory:// is wanted")

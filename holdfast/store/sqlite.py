@@ -64,7 +64,7 @@ HISTORY = 20_000
 COMPACT_EVERY = 2_000
 
 
-class StoreError(Exception):
+class StoreError(RuntimeError):
     """The data cannot be used; the text names the path, the cause and the remedy."""
 
 

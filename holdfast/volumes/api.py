@@ -1,13 +1,13 @@
 """A storage engine, shaped like CSI: no API objects, only handles, sizes and paths.
 
 Used by ``node.volumes`` (stage, grow, unstage) and by ``controllers.provisioner`` (create, expand, delete), which runs on the node for
-engines of its own disk and in the server for ``network`` ones. One package an engine: ``volumes/<engine>/{engine,mount}.py``.
+engines of its own disk and in the server for ``network`` ones. One package an engine, its ``engine.py`` the way in.
 Every act may be asked for again after a crash at any point of it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -107,6 +107,9 @@ class Engine(Protocol):
     async def unstage(self, handle: str, target: str) -> None:
         """Idempotent. Raises VolumeError while something uses it."""
 
+    async def unused(self) -> Collection[str]:
+        """Handles of volumes that were made and never mounted, as far as the engine knows that: with them nothing is lost."""
+
     def holding(self, target: str) -> Mapping[str, str]:
         """As whom the storage knows this node's use of what is staged there, and which volume it is; {} where it does not."""
 
@@ -121,6 +124,9 @@ class Plain:
     """What an engine adds that mounts without Secrets, whose storage knows no clients, and of which no part ends by itself."""
 
     provisioner_secret = node_secret = ("", "")
+
+    async def unused(self) -> Collection[str]:
+        return ()
 
     def holding(self, target: str) -> Mapping[str, str]:
         return {}

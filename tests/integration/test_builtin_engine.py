@@ -79,6 +79,19 @@ async def test_creating_twice_is_creating_once(engine: BuiltinEngine, tmp_path: 
     assert (path / "f").read_text() == "kept"
 
 
+async def test_a_volume_is_unused_until_it_was_mounted(engine: BuiltinEngine, tmp_path: Path) -> None:
+    assert await engine.unused() == []
+    for handle in ("pvc-a", "pvc-b"):
+        await engine.create(handle, 300 * MIB, {}, {})
+    await engine.create("pvc-c", 300 * MIB, {"volumeMode": "Block"}, {})
+    await engine.stage(*use(tmp_path, "pvc-a"))
+    assert await engine.unused() == ["pvc-b"], "nobody knows of a device whether it was used"
+    await engine.unstage("pvc-a", target(tmp_path, "pvc-a"))
+    assert await engine.unused() == ["pvc-b"]
+    await engine.delete(Source("pvc-b"))
+    assert await engine.unused() == []
+
+
 async def test_a_half_made_volume_is_made_again(engine: BuiltinEngine, tmp_path: Path) -> None:
     await engine.create("pvc-a", 300 * MIB, {}, {})
     half = tmp_path / "volumes" / "pool" / "pvc-b.new"

@@ -19,6 +19,7 @@ from holdfast.client.events import EventRecorder
 from holdfast.client.informer import Informer, InformerSet
 from holdfast.client.reconciler import Reconciler
 from holdfast.controllers.provisioner import make
+from holdfast.controllers.provisioner.leftovers import Leftovers
 from holdfast.controllers.provisioner.make import FINALIZER
 from holdfast.controllers.provisioner.resizer import SLOW, Resizer
 from holdfast.kinds import sources
@@ -60,7 +61,8 @@ class Provisioner:
         self._claims = Reconciler("provisioner", caches, self._sync_claim, workers=AT_ONCE, longest=SLOW, first=FIRST_RETRY)
         self._volumes = Reconciler("remover", caches, self._sync_volume, workers=AT_ONCE, longest=SLOW)
         self._resizer = Resizer(client, engine, events, now, *caches, self._is_ours, self._source)
-        self.reconcilers = (self._claims, self._volumes, self._resizer.reconciler)
+        self._leftovers = Leftovers(client, engine, *caches, self._is_asked)
+        self.reconcilers = (self._claims, self._volumes, self._resizer.reconciler, self._leftovers.reconciler)
         self.claims.on_change(self._claim_changed)
         self.volumes.on_change(lambda _old, new: self._consider(new))
 
@@ -76,6 +78,7 @@ class Provisioner:
                 tasks.create_task(cache.run())
             for reconciler in self.reconcilers:
                 tasks.create_task(reconciler.run())
+            tasks.create_task(self._leftovers.find())
 
     def _claim_changed(self, _old: Obj | None, new: Obj | None) -> None:
         if new is not None and not new["spec"].get("volumeName") and self._is_asked(new):
@@ -131,12 +134,15 @@ class Provisioner:
         self._events.event(
             claim, "Normal", "Provisioning", f'External provisioner is provisioning volume for claim "{meta.key(claim)}"'
         )
+        self._leftovers.making.add(make.name_of(claim))
         try:
             await self._provision(claim, found)
         except VolumeError as error:
             text = f'failed to provision volume with StorageClass "{meta.name(found)}": {error}'
             self._events.event(claim, "Warning", "ProvisioningFailed", text)
             raise OSError(text) from error
+        finally:
+            self._leftovers.making.discard(make.name_of(claim))
 
     async def _provision(self, claim: Obj, found: Obj) -> None:
         if why := make.refusal(claim, self._engine.name, network=self._engine.network):

@@ -18,10 +18,12 @@ ADMIN = "holdfast.io/provisioner-attributes"
 """What the engine needs beside the volume's source to expand and delete it, wherever its class has gone."""
 _ONE_WRITER = {"ReadWriteOnce", "ReadWriteOncePod"}
 
+PREFIX = "pvc-"
+
 
 def name_of(claim: Obj) -> str:
     """Made of the claim's uid, so that doing it twice does it once."""
-    return f"pvc-{meta.uid(claim)}"
+    return f"{PREFIX}{meta.uid(claim)}"
 
 
 def refusal(claim: Obj, engine: str, *, network: bool) -> str:

@@ -121,6 +121,9 @@ def _unscheduled(pod: Obj, around: Around) -> list[Wait]:
         said = str(scheduled.get("message") or "the scheduler gives no reason").rstrip(".")
         text = f"{name} fits on no node: {said}"
         remedy = f"Free or add what it asks for, or ask for less; see: kubectl describe pod {name} -n {meta.namespace(pod)}"
+        cordoned = sorted(n for n, node in (around.nodes or {}).items() if (node.get("spec") or {}).get("unschedulable"))
+        if cordoned:
+            remedy = f"Let pods onto {cordoned[0]} again: kubectl uncordon {cordoned[0]}; or: {remedy[0].lower()}{remedy[1:]}"
         return [*found, Wait(subject, "Unschedulable", text, str(scheduled.get("lastTransitionTime") or created), remedy)]
     scheduler = pod["spec"].get("schedulerName") or "default-scheduler"
     text = f"{name} has not been given to a node yet by scheduler {scheduler}"

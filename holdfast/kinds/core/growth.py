@@ -121,7 +121,7 @@ def due_on_node(claim: Obj, volume: Obj) -> str:
     return lies if quantity.parse(lies) > quantity.parse(has) else ""
 
 
-def node_begun(claim: Obj) -> Obj:
+def node_begun() -> Obj:
     return {"allocatedResourceStatuses": {"storage": NODE_IN_PROGRESS}}
 
 
@@ -130,8 +130,6 @@ def grown(claim: Obj, capacity: str) -> Obj:
     return {"capacity": {"storage": capacity}, "conditions": _conditions(claim, [], keep=False), "allocatedResourceStatuses": None}
 
 
-def node_failed(claim: Obj, why: str, stamp: str, *, final: bool) -> Obj:
-    """``final``: trying again does not help."""
+def node_failed(claim: Obj, why: str, stamp: str) -> Obj:
     entry = _condition(NODE_ERROR, stamp, f"failed to expand pvc with {why}")
-    stage = NODE_INFEASIBLE if final else NODE_IN_PROGRESS
-    return {"conditions": _conditions(claim, [entry], keep=True), "allocatedResourceStatuses": {"storage": stage}}
+    return {"conditions": _conditions(claim, [entry], keep=True), "allocatedResourceStatuses": {"storage": NODE_INFEASIBLE}}

@@ -83,6 +83,8 @@ class Machine:
         self.instances: dict[str, InstanceState] = {}
         self.configs: dict[str, InstanceConfig] = {}
         self.addresses: dict[str, str] = {}
+        self.unused: set[str] = set()
+        """Handles of volumes that were made here and never mounted."""
         self.staged: dict[str, str] = {}
         """Handle of a mounted volume by where it is mounted."""
         self.watchers: list[Watcher] = []

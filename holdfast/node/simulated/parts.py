@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 
 from holdfast.kinds.kind import Obj
@@ -80,12 +80,15 @@ class SimulatedEngine(Plain):
         self._machine = machine
 
     async def create(self, handle: str, capacity: int, parameters: Mapping[str, str], secrets: Mapping[str, str]) -> Volume:
+        if handle not in self._machine.disk.volumes:
+            self._machine.unused.add(handle)
         return Volume(handle, self._machine.disk.create(handle, capacity))
 
     async def delete(self, source: Source) -> None:
         if source.handle in self._machine.staged.values():
             raise VolumeError(f"volume {source.handle} is mounted: it is deleted when nothing uses it")
         self._machine.disk.delete(source.handle)
+        self._machine.unused.discard(source.handle)
 
     async def expand(self, source: Source, capacity: int) -> int:
         if capacity > self._machine.disk.room:
@@ -96,7 +99,11 @@ class SimulatedEngine(Plain):
         if source.handle not in self._machine.disk.volumes:
             raise VolumeError(f"volume {source.handle} is not on this disk")
         self._machine.staged[staging.target] = source.handle
+        self._machine.unused.discard(source.handle)
         return staging.target
+
+    async def unused(self) -> Collection[str]:
+        return frozenset(self._machine.unused)
 
     async def grow(self, handle: str, target: str) -> None:
         if self._machine.staged.get(target) != handle:

@@ -93,7 +93,7 @@ class VolumeGrower:
             self.reconciler.queue.add_after(key, left)
             return
         if growth.stage_of(claim) != growth.NODE_IN_PROGRESS:
-            claim = await self._status(claim, growth.node_begun(claim))
+            claim = await self._status(claim, growth.node_begun())
         try:
             await self._mounted.grow(meta.name(volume))
         except VolumeError as error:
@@ -113,7 +113,7 @@ class VolumeGrower:
             self._say(claim, volume, "Warning", "FileSystemResizePending", str(error))
         else:
             text = f'NodeExpandVolume failed for volume "{meta.name(volume)}": {error}'
-            await self._status(claim, growth.node_failed(claim, str(error), rfc3339(self._now()), final=True))
+            await self._status(claim, growth.node_failed(claim, str(error), rfc3339(self._now())))
             self._say(claim, volume, "Warning", "VolumeResizeFailed", text)
         self.reconciler.queue.add_after(meta.key(claim), SLOW)
 

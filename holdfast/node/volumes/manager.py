@@ -61,7 +61,7 @@ class NodeVolumes:
         self._left: set[tuple[str, str]] = set()
         """(pod uid, volume): pods that are giving everything back, and no longer use that volume."""
         self._turns: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
-        """By volume: nobody takes it up while the last one lets go of it."""
+        """By volume: nobody takes it up while the last one lets go of it. By pod uid: nothing is made anew while all is given back."""
         self._told: list[Callable[[str, str], None]] = []
         for engine in engines.values():
             engine.on_lost(self._lost)
@@ -230,9 +230,15 @@ class NodeVolumes:
         await asyncio.to_thread(act)
 
     async def refresh(self, pod: Obj) -> None:
-        for volume in pod["spec"].get("volumes") or []:
-            if any(volume.get(kind) is not None for kind in RENDERED):
-                await self._render(pod, volume, self._directory / meta.uid(pod) / volume["name"])
+        """To its end, whoever stops waiting for it: what is mounted late would lie in the way of ``release``."""
+        await asyncio.shield(self._refresh(pod))
+
+    async def _refresh(self, pod: Obj) -> None:
+        uid = meta.uid(pod)
+        async with self._turns[uid]:
+            for volume in (pod["spec"].get("volumes") or []) if uid in self._held else ():
+                if any(volume.get(kind) is not None for kind in RENDERED):
+                    await self._render(pod, volume, self._directory / uid / volume["name"])
 
     # What rendering asks for
 
@@ -262,6 +268,11 @@ class NodeVolumes:
 
     async def release(self, uid: str) -> None:
         """Raises NotReady, ApiError, OSError: then the pod still holds what it held."""
+        async with self._turns[uid]:
+            await self._release(uid)
+        self._turns.pop(uid, None)
+
+    async def _release(self, uid: str) -> None:
         mine = self._directory / uid
         has_directory = self._has_directory(uid)
         try:

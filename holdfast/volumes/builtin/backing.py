@@ -11,7 +11,7 @@ import errno
 import fcntl
 import os
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 _FS_IOC_FIEMAP, _SYNC, _UNKNOWN, _LAST = 0xC020660B, 1, 2, 1
@@ -51,7 +51,7 @@ def extents(file: Path) -> Iterator[tuple[int, int]]:
         os.close(handle)
 
 
-def take(file: Path, ranges: Iterator[tuple[int, int]] | list[tuple[int, int]]) -> None:
+def take(file: Path, ranges: Iterable[tuple[int, int]]) -> None:
     """Real blocks under ranges of a sparse file. Raises OSError ENOSPC; where the disk cannot do it, it is left undone."""
     handle = os.open(file, os.O_RDWR | os.O_CLOEXEC)
     try:

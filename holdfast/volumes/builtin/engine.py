@@ -13,7 +13,7 @@ import os
 import re
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar
@@ -70,6 +70,9 @@ class BuiltinEngine(Plain):
     async def unstage(self, handle: str, target: str) -> None:
         await self._act(handle, lambda: self._unstage(handle, Path(target)))
 
+    async def unused(self) -> Collection[str]:
+        return await asyncio.to_thread(self._unused)
+
     async def close(self) -> None:
         """Lets go of the pool. Raises VolumeError while a volume of it is staged."""
         await asyncio.shield(asyncio.to_thread(self.pool.close))
@@ -101,6 +104,20 @@ class BuiltinEngine(Plain):
         self.pool.open()
         with trashes.lock(self._root):
             return self.pool.trash.expire(self._now())
+
+    def _unused(self) -> list[str]:
+        """Raises VolumeError."""
+        if not self.pool.exists():
+            return []
+        self.pool.open()
+        handles = [entry.name.removesuffix(".img") for entry in self.pool.images() if entry.name.endswith(".img")]
+        return [handle for handle in handles if self._is_fresh(handle)]
+
+    def _is_fresh(self, handle: str) -> bool:
+        try:
+            return labels.read(self.pool.image(handle), handle).fresh
+        except VolumeError:
+            return False  # what is not known to be unused is used
 
     def _create(self, wanted: Label) -> Volume:
         self.pool.open()

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from pathlib import Path
 from typing import TypeVar
 
@@ -79,6 +79,9 @@ class RbdEngine:
 
     async def unstage(self, handle: str, target: str) -> None:
         await self._apart(lambda: self._unstage(target), f"unmounting {handle}")
+
+    async def unused(self) -> Collection[str]:
+        return ()  # an image's first mount leaves no trace that can be told from afar
 
     def holding(self, target: str) -> Mapping[str, str]:
         found = attachment.by_target(self._root, target)

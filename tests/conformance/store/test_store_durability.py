@@ -12,8 +12,10 @@ from pathlib import Path
 import apsw
 import pytest
 
+from holdfast.store import open_store
 from holdfast.store.api import StoreFullError
 from holdfast.store.sqlite import SqliteStore, StoreError
+from holdfast.system.failures import words
 
 WRITER = """
 import asyncio, sys
@@ -82,8 +84,10 @@ async def test_revision_never_returns_after_compaction_and_restart(tmp_path: Pat
 async def test_a_second_process_is_refused_with_the_holder(tmp_path: Path) -> None:
     store = SqliteStore(tmp_path / "s.db")
     await store.start()
-    with pytest.raises(StoreError, match=f"in use by another process \\(pid {os.getpid()}\\)"):
-        await SqliteStore(tmp_path / "s.db").start()
+    for url in (f"sqlite:///{tmp_path / 's.db'}", f"sqlite://{tmp_path / 's.db'}"):
+        with pytest.raises(StoreError) as caught:
+            await open_store(url).start()
+        assert words(caught.value).startswith(f"{tmp_path / 's.db'} is in use by another process (pid {os.getpid()}): ")
     await store.close()
 
 

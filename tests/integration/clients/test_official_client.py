@@ -105,8 +105,10 @@ def test_jobs_and_cron_jobs(namespace: str) -> None:
     job = batch.create_namespaced_job(namespace, JOB)
     assert job.spec.template.metadata.labels["batch.kubernetes.io/job-name"] == "pi"
     assert batch.patch_namespaced_job("pi", namespace, {"spec": {"parallelism": 2}}).spec.parallelism == 2
+    elsewhere = {**JOB, "metadata": {"name": "theirs"}, "spec": {**JOB["spec"], "managedBy": "example.com/another"}}
+    batch.create_namespaced_job(namespace, elsewhere)
     status = {"status": {"active": 1, "startTime": "2026-01-01T00:00:00Z"}}
-    assert batch.patch_namespaced_job_status("pi", namespace, status).status.active == 1
+    assert batch.patch_namespaced_job_status("theirs", namespace, status).status.active == 1
     spec = {"schedule": "*/1 * * * *", "jobTemplate": {"spec": JOB["spec"]}}
     batch.create_namespaced_cron_job(namespace, {"metadata": {"name": "cron"}, "spec": spec})
     assert batch.read_namespaced_cron_job("cron", namespace).spec.concurrency_policy == "Allow"

@@ -170,7 +170,10 @@ def test_a_sentence_of_the_scheduler_ends_once() -> None:
     nowhere = {"type": "PodScheduled", "status": "False", "message": "0/1 nodes are available: 1 Insufficient cpu."}
     one = pod(nodeName=None)
     one["status"] = {"phase": "Pending", "conditions": [nowhere]}
+    (wait,) = causes.of_pod(one, Around(nodes={"n1": {"spec": {"unschedulable": True}}, "n2": {"spec": {}}}))
+    assert "kubectl uncordon n1;" in wait.remedy
     (wait,) = causes.of_pod(one, Around())
+    assert "uncordon" not in wait.remedy
     assert (wait.reason, wait.message) == ("Unschedulable", "web-1 fits on no node: 0/1 nodes are available: 1 Insufficient cpu")
 
 

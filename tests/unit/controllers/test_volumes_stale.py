@@ -194,6 +194,35 @@ async def test_r20_data_goes_only_with_a_claim_that_is_gone_by_a_live_read(serve
     assert ("pvc-u1" not in machine.disk.volumes) is erased
 
 
+@pytest.mark.parametrize(
+    ("server", "used", "erased"),
+    [
+        (Server(), False, True),
+        (Server(claim(uid="another")), False, True),
+        (Server(claim()), False, False),
+        (Server(volume(phase="Released", policy="Retain")), False, False),
+        (Server(), True, False),
+    ],
+)
+async def test_what_was_made_and_never_told_of_goes_when_nobody_can_know_of_it(server: Server, used: bool, erased: bool) -> None:
+    """Found by the lab: the claim went before its volume's record was written. What was mounted once may hold data."""
+    made, machine = provisioner(server)
+    machine.unused |= set() if used else {"pvc-u1"}
+    await made._leftovers._sync("pvc-u1")
+    assert ("pvc-u1" not in machine.disk.volumes) is erased
+
+
+@pytest.mark.parametrize("kind", ["PersistentVolumeClaim", "PersistentVolume"])
+async def test_nothing_goes_that_cannot_be_asked_about(kind: str) -> None:
+    server = Server()
+    server.broken.add(kind)
+    made, machine = provisioner(server)
+    machine.unused.add("pvc-u1")
+    with pytest.raises(ApiError):
+        await made._leftovers._sync("pvc-u1")
+    assert "pvc-u1" in machine.disk.volumes
+
+
 async def test_r18_no_data_goes_while_claims_cannot_be_asked_for() -> None:
     server = Server(volume(phase="Released"))
     server.broken.add("PersistentVolumeClaim")

@@ -97,7 +97,7 @@ def test_h10_the_whole_way() -> None:
     pending = next(c for c in one["status"]["conditions"] if c["type"] == FS_PENDING)
     assert pending["message"] == "Waiting for user to (re-)start a pod to finish file system resize of volume on node."
     assert growth.due_on_node(one, volume("2Gi")) == "2Gi"
-    one = after(one, growth.node_begun(one))
+    one = after(one, growth.node_begun())
     assert growth.due_on_node(one, volume("2Gi")) == "2Gi", "a node that died in between does it again"
     one = after(one, growth.grown(one, "2Gi"))
     assert (growth.stage_of(one), conditions(one)) == ("", {"Other"})
@@ -122,10 +122,8 @@ def test_h10_too_much_and_then_less() -> None:
 
 def test_h10_a_node_that_cannot() -> None:
     one = claim("2Gi", allocated="2Gi", stage=NODE_PENDING)
-    again = after(one, growth.node_failed(one, "busy", NOW, final=False))
-    assert (growth.stage_of(again), conditions(again)) == (NODE_IN_PROGRESS, {NODE_ERROR})
-    never = after(one, growth.node_failed(one, "never", NOW, final=True))
-    assert growth.stage_of(never) == NODE_INFEASIBLE
+    never = after(one, growth.node_failed(one, "never", NOW))
+    assert (growth.stage_of(never), conditions(never)) == (NODE_INFEASIBLE, {NODE_ERROR})
     assert growth.due_on_node(never, volume("2Gi")) == "2Gi"
 
 
