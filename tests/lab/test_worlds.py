@@ -80,7 +80,7 @@ def test_back_in_time_at_every_site() -> None:
 
 @pytest.mark.timeout(3600)
 def test_less_is_known_of_one_resource_than_of_others() -> None:
-    """What was written there is listed late after a crash, or controllers hear nothing of it for a while, and then only how it ended."""
+    """What was written is listed late after a crash, or controllers hear nothing of it for a while, and then only how it ended."""
     all_well(islice(plans(sorted(TOLD), SKEWS), PLANS // 10))
 
 
