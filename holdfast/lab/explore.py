@@ -39,7 +39,7 @@ UNCOUNTED = {"given-up"}
 """Stories in which it depends on the moment what is made at all."""
 UNEVEN = {"node-loss", "deployment", "deployment-anew", "job", *(story for story in USUAL if story.startswith("retention-"))}
 """Stories in which who goes back in time may make something more or less, and no harm: which members a node takes with it depends on
-where they were placed; of pods without identity one too many is removed again; what is made for a set or a job that is gone is collected."""
+where they were placed; of pods without identity one too many is removed again; what is made for a job or set that is gone is too."""
 TIED = {"volumes", "grows", "given-up", "node-loss"}
 """Stories that lose what they tell of with a machine: claims that nobody makes again, or the last node."""
 
