@@ -300,6 +300,11 @@ class StatefulSetController:
                 found[meta.name(revision)] = await self._records.adopt(revision, owner) if adopted else revision
             elif reference is not None and reference["uid"] == meta.uid(owner):
                 found[meta.name(revision)] = revision
+        # A creation whose outcome stayed unknown may have left two of one number, and then a third came.
+        for revision, number in revisions.raised([*found.values()]) if not meta.is_terminating(owner) else ():
+            patch = {"metadata": {"resourceVersion": revision["metadata"]["resourceVersion"]}, "revision": number}
+            answer = await self._client.patch(CONTROLLERREVISIONS, meta.name(revision), meta.namespace(owner), patch)
+            found[meta.name(revision)] = self._kept(owner, answer)
         return found
 
     def _kept(self, owner: Obj, revision: Obj) -> Obj:
@@ -312,14 +317,12 @@ class StatefulSetController:
         collisions = int((owner.get("status") or {}).get("collisionCount") or 0)
         ordered = revisions.in_order([*history.values()])
         newest = ordered[-1]["revision"] if ordered else 0
-        # A creation whose outcome stayed unknown may have left two of one number: the one in force gets the next.
-        first = sum(r["revision"] == newest for r in ordered) == 1
-        if first and ordered[-1]["data"] == revisions.data_of(owner):
+        if ordered and ordered[-1]["data"] == revisions.data_of(owner):
             return ordered[-1], collisions  # nearly always, and without a hash
         while True:
             wanted = revisions.build(owner, newest + 1, collisions)
             same = revisions.find(ordered, wanted)
-            if same is not None and same is ordered[-1] and first:
+            if same is not None and same is ordered[-1]:
                 return same, collisions
             if meta.is_terminating(owner):
                 return same or wanted, collisions  # it makes nothing any more

@@ -70,6 +70,16 @@ def in_order(revisions: list[Obj]) -> list[Obj]:
     return sorted(revisions, key=lambda r: (r.get("revision", 0), r["metadata"].get("creationTimestamp", ""), meta.name(r)))
 
 
+def raised(revisions: list[Obj]) -> list[tuple[Obj, int]]:
+    """Who gets which other number so that no two have one: numbers only rise, and the newest comes first, so none is taken on the way."""
+    changed, last = [], -1
+    for revision in in_order(revisions):
+        last = max(revision.get("revision", 0), last + 1)
+        if last != revision.get("revision", 0):
+            changed.append((revision, last))
+    return changed[::-1]
+
+
 def equal(one: Obj, other: Obj) -> bool:
     """Of meaning, not of bytes: another version may write nulls and empty lists, and know fewer defaults (R-48)."""
     return bool(one["data"] == other["data"] or _meaning(one["data"]) == _meaning(other["data"]))

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from holdfast.controllers.statefulset import revisions
 from holdfast.kinds.kind import Obj
 from holdfast.kinds.schemas import of_kind
+from holdfast.machinery import meta
 from holdfast.machinery.default import apply_defaults
 
 GOLDEN = Path(__file__).parents[2] / "conformance" / "golden" / "statefulset.json"
@@ -203,3 +204,18 @@ def test_r48_e14_what_another_version_wrote_is_the_same_revision(form: str) -> N
 def test_r37_of_equal_numbers_the_choice_is_stable(found: list[Obj]) -> None:
     """However the list comes: the newest is always the same one, so nothing flips back and forth."""
     assert [r["metadata"]["name"] for r in revisions.in_order(found)] == ["z", "a", "b", "c"]
+
+
+@given(st.lists(st.integers(0, 6), max_size=8))
+def test_no_two_of_a_set_keep_one_number(numbers: list[int]) -> None:
+    """Whatever is in the way when: after each write there are no more of one number than before, and at the end there are none."""
+    held = [revision(number, f"r{place}") for place, number in enumerate(numbers)]
+    order = [meta.name(r) for r in revisions.in_order(held)]
+    now = {meta.name(r): r["revision"] for r in held}
+    changes = revisions.raised(held)
+    for changed, number in changes:
+        assert number > now[meta.name(changed)] and number not in now.values()
+        now[meta.name(changed)] = number
+    assert len({*now.values()}) == len(now)
+    assert sorted(now, key=lambda name: now[name]) == order
+    assert bool(changes) == (len({*numbers}) < len(numbers))

@@ -20,7 +20,7 @@ from holdfast.lab.faults import Faults
 from holdfast.lab.transport import LabClient
 from holdfast.lab.world import World, run_world
 from holdfast.machinery import meta
-from holdfast.machinery.errors import ApiError
+from holdfast.machinery.errors import ApiError, UnknownOutcomeError
 
 SPACE = "default"
 ROLLING: Obj = {"type": "RollingUpdate", "rollingUpdate": {"partition": 0}}
@@ -250,14 +250,15 @@ def test_r45_no_member_is_made_on_an_old_picture_of_the_one_before() -> None:
 
 
 class Conflated(Faults):
-    """The controllers hear of no new pod for a while, and then only how things stand: of what came and went, nothing."""
+    """The controllers hear of no new object for a while, and then only how things stand: of what came and went, nothing."""
 
-    def __init__(self) -> None:
+    def __init__(self, plural: str = "pods") -> None:
         super().__init__()
+        self.plural = plural
         self.listening = asyncio.Event()
 
     async def tell(self, process: str, plural: str, event: WatchEvent, later: deque[WatchEvent]) -> Sequence[WatchEvent]:
-        if process == "controllers" and plural == "pods" and event.type == "ADDED" and not self.listening.is_set():
+        if process == "controllers" and plural == self.plural and event.type == "ADDED" and not self.listening.is_set():
             await self.listening.wait()
             raise ApiError(410, "Expired", "lab: too old resource version")
         return (event,)
@@ -300,6 +301,43 @@ def test_a_member_that_came_and_went_unheard_of_is_made_again(monkeypatch: pytes
 
     async def well(web: Set) -> bool:
         return all(map(objects.is_ready, (await web.list(PODS)).values())) and set(await web.uids()) == {"web-0"}
+
+    tell(story, faults)
+
+
+def test_two_revisions_of_one_number_that_a_third_has_overtaken_are_told_apart(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Found by a storm (recreate, seed 1355): the reply to the first creation is lost, its event late, and the template changes at each."""
+    faults, usual, images = Conflated("controllerrevisions"), LabClient.create, ["two", "three"]
+    story_of: list[Set] = []
+
+    async def create(self: LabClient, resource: Resource, obj: Obj, *arguments: Any, **options: Any) -> Obj:
+        answer = await usual(self, resource, obj, *arguments, **options)
+        if resource == CONTROLLERREVISIONS and images:
+            await story_of[0].roll(images.pop(0))
+            if images:
+                raise UnknownOutcomeError("lab: no reply")
+        return answer
+
+    monkeypatch.setattr(LabClient, "create", create)
+
+    async def numbers(web: Set) -> dict[str, int]:
+        held = (await web.list(CONTROLLERREVISIONS)).values()
+        return {r["data"]["spec"]["template"]["spec"]["containers"][0]["image"]: r["revision"] for r in held}
+
+    async def story(web: Set) -> None:
+        story_of.append(web)
+        await web.create(replicas=1)
+
+        async def two() -> bool:
+            return len(await numbers(web)) == 2
+
+        await web.until(two)
+        assert await numbers(web) == {"one": 1, "two": 1}
+        faults.listening.set()
+        await web.rest(1)
+        found = await numbers(web)
+        assert sorted(found.values()) == [1, 2, 3]
+        assert found["three"] == 3
 
     tell(story, faults)
 
