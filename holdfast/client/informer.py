@@ -158,6 +158,8 @@ class Informer:
 
     def _put(self, key: str, new: Obj | None, last: Obj | None = None) -> None:
         old = self._objects.get(key)
+        if old is not None and last is not None and meta.uid(last) != meta.uid(old):
+            last = None  # the end of another of that name, told late: who leaves the picture is whom it showed
         if new is None:
             if old is None:
                 return

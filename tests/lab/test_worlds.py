@@ -20,7 +20,7 @@ from holdfast.lab.faults import CRASHES, LOSSES, REFUSALS, SERVER, SKEWS, TRAVEL
 from holdfast.lab.stories import STORIES
 from tests.lab.worlds import PLANS, all_well, table
 
-SEEDS = int(os.environ.get("LAB_SEEDS", "500"))
+SEEDS = int(os.environ.get("LAB_SEEDS", "2000"))
 FIRST = int(os.environ.get("LAB_FIRST", "1"))
 CONTROLLER = "controllers: statefulset-controller"
 

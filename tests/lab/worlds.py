@@ -10,7 +10,7 @@ from holdfast.lab.explore import Case, Summary, explore, show
 from holdfast.lab.faults import Fault
 
 JOBS = int(os.environ.get("LAB_JOBS", "2"))
-PLANS = int(os.environ.get("LAB_PLANS", "900"))
+PLANS = int(os.environ.get("LAB_PLANS", "1320"))
 
 
 def all_well(cases: Iterable[Case]) -> Summary:

@@ -141,6 +141,9 @@ class Provisioner:
             text = f'failed to provision volume with StorageClass "{meta.name(found)}": {error}'
             self._events.event(claim, "Warning", "ProvisioningFailed", text)
             raise OSError(text) from error
+        except Exception:  # the claim may be gone, and nothing will be heard of it again
+            self._leftovers.reconciler.queue.add(make.name_of(claim))
+            raise
         finally:
             self._leftovers.making.discard(make.name_of(claim))
 

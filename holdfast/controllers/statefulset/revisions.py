@@ -71,7 +71,7 @@ def in_order(revisions: list[Obj]) -> list[Obj]:
 
 
 def raised(revisions: list[Obj]) -> list[tuple[Obj, int]]:
-    """Who gets which other number so that no two have one: numbers only rise, and the newest comes first, so none is taken on the way."""
+    """Who gets which other number so that no two have one: numbers only rise, the newest first, so none is taken on the way."""
     changed, last = [], -1
     for revision in in_order(revisions):
         last = max(revision.get("revision", 0), last + 1)

@@ -306,7 +306,7 @@ def test_a_member_that_came_and_went_unheard_of_is_made_again(monkeypatch: pytes
 
 
 def test_two_revisions_of_one_number_that_a_third_has_overtaken_are_told_apart(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Found by a storm (recreate, seed 1355): the reply to the first creation is lost, its event late, and the template changes at each."""
+    """Found by a storm (recreate, seed 1355): the first reply is lost, events are late, the template changes at each creation."""
     faults, usual, images = Conflated("controllerrevisions"), LabClient.create, ["two", "three"]
     story_of: list[Set] = []
 
