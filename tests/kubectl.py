@@ -75,6 +75,15 @@ class Kubectl:
     def field(self, *arguments: str, path: str) -> str:
         return self("get", *arguments, "-o", f"jsonpath={{{path}}}")
 
+    def wait_field(self, path: str, value: str, *objects: str, seconds: float = 60) -> None:
+        """As ``kubectl wait --for=jsonpath=PATH=VALUE``, which kubectl before 1.23 has not."""
+        for obj in objects:
+            self.system.until(
+                lambda obj=obj: self.field(obj, path=path.strip("{}")) == value,  # type: ignore[misc]
+                f"{obj}: {path} is {value}",
+                seconds,
+            )
+
     def here(self, namespace: str) -> Kubectl:
         return replace(self, namespace=namespace)
 

@@ -93,6 +93,20 @@ class System:
             assert time.monotonic() < deadline, f"after {seconds} s not true: {what}\n{self.logs()}"
             time.sleep(pause)
 
+    def wait_field(self, path: str, value: str, *objects: str, seconds: float = 60) -> None:
+        """As ``kubectl wait --for=jsonpath=PATH=VALUE``, which kubectl before 1.23 has not."""
+        for obj in objects:
+            self.until(
+                lambda obj=obj: self.run("get", obj, "-o", f"jsonpath={path}").stdout == value,  # type: ignore[misc]
+                f"{obj}: {path} is {value}",
+                seconds,
+            )
+
+    def wait_gone(self, *objects: str, seconds: float = 60) -> None:
+        """As ``kubectl wait --for=delete``, which before 1.23 fails for what is gone already."""
+        for obj in objects:
+            self.until(lambda obj=obj: self.get(obj) is None, f"{obj} is gone", seconds)  # type: ignore[misc]
+
     @property
     def api(self) -> Kube:
         return Kube(self.data / "kubeconfig")

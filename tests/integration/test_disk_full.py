@@ -185,8 +185,7 @@ def test_a_node_without_room_for_its_own_files_says_so_and_goes_on(tmp_path: Pat
             assert running.kubectl("exec", "member", "--", "echo", "lives") == "lives\n"
             free(disk)
             for name in ("late", "later"):
-                ended = "--for=jsonpath={.status.phase}=Succeeded"
-                running.kubectl("wait", ended, f"pod/{name}", "--timeout=40s")
+                running.wait_field("{.status.phase}", "Succeeded", f"pod/{name}")
             assert running.get("pod", "member")["metadata"]["uid"] == uid
             assert running.pid("node") == node
         finally:

@@ -58,7 +58,7 @@ def test_f6_kubectl_waits_for_a_set_and_the_plan_names_what_is_lost(simulated: S
     assert f"Lost: claim data-db-2 and the data of its volume {volume} (Delete)" in planned
     assert simulated.get("sts", "db")["spec"]["replicas"] == 3, "nothing is written"
     simulated.kubectl("apply", "-f", str(file))
-    simulated.kubectl("wait", "--for=delete", "pod/db-2", "pvc/data-db-2", f"pv/{volume}", "--timeout=60s")
+    simulated.wait_gone("pod/db-2", "pvc/data-db-2", f"pv/{volume}")
     assert "Nothing would be done" in simulated.holdfast("plan", "-f", str(file), *kubeconfig).stdout
 
     simulated.kubectl("cordon", simulated.get("nodes")["items"][0]["metadata"]["name"])

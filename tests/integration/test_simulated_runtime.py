@@ -52,7 +52,7 @@ def test_sim_1_the_tutorial_in_order_and_a_deleted_member_comes_back_to_its_clai
     simulated.kubectl("scale", "sts", "web", "--replicas=4")
     simulated.kubectl("rollout", "status", "sts/web", "--timeout=60s")
     simulated.kubectl("scale", "sts", "web", "--replicas=1")
-    simulated.kubectl("wait", "--for=delete", "pod/web-3", "pod/web-2", "pod/web-1", "--timeout=60s")
+    simulated.wait_gone("pod/web-3", "pod/web-2", "pod/web-1")
     assert [p["metadata"]["name"] for p in simulated.get("pods", "-l", "app=nginx")["items"]] == ["web-0"]
     assert set(_claims(simulated)) == {f"www-web-{number}" for number in range(4)}
 
@@ -68,8 +68,8 @@ def test_sim_2_a_pod_that_ends_is_completed_and_one_that_fails_has_failed(simula
                 "spec": {"restartPolicy": "Never", "containers": [container]},
             }
         )
-    simulated.kubectl("wait", "--for=jsonpath={.status.phase}=Succeeded", "pod/short", "--timeout=30s")
-    simulated.kubectl("wait", "--for=jsonpath={.status.phase}=Failed", "pod/bad", "--timeout=30s")
+    simulated.wait_field("{.status.phase}", "Succeeded", "pod/short")
+    simulated.wait_field("{.status.phase}", "Failed", "pod/bad")
     ended = simulated.get("pod", "short")["status"]["containerStatuses"][0]["state"]["terminated"]
     assert (ended["exitCode"], ended["reason"]) == (0, "Completed")
 
