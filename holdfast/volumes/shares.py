@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import subprocess
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from holdfast.volumes.api import Plain, Source, Staging, Volume, VolumeError, Vo
 _SECONDS = 60.0
 
 
-class ShareEngine(Plain):
+class ShareEngine(Plain, ABC):
     network = True
     name = ""
     kind = ""
@@ -58,9 +59,9 @@ class ShareEngine(Plain):
 
         await run_apart(alone, self.kind)
 
+    @abstractmethod
     def where(self, source: Source) -> tuple[str, tuple[str, ...]]:
         """What to mount, and the options that go with it. Raises VolumeError when this node, or what was asked for, lacks something."""
-        raise NotImplementedError
 
     def _stage(self, source: Source, staging: Staging) -> None:
         if staging.block:

@@ -10,59 +10,36 @@ from __future__ import annotations
 
 import asyncio
 import os
-import re
-import threading
 import time
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import TypeVar
 
 from holdfast.lib import privileged
 from holdfast.volumes import filesystems, marker, mounting
 from holdfast.volumes import trash as trashes
-from holdfast.volumes.api import BLOCK, FS_TYPE, Plain, Source, Staging, Volume, VolumeError
+from holdfast.volumes.api import BLOCK, FS_TYPE, Source, Staging, Volume, VolumeError
 from holdfast.volumes.builtin import label as labels
 from holdfast.volumes.builtin.label import Label
 from holdfast.volumes.builtin.pool import MIB, Pool, whole
+from holdfast.volumes.local import LocalEngine
 from holdfast.volumes.trash import TRASH_HOURS, hours_of
 
 _MARGIN = 8 * MIB
 """Room beyond the asked-for data, for the metadata of the files that will hold it."""
-_HANDLE = re.compile(r"[a-z0-9]([-a-z0-9.]{0,250}[a-z0-9])?")
 _PARAMETERS = {"type", "trashHours", FS_TYPE, *BLOCK}
-_STRIPES = 64
-
-T = TypeVar("T")
 
 
-class BuiltinEngine(Plain):
-    """``root``: DATA/volumes. ``trash_hours``: for classes that say nothing. All methods may be called again after a crash."""
-
-    name = "builtin.holdfast.io"
-    network = False
-
+class BuiltinEngine(LocalEngine):
     def __init__(self, root: Path, *, trash_hours: float = TRASH_HOURS, now: Callable[[], float] = time.time) -> None:
-        self._root = root
+        super().__init__(root, trash_hours=trash_hours, now=now)
         self.pool = Pool(root)
-        self._trash_hours = trash_hours
-        self._now = now
-        self._stripes = [threading.Lock() for _ in range(_STRIPES)]
         self._sizes: dict[tuple[str, int], int] = {}
 
     async def create(self, handle: str, capacity: int, parameters: Mapping[str, str], secrets: Mapping[str, str]) -> Volume:
         """Raises VolumeError for parameters it does not know or when the disk has no room."""
         wanted = _wanted(handle, capacity, parameters, self._trash_hours)
         return await self._act(handle, lambda: self._create(wanted))
-
-    async def delete(self, source: Source) -> None:
-        await self._act(source.handle, lambda: self._delete(source))
-
-    async def expand(self, source: Source, capacity: int) -> int:
-        return await self._act(source.handle, lambda: self._expand(source.handle, capacity))
-
-    async def stage(self, source: Source, staging: Staging) -> str:
-        return await self._act(source.handle, lambda: self._stage(source.handle, staging))
 
     async def grow(self, handle: str, target: str) -> None:
         await self._act(handle, lambda: self._grow(handle, Path(target)))
@@ -77,28 +54,9 @@ class BuiltinEngine(Plain):
         """Lets go of the pool. Raises VolumeError while a volume of it is staged."""
         await asyncio.shield(asyncio.to_thread(self.pool.close))
 
-    async def run(self) -> None:
-        await trashes.keep_empty(self.expire)
-
-    async def _act(self, handle: str, work: Callable[[], T]) -> T:
-        """One act at a time on a volume, in a thread, and to its end: a cancelled caller does not leave a mount half made."""
-        if not _HANDLE.fullmatch(handle):
-            raise VolumeError(f"{handle!r} is not a volume handle")
-        stripe = self._stripes[hash(handle) % _STRIPES]
-
-        def act() -> T:
-            with stripe:
-                try:
-                    return work()
-                except OSError as error:
-                    raise VolumeError(f"volume {handle}: {error}") from error
-
-        return await asyncio.shield(asyncio.to_thread(act))
-
     # Blocking, in a thread
 
     def expire(self) -> list[str]:
-        """Handles of what was erased."""
         if not self.pool.exists():
             return []
         self.pool.open()

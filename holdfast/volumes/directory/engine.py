@@ -7,43 +7,30 @@ nothing limits a volume but the disk. Layout under ``root``: ``directories/HANDL
 
 from __future__ import annotations
 
-import asyncio
 import json
 import os
-import re
-import threading
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from holdfast.lib import privileged
 from holdfast.volumes import marker, mounting
 from holdfast.volumes import trash as trashes
-from holdfast.volumes.api import BLOCK, FS_TYPE, Plain, Source, Staging, Volume, VolumeError
+from holdfast.volumes.api import BLOCK, FS_TYPE, Source, Staging, Volume, VolumeError
+from holdfast.volumes.local import LocalEngine
 from holdfast.volumes.trash import TRASH_HOURS, Trash, hours_of
 
 CAVEAT = "its capacity is not enforced: there are no loop devices on this node, so it is a plain directory on the node's disk"
 _ABOUT = "volume.json"
-_HANDLE = re.compile(r"[a-z0-9]([-a-z0-9.]{0,250}[a-z0-9])?")
 _LATE = "and cannot be had without loop devices (/dev/loop-control, as root)"
 
-T = TypeVar("T")
 
-
-class DirectoryEngine(Plain):
-    """``root``: DATA/volumes. All methods may be called again after a crash at any point."""
-
-    name = "builtin.holdfast.io"
-    network = False
-
+class DirectoryEngine(LocalEngine):
     def __init__(self, root: Path, *, trash_hours: float = TRASH_HOURS, now: Callable[[], float] = time.time) -> None:
-        self._root = root
+        super().__init__(root, trash_hours=trash_hours, now=now)
         self._place = root / "directories"
         self.trash = Trash(self._place, "")
-        self._trash_hours = trash_hours
-        self._now = now
-        self._lock = threading.Lock()
 
     async def create(self, handle: str, capacity: int, parameters: Mapping[str, str], secrets: Mapping[str, str]) -> Volume:
         """Raises VolumeError for parameters it does not know or cannot keep."""
@@ -56,15 +43,6 @@ class DirectoryEngine(Plain):
         hours = hours_of(parameters, self._trash_hours)
         return await self._act(handle, lambda: self._create(handle, capacity, hours))
 
-    async def delete(self, source: Source) -> None:
-        await self._act(source.handle, lambda: self._delete(source))
-
-    async def expand(self, source: Source, capacity: int) -> int:
-        return await self._act(source.handle, lambda: self._expand(source.handle, capacity))
-
-    async def stage(self, source: Source, staging: Staging) -> str:
-        return await self._act(source.handle, lambda: self._stage(source.handle, staging))
-
     async def grow(self, handle: str, target: str) -> None:
         return None
 
@@ -74,26 +52,9 @@ class DirectoryEngine(Plain):
     async def close(self) -> None:
         return None
 
-    async def run(self) -> None:
-        await trashes.keep_empty(self.expire)
-
-    async def _act(self, handle: str, work: Callable[[], T]) -> T:
-        if not _HANDLE.fullmatch(handle):
-            raise VolumeError(f"{handle!r} is not a volume handle")
-
-        def act() -> T:
-            with self._lock:
-                try:
-                    return work()
-                except OSError as error:
-                    raise VolumeError(f"volume {handle}: {error}") from error
-
-        return await asyncio.shield(asyncio.to_thread(act))
-
     # Blocking, in a thread
 
     def expire(self) -> list[str]:
-        """Handles of what was erased."""
         if not self._place.is_dir():
             return []
         with trashes.lock(self._root):
