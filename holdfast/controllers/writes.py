@@ -6,9 +6,12 @@ from collections.abc import Iterator, Sequence
 from typing import TypeVar
 
 from holdfast.client.api import Client, find
+from holdfast.client.events import EventRecorder
 from holdfast.client.informer import Informer
 from holdfast.kinds.kind import Obj
+from holdfast.kinds.resources import PODS
 from holdfast.machinery import meta
+from holdfast.machinery.errors import ApiError
 
 T = TypeVar("T")
 LARGEST_BATCH = 128
@@ -49,6 +52,32 @@ class OwnWrites:
             if gone and (there is None or meta.uid(there) != uid or meta.is_terminating(there)):
                 del gone[uid]
         return not gone
+
+
+class Deletions:
+    """Deletes pods by uid and tells of it on their owner; notes them in ``writes``."""
+
+    def __init__(self, client: Client, recorder: EventRecorder, writes: OwnWrites) -> None:
+        self._client = client
+        self._recorder = recorder
+        self._writes = writes
+
+    async def delete(
+        self, key: str, owner: Obj, pod: Obj, *, done: str = "", failed: str = "Error deleting", revision: str = ""
+    ) -> None:
+        """``done``: the event's text, "" = the usual one; ``failed`` goes before the refusal. ``revision``: only as it was then.
+
+        Raises ApiError, but not for one that is gone or another of its name: the event of that brings us back.
+        """
+        try:
+            await self._client.delete(PODS, meta.name(pod), meta.namespace(pod), uid=meta.uid(pod), resource_version=revision)
+        except ApiError as error:
+            if error.code in (404, 409):
+                return
+            self._recorder.event(owner, "Warning", "FailedDelete", f"{failed}: {error.message}")
+            raise
+        self._writes.deleted(key, pod)
+        self._recorder.event(owner, "Normal", "SuccessfulDelete", done or f"Deleted pod: {meta.name(pod)}")
 
 
 class Creations:

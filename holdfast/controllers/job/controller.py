@@ -20,7 +20,7 @@ from holdfast.controllers.job import objects
 from holdfast.controllers.job.backoff import Backoff
 from holdfast.controllers.job.decide import Plan, Seen, decide
 from holdfast.controllers.ownership import OWNER, Claims, concerned, controller_index
-from holdfast.controllers.writes import LATE_SECONDS, Creations, OwnWrites, growing
+from holdfast.controllers.writes import LATE_SECONDS, Creations, Deletions, OwnWrites, growing
 from holdfast.kinds.kind import Obj
 from holdfast.kinds.resources import JOBS, PODS
 from holdfast.lib.clock import Clock
@@ -36,6 +36,7 @@ class JobController:
         self._jobs, self._pods = informers[JOBS], informers[PODS]
         self.reconciler = Reconciler("job", (self._jobs, self._pods), self._sync)
         self._writes, self._creations = OwnWrites(self._pods), Creations(client, self._pods)
+        self._deletions = Deletions(client, recorder, self._writes)
         self._members = Claims(client, JOBS, self._pods, objects.FINALIZER)
         self._known: dict[str, str] = {}
         """Uid of the job that what is kept of a key is about."""
@@ -48,9 +49,6 @@ class JobController:
         self._pods.add_index(OWNER, controller_index)
         self._jobs.on_change(self._job_changed)
         self._pods.on_change(self._pod_changed)
-
-    async def run(self) -> None:
-        await self.reconciler.run()
 
     def _job_changed(self, old: Obj | None, new: Obj | None) -> None:
         job = new or old
@@ -150,9 +148,9 @@ class JobController:
             case plans.LetGo(pod):
                 # Only as it was seen: one that has ended meanwhile is to be counted.
                 if not objects.is_tracked(pod) or await self._untrack(key, pod, pod["metadata"]["resourceVersion"]):
-                    await self._delete(key, job, pod)
+                    await self._deletions.delete(key, job, pod)
             case plans.DeletePod(pod):
-                await self._delete(key, job, pod)
+                await self._deletions.delete(key, job, pod)
 
     async def _untrack(self, key: str, pod: Obj, revision: str = "") -> bool:
         """Whether the pod is still there. ``revision``: only if it still is of that."""
@@ -171,17 +169,6 @@ class JobController:
             there = False
         self._untracked.setdefault(key, set()).add(meta.uid(pod))
         return there
-
-    async def _delete(self, key: str, job: Obj, pod: Obj) -> None:
-        try:
-            await self._client.delete(PODS, meta.name(pod), meta.namespace(pod), uid=meta.uid(pod))
-        except ApiError as error:
-            if error.code in (404, 409):
-                return  # it is gone, or another one has its name: the event of that brings us back
-            self._recorder.event(job, "Warning", "FailedDelete", f"Error deleting: {error.message}")
-            raise
-        self._writes.deleted(key, pod)
-        self._recorder.event(job, "Normal", "SuccessfulDelete", f"Deleted pod: {meta.name(pod)}")
 
     async def _create(self, key: str, job: Obj, pod: Obj) -> None:
         name = meta.name(pod)

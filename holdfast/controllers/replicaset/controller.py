@@ -20,7 +20,7 @@ from holdfast.controllers import pods as state
 from holdfast.controllers.ownership import OWNER, Claims, concerned, controller_index, owned
 from holdfast.controllers.replicaset import status
 from holdfast.controllers.replicaset.decide import Plan, build_pod, decide, replicas, surplus
-from holdfast.controllers.writes import LATE_SECONDS, OwnWrites, gathering, growing
+from holdfast.controllers.writes import LATE_SECONDS, Deletions, OwnWrites, gathering, growing
 from holdfast.kinds.kind import Obj, Resource
 from holdfast.kinds.resources import PODS, REPLICASETS, REPLICATIONCONTROLLERS
 from holdfast.machinery import meta, selectors
@@ -61,6 +61,7 @@ class ReplicaSetController:
         self._sets, self._pods = informers[family.resource], informers[PODS]
         self.reconciler = Reconciler(family.resource.kind.lower(), (self._sets, self._pods), self._sync)
         self._writes = OwnWrites(self._pods)
+        self._deletions = Deletions(client, recorder, self._writes)
         self._members = Claims(client, family.resource, self._pods)
         self._names: dict[str, list[str]] = {}
         """Names of pods that were asked for and were refused, or of which nobody knows what became: by key."""
@@ -111,7 +112,7 @@ class ReplicaSetController:
             return await _in_batches(lambda _number: self._create_pod(key, owner), range(plan.create))
         if plan.delete:
             await self._confirm(owner)
-            return await _in_batches(lambda pod: self._delete_pod(key, owner, pod), plan.delete)
+            return await _in_batches(lambda pod: self._deletions.delete(key, owner, pod), plan.delete)
         return None
 
     async def _confirm(self, owner: Obj) -> None:
@@ -146,17 +147,6 @@ class ReplicaSetController:
             names.append(meta.name(pod))
             self._recorder.event(owner, "Warning", "FailedCreate", f"Error creating: {refusal.message}")
         raise refusal
-
-    async def _delete_pod(self, key: str, owner: Obj, pod: Obj) -> None:
-        try:
-            await self._client.delete(PODS, meta.name(pod), meta.namespace(pod), uid=meta.uid(pod))
-        except ApiError as error:
-            if error.code in (404, 409):
-                return  # it is gone, or another one has its name: the event of that brings us back
-            self._recorder.event(owner, "Warning", "FailedDelete", f"Error deleting: {error.message}")
-            raise
-        self._writes.deleted(key, pod)
-        self._recorder.event(owner, "Normal", "SuccessfulDelete", f"Deleted pod: {meta.name(pod)}")
 
     async def _write_status(self, owner: Obj, pods: Sequence[Obj], failure: str) -> None:
         new = status.count(owner, pods, failure, self._now(), terminating=self._family.counts_terminating)

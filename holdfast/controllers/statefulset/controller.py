@@ -21,7 +21,7 @@ from holdfast.controllers.statefulset import decide as plans
 from holdfast.controllers.statefulset.decide import Plan, Seen, decide
 from holdfast.controllers.statefulset.roster import Roster
 from holdfast.controllers.statefulset.rosters import Rosters
-from holdfast.controllers.writes import LATE_SECONDS, OwnWrites, gathering, growing
+from holdfast.controllers.writes import LATE_SECONDS, Deletions, OwnWrites, gathering, growing
 from holdfast.kinds.kind import Obj
 from holdfast.kinds.resources import CONTROLLERREVISIONS, PERSISTENTVOLUMECLAIMS, PODS, STATEFULSETS
 from holdfast.machinery import meta, selectors
@@ -45,6 +45,7 @@ class StatefulSetController:
         self.reconciler = Reconciler("statefulset", watched, self._sync)
         self._rosters = Rosters(self._sets, self._pods)
         self._writes, self._numbered = OwnWrites(self._pods), OwnWrites(self._revisions)
+        self._deletions = Deletions(client, recorder, self._writes)
         self._members = Claims(client, STATEFULSETS, self._pods)
         self._records = Claims(client, STATEFULSETS, self._revisions)
         self._stated: dict[str, Obj] = {}
@@ -235,15 +236,8 @@ class StatefulSetController:
     async def _delete_pod(self, key: str, owner: Obj, pod: Obj, why: str, revision: str) -> None:
         what = f"delete Pod {meta.name(pod)} in StatefulSet {meta.name(owner)}"
         log.info("%s: %s", what, why)
-        try:
-            await self._client.delete(PODS, meta.name(pod), meta.namespace(pod), uid=meta.uid(pod), resource_version=revision)
-        except ApiError as error:
-            if error.code in (404, 409):
-                return  # it is gone, or another one has its name: the event of that brings us back
-            self._recorder.event(owner, "Warning", "FailedDelete", f"{what} failed error: {error.message}")
-            raise
-        self._writes.deleted(key, pod)
-        self._recorder.event(owner, "Normal", "SuccessfulDelete", f"{what} successful")
+        texts = {"done": f"{what} successful", "failed": f"{what} failed error"}
+        await self._deletions.delete(key, owner, pod, **texts, revision=revision)
 
     async def _roll_back(self, owner: Obj, to: plans.RollBack) -> None:
         """In the spec, where kubectl and whoever keeps it in version control see it; once for a revision that failed."""
