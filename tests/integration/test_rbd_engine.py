@@ -13,6 +13,7 @@ import pytest
 
 from holdfast.lib import privileged
 from holdfast.lib.process import start_time
+from holdfast.volumes import filesystems
 from holdfast.volumes.api import Source, Staging, VolumeError, VolumeLost
 from holdfast.volumes.rbd import RbdEngine, attachment
 from holdfast.volumes.rbd.attachment import Attachment
@@ -114,6 +115,26 @@ async def test_what_is_not_empty_is_never_formatted(ceph: Ceph, engines: Callabl
     with pytest.raises(VolumeError, match="has no file system, and it is only to be read"):
         await one.stage(source(ceph, "bare"), at(tmp_path, "a", read_only=True))
     assert ceph.watchers("other") == []
+
+
+async def test_a_broken_file_system_of_somebodys_is_left_to_him(
+    ceph: Ceph, engines: Callable[[str], RbdEngine], tmp_path: Path
+) -> None:
+    broken, out = tmp_path / "broken", tmp_path / "out"
+    with broken.open("wb") as file:
+        file.truncate(64 * MIB)
+    filesystems.run("e2fsprogs", "mkfs.ext4", "-q", str(broken))
+    with broken.open("r+b") as file:
+        file.seek(4096)
+        file.write(b"\xff" * (MIB - 4096))
+    ceph.rbd("import", "--no-progress", str(broken), f"{POOL}/broken")
+    one = engines("a")
+    for _ in range(2):
+        with pytest.raises(VolumeError):
+            await one.stage(source(ceph, "broken"), at(tmp_path, "a"))
+    ceph.rbd("export", "--no-progress", f"{POOL}/broken", str(out))
+    identity = slice(1024 + 0x68, 1024 + 0x78)
+    assert out.read_bytes()[identity] == broken.read_bytes()[identity] != bytes(16), "it bears its own UUID still"
 
 
 @pytest.mark.parametrize("features", [("layering",), ("layering", "exclusive-lock")])

@@ -172,7 +172,7 @@ def detach(place: Path, attached: Attachment) -> None:
         raise VolumeError(f"rbd image {attached.name} is mounted at {', '.join(attached.targets)}")
     _let_go(place, attached)
     (place / RECORD).unlink(missing_ok=True)
-    with contextlib.suppress(OSError):  # a format that was begun is remembered in it
+    with contextlib.suppress(OSError):
         for name in (daemon.IMAGE, daemon.SOCKET, daemon.PID, daemon.LOG):
             (place / name).unlink(missing_ok=True)
         place.rmdir()

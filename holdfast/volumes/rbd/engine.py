@@ -32,7 +32,6 @@ _PARAMETERS = {
     *("monitors", "adminId", "adminSecretName", "adminSecretNamespace", "userId", "userSecretName", "userSecretNamespace"),
     *("pool", "fsType", FS_TYPE, "imageFormat", "imageFeatures"),
 }
-_BEGUN = "formatting"
 _PATIENCE = 120.0
 _REMOVAL = 7200.0
 """Seconds: an image goes object by object."""
@@ -224,12 +223,11 @@ def _mount(place: Path, attached: Attachment, reached: Access, said: Mapping[str
     target = Path(staging.target)
     fresh = bool(attached.handle) and said.get(FORMATTED) != attached.handle
     with attachment.device(place, attached) as path:
-        kind = _file_system(place, attached, path, staging.fs_type, fresh=fresh)
+        kind = _file_system(attached, path, staging.fs_type, place / "look", fresh=fresh)
         mount.attach(path, target, kind, read_only=attached.read_only, options=staging.options)
     if fresh:
         mark(target, attached.handle)
         cluster.run(reached, "rbd", "image-meta", "set", *cluster.place(reached), FORMATTED, attached.handle)
-    (place / _BEGUN).unlink(missing_ok=True)
     if attached.handle:
         verify(target, attached.handle)
     if staging.read_only and not attached.read_only:
@@ -239,11 +237,11 @@ def _mount(place: Path, attached: Attachment, reached: Access, said: Mapping[str
     return _members(attached, staging.target)
 
 
-def _file_system(place: Path, attached: Attachment, device: str, wanted: str, *, fresh: bool) -> str:
+def _file_system(attached: Attachment, device: str, wanted: str, scratch: Path, *, fresh: bool) -> str:
     """The file system that is there now: found, or made where there is none. Raises VolumeError."""
     present = mount.signature(device)
-    half = fresh or (place / _BEGUN).exists()
-    if present and not (half and not _is_used(device) and not _mounts(device, present, place / "look")):
+    # Of our own image nobody has seen anything before its first mount was told; somebody's is only ever formatted when it is blank.
+    if present and not (fresh and not _is_used(device) and not _mounts(device, present, scratch)):
         if wanted not in ("", present):
             raise VolumeError(f"rbd image {attached.name} holds {present}, and fsType asks for {wanted}; it is left as it is")
         if not attached.read_only and not _is_used(device):
@@ -251,12 +249,11 @@ def _file_system(place: Path, attached: Attachment, device: str, wanted: str, *,
         return present
     if attached.read_only:
         raise VolumeError(f"rbd image {attached.name} has no file system, and it is only to be read; use it once for writing")
-    if not half and not mount.is_blank(device):
+    if not (fresh or mount.is_blank(device)):
         held = f"rbd image {attached.name} has no file system that is known here and is not empty; it is left as it is"
         raise VolumeError(f"{held} (blkdiscard empties it)")
     kind = wanted or mount.DEFAULT
     filesystems.kind_of(kind)
-    (place / _BEGUN).touch()
     filesystems.make(device, kind)
     return kind
 

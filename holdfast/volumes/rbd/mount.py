@@ -1,7 +1,7 @@
 """What is on an image: looked at, and made where there provably is nothing. Blocking.
 
-An image is formatted only when no signature is on it and it is ours, or was being formatted by us, or its first MiB is
-zero: what an administrator keeps on an image is never written over.
+An image is formatted only when it is ours and was never handed to anybody, or bears no signature and its first MiB is zero: what
+an administrator keeps on an image is never written over, and one whose formatting was cut short is his to empty.
 """
 
 from __future__ import annotations
