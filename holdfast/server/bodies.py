@@ -8,7 +8,7 @@ loop. What a kind makes of the tree is decided in ``machinery.decode``.
 from __future__ import annotations
 
 import asyncio
-import math
+import sys
 from collections.abc import Iterator
 from typing import Any
 
@@ -183,8 +183,9 @@ def _number(loader: _Loader, node: yaml.ScalarNode) -> Any:
         raise ValueError(f"a number of {len(text)} characters")
     kind = node.tag.removeprefix(_YAML)
     value = loader.construct_yaml_int(node) if kind == "int" else loader.construct_yaml_float(node)
-    if not math.isfinite(value):
-        raise ValueError(f"{text} has no form in JSON")
+    # An integer beyond what a float holds is as endless to JSON's readers as .inf is.
+    if not -sys.float_info.max <= value <= sys.float_info.max:
+        raise ValueError(f"{text[:40]} has no form in JSON")
     return value
 
 

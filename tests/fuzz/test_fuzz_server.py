@@ -145,6 +145,9 @@ async def test_what_once_broke_the_server_is_refused(tmp_path) -> None:
         for query in ("x=%00", "x=a%0D%0AY:%20z"):
             answer = await api.get(f"/api/v1/nodes/n/proxy?{query}")
             assert (answer.status, answer.headers["Location"]) == (301, f"/api/v1/nodes/n/proxy/?{query}")
+        endless = b"kind: ConfigMap\napiVersion: v1\nmetadata: {name: m, generation: " + b"9" * 309 + b"}\n"
+        answer = await api.call("POST", "/api/v1/namespaces/default/configmaps", endless, {"Content-Type": "application/yaml"})
+        assert (answer.status, answer.body["reason"]) == (400, "BadRequest")
         bindings = "/apis/rbac.authorization.k8s.io/v1/clusterrolebindings"
         given = {"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRoleBinding", "metadata": ["x"]}
         assert (await api.put(bindings + "/c", given)).status == 400
