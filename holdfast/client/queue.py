@@ -1,4 +1,4 @@
-"""The work queue of a controller: keys, each at most once, never handed to two workers at the same time."""
+"""The work queue of a controller: keys, each at most once, never two workers on one at a time; and what is not asked for again soon."""
 
 from __future__ import annotations
 
@@ -72,3 +72,25 @@ class WorkQueue:
 
     def statistics(self) -> Mapping[str, float]:
         return {"ready": len(self._ready), "working": len(self._working), "delayed": len(self._timers), "failing": len(self._failures)}
+
+
+class Postponed:
+    """What was refused is not asked for again for ``seconds``, unless something else is asked for. Of many keys some are forgotten."""
+
+    def __init__(self, seconds: float, kept: int = 1024) -> None:
+        self.seconds = seconds
+        self._kept = kept
+        self._until: dict[str, tuple[str, float]] = {}
+
+    def note(self, key: str, what: str) -> None:
+        if len(self._until) >= self._kept:
+            self._until.clear()
+        self._until[key] = (what, asyncio.get_running_loop().time() + self.seconds)
+
+    def left(self, key: str, what: str) -> float:
+        """Seconds; 0 when it may be asked for."""
+        refused, until = self._until.get(key, ("", 0.0))
+        return max(until - asyncio.get_running_loop().time(), 0.0) if refused == what else 0.0
+
+    def forget(self, key: str) -> None:
+        self._until.pop(key, None)

@@ -6,12 +6,12 @@ the node. A crash in between is mended by doing it again.
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Awaitable, Callable
 
 from holdfast.client.api import Client
 from holdfast.client.events import EventRecorder
 from holdfast.client.informer import Informer
+from holdfast.client.queue import Postponed
 from holdfast.client.reconciler import Reconciler
 from holdfast.controllers.provisioner.make import size_text
 from holdfast.kinds.core import growth
@@ -24,7 +24,6 @@ from holdfast.volumes.api import Engine, Source, VolumeError
 
 SLOW = 300.0
 """Seconds until what was not possible is tried again, at most; asking for another size is tried at once."""
-SLOW_KEPT = 1024
 
 
 class Resizer:
@@ -49,8 +48,8 @@ class Resizer:
         self._volumes = volumes
         self._is_ours = is_ours
         self._source_of = source_of
-        self._slow: dict[str, tuple[str, float]] = {}
-        """By claim uid: the size that was not possible, and until when it is not tried again."""
+        self._refused = Postponed(SLOW)
+        """By claim uid: the size that was not possible."""
         self.reconciler = Reconciler("resizer", (claims, volumes), self._sync, workers=1, longest=SLOW)
         claims.on_change(lambda _old, new: self._consider(new))
         volumes.on_change(self._volume_changed)
@@ -78,9 +77,7 @@ class Resizer:
         if claim is None or found is None:
             return
         step, volume = found
-        size, until = self._slow.get(meta.uid(claim), ("", 0.0))
-        left = until - asyncio.get_running_loop().time()
-        if size == step.size and left > 0:
+        if left := self._refused.left(meta.uid(claim), step.size):
             self.reconciler.queue.add_after(key, left)
             return
         await self._grow(claim, volume, step)
@@ -94,7 +91,7 @@ class Resizer:
         except VolumeError as error:
             await self._failed(claim, volume, step, str(error))
             return
-        self._slow.pop(meta.uid(claim), None)
+        self._refused.forget(meta.uid(claim))
         text = size_text(capacity, step.size)
         if quantity.parse(volume["spec"]["capacity"]["storage"]) < capacity:
             metadata = {"uid": meta.uid(volume), "resourceVersion": volume["metadata"]["resourceVersion"]}
@@ -106,9 +103,7 @@ class Resizer:
     async def _failed(self, claim: Obj, volume: Obj, step: growth.Grow, why: str) -> None:
         text = f'resize volume "{meta.name(volume)}" by resizer "{self._engine.name}" failed: {why}'
         self._say(claim, "Warning", "VolumeResizeFailed", text)
-        if len(self._slow) >= SLOW_KEPT:
-            self._slow.clear()
-        self._slow[meta.uid(claim)] = (step.size, asyncio.get_running_loop().time() + SLOW)
+        self._refused.note(meta.uid(claim), step.size)
         await self._status(claim, growth.failed(claim, why, self._stamp()))
         self.reconciler.queue.add_after(meta.key(claim), SLOW)
 

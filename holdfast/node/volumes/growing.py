@@ -6,12 +6,12 @@ what it refuses is said in claim and pod, and tried again later.
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable, Iterable
 
 from holdfast.client.api import Client
 from holdfast.client.events import EventRecorder
 from holdfast.client.informer import Informer
+from holdfast.client.queue import Postponed
 from holdfast.client.reconciler import Reconciler
 from holdfast.kinds.core import growth
 from holdfast.kinds.kind import Obj
@@ -23,7 +23,6 @@ from holdfast.volumes.api import NeedsRemount, VolumeError
 
 SLOW = 300.0
 """Seconds until what was refused is tried again, when nothing has changed."""
-_KEPT = 1024
 
 
 class VolumeGrower:
@@ -46,8 +45,8 @@ class VolumeGrower:
         self._claims = claims
         self._volumes = volumes
         self._pods = pods
-        self._refused: dict[str, tuple[str, float]] = {}
-        """By claim uid: the capacity that was not reached, and until when it is not tried again."""
+        self._refused = Postponed(SLOW)
+        """By claim uid: the capacity that was not reached."""
         self.reconciler = Reconciler("grower", (claims, volumes), self._sync)
         claims.on_change(lambda _old, new: self._consider(new))
         volumes.on_change(self._volume_changed)
@@ -77,7 +76,7 @@ class VolumeGrower:
         namespace, name = meta.split_key(claim)
         found = self._claims.get(name, namespace)
         if found is not None:
-            self._refused.pop(meta.uid(found), None)
+            self._refused.forget(meta.uid(found))
             self._consider(found)
 
     async def _sync(self, key: str) -> None:
@@ -87,9 +86,7 @@ class VolumeGrower:
         if claim is None or due is None:
             return
         capacity, volume = due
-        size, until = self._refused.get(meta.uid(claim), ("", 0.0))
-        left = until - asyncio.get_running_loop().time()
-        if size == capacity and left > 0:
+        if left := self._refused.left(meta.uid(claim), capacity):
             self.reconciler.queue.add_after(key, left)
             return
         if growth.stage_of(claim) != growth.NODE_IN_PROGRESS:
@@ -99,15 +96,13 @@ class VolumeGrower:
         except VolumeError as error:
             await self._failed(claim, volume, capacity, error)
             return
-        self._refused.pop(meta.uid(claim), None)
+        self._refused.forget(meta.uid(claim))
         claim = await self._status(claim, growth.grown(claim, capacity))
         text = f'MountVolume.NodeExpandVolume succeeded for volume "{meta.name(volume)}"'
         self._say(claim, volume, "Normal", "FileSystemResizeSuccessful", text)
 
     async def _failed(self, claim: Obj, volume: Obj, capacity: str, error: VolumeError) -> None:
-        if len(self._refused) >= _KEPT:
-            self._refused.clear()
-        self._refused[meta.uid(claim)] = (capacity, asyncio.get_running_loop().time() + SLOW)
+        self._refused.note(meta.uid(claim), capacity)
         if isinstance(error, NeedsRemount):
             await self._status(claim, growth.on_the_node(claim, rfc3339(self._now())))
             self._say(claim, volume, "Warning", "FileSystemResizePending", str(error))
