@@ -10,37 +10,30 @@ import asyncio
 import contextlib
 import threading
 from collections.abc import Callable, Hashable, Iterator
+from concurrent.futures import Future
 from typing import TypeVar
 
 T = TypeVar("T")
 
 
-async def run_apart(work: Callable[[], T], name: str) -> T:
-    """What ``work`` returns or raises. A caller that is cancelled leaves it to come to its end alone."""
-    loop = asyncio.get_running_loop()
-    future: asyncio.Future[T] = loop.create_future()
-
-    def settle(result: T | None, error: BaseException | None) -> None:
-        if future.done():
-            return
-        if error is not None:
-            future.set_exception(error)
-        else:
-            future.set_result(result)  # type: ignore[arg-type]
+def begin(work: Callable[[], T], name: str) -> Future[T]:
+    """Starts it; it goes on whoever stops waiting."""
+    future: Future[T] = Future()
+    future.set_running_or_notify_cancel()
 
     def body() -> None:
-        result, error = None, None
         try:
-            result = work()
-        except BaseException as caught:
-            error = caught
-        try:
-            loop.call_soon_threadsafe(settle, result, error)
-        except RuntimeError:
-            return  # the loop has been closed: nobody waits any more
+            future.set_result(work())
+        except BaseException as error:
+            future.set_exception(error)
 
     threading.Thread(target=body, name=name, daemon=True).start()
-    return await future
+    return future
+
+
+async def run_apart(work: Callable[[], T], name: str) -> T:
+    """What ``work`` returns or raises. A caller that is cancelled leaves it to come to its end alone."""
+    return await asyncio.wrap_future(begin(work, name))
 
 
 class Busy(Exception):

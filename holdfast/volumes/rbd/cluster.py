@@ -14,11 +14,11 @@ import socket
 import stat
 import subprocess
 from collections.abc import Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
 
 from holdfast.lib.programs import SYSTEM_PATH
+from holdfast.lib.threads import begin
 from holdfast.volumes import filesystems
 from holdfast.volumes.api import Source, VolumeError
 
@@ -228,9 +228,10 @@ class Sight:
 
 def look(reached: Access) -> Sight:
     """All there is to know, asked for side by side: each question is a process of its own. Raises VolumeError."""
-    with ThreadPoolExecutor(3) as pool:
-        first, second, third = pool.submit(info, reached), pool.submit(metadata, reached), pool.submit(watchers, reached)
-        return Sight(first.result(), second.result(), third.result())
+    image = begin(lambda: info(reached), "rbd")
+    said = begin(lambda: metadata(reached), "rbd")
+    present = begin(lambda: watchers(reached), "rbd")
+    return Sight(image.result(), said.result(), present.result())
 
 
 def cut_off(reached: Access, address: str) -> None:
